@@ -1,0 +1,53 @@
+"""Where each role runs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlhf.config.section import Section
+
+RoleName = Literal["policy", "reference", "reward", "value"]
+
+
+class RolePlacement(Section):
+    """The processes of one role."""
+
+    ranks: int = Field(default=1, gt=0)
+    """Processes; each holds a shard of the role's model by its ZeRO stage."""
+    zero_stage: Literal[0, 1, 2, 3] | None = None
+    """The role's own stage; engine.zero_stage when not given."""
+
+
+class ClusterConfig(Section):
+    """Ray processes a role, or everything in this process."""
+
+    backend: Literal["ray", "in_process"] = "ray"
+    """ray: one actor a rank. in_process: all roles here, one rank each; for tests and debugging."""
+    address: str = "auto"
+    """auto: RAY_ADDRESS if set (as under `ray job submit`), else an own local cluster. local: an
+    own local cluster. Anything else: the address of a running cluster."""
+    policy: RolePlacement = RolePlacement()
+    """The policy's processes; also train SFT."""
+    reference: RolePlacement = RolePlacement()
+    """The reference's processes; none are started with LoRA."""
+    reward: RolePlacement = RolePlacement()
+    """The reward model's processes; also train it."""
+    value: RolePlacement = RolePlacement()
+    """The value model's processes."""
+    gpus_per_rank: float = Field(default=0.0, ge=0)
+    """GPUs a rank asks for; a fraction lets roles share one. 0 runs on CPU."""
+    oversubscribe: bool = False
+    """Allow a role more ranks than the cluster has cores."""
+    timeout_s: float = Field(default=1800.0, gt=0)
+    """Longest a start, a call or a collective may take, in seconds, before it is an error."""
+
+    def placement(self, role: RoleName) -> RolePlacement:
+        """Return one role's processes."""
+        return {
+            "policy": self.policy,
+            "reference": self.reference,
+            "reward": self.reward,
+            "value": self.value,
+        }[role]

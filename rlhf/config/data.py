@@ -1,0 +1,49 @@
+"""Where the rows come from, how they are split, and what happens to long ones."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlhf.config.section import Section
+
+
+class SourceConfig(Section):
+    """One file or data set of a mixture."""
+
+    path: str
+    """FILE.jsonl, FILE.json, FILE.parquet, a `datasets` name (NAME or NAME:SPLIT), packaged:NAME."""
+    weight: float = Field(default=1.0, gt=0)
+    """How often each training row is used an epoch: 0.5 a fixed half, 2 every row twice."""
+
+
+Sources = str | list[str | SourceConfig]
+"""One path, or a mixture of them."""
+
+
+class DataConfig(Section):
+    """The three data sets, with TRL's column names (docs/data_formats.md)."""
+
+    demonstrations: Sources | None = None
+    """SFT rows: text, messages, or prompt + completion."""
+    preferences: Sources | None = None
+    """Reward-model rows: chosen + rejected (with or without prompt), or prompt + ranked answers."""
+    prompts: Sources | None = None
+    """PPO rows: prompt; every other column goes to the reward function."""
+    validation_fraction: float = Field(default=0.05, ge=0, lt=0.5)
+    """Share of rows for validation, by content hash: a row never changes side."""
+    test_fraction: float = Field(default=0.05, ge=0, lt=0.5)
+    """Share of rows kept for the final figures, by content hash."""
+    max_length: int = Field(default=1024, gt=1)
+    """Longest text of SFT and reward model, in tokens."""
+    max_prompt_length: int = Field(default=512, gt=0)
+    """Longest prompt of PPO, in tokens."""
+    overlong: Literal["error", "drop"] = "error"
+    """A row longer than its limit stops the run with its file:line, or is dropped and counted."""
+
+    def sources(self, kind: Literal["demonstrations", "preferences", "prompts"]) -> list[SourceConfig]:
+        """Return the mixture of one kind, empty when none was given."""
+        given: Sources = getattr(self, kind) or []
+        entries = [given] if isinstance(given, str) else given
+        return [SourceConfig(path=entry) if isinstance(entry, str) else entry for entry in entries]

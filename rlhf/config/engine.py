@@ -1,0 +1,24 @@
+"""How weights are held."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlhf.config.section import Section
+
+
+class EngineConfig(Section):
+    """DeepSpeed ZeRO (Rajbhandari et al. 2020), or plain torch for tests and debugging."""
+
+    backend: Literal["deepspeed", "torch"] = "deepspeed"
+    """deepspeed: ZeRO 0-3 on any number of ranks. torch: whole weights on one rank."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """What is sharded over ranks: 1 optimizer states, 2 gradients too, 3 weights too."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of weights and forward passes; bf16 keeps fp32 master weights."""
+    max_tokens_per_microbatch: int = Field(default=8192, gt=0)
+    """Padded tokens of one forward pass; bounds memory, changes no result."""
+    threads: int = Field(default=1, gt=0)
+    """Torch threads a rank."""

@@ -1,0 +1,18 @@
+"""How responses are drawn."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from rlhf.config.section import Section
+
+
+class GenerationConfig(Section):
+    """Pure ancestral sampling: no top-k, no top-p, so that the sampler is the policy."""
+
+    max_new_tokens: int = Field(default=128, gt=0)
+    """Longest response, in tokens, EOS included."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Divides the logits in every log-probability: sampling, old, new and reference."""
+    batch_size: int = Field(default=64, gt=0)
+    """Rows decoded together on one rank."""

@@ -1,0 +1,91 @@
+"""A plain mapping becomes an Experiment, or one ConfigError that lists everything wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
+
+from rlhf.config.experiment import Experiment, cross_checks
+from rlhf.errors import ConfigError
+
+
+def load(mapping: Mapping[str, object]) -> Experiment:
+    """Validate a nested mapping.
+
+    Raises:
+        ConfigError: naming every unknown key, wrong value and impossible combination at once,
+            each with its dotted path and the nearest legal value.
+    """
+    pruned = cast("dict[str, Any]", _copy(mapping))
+    problems: list[str] = []
+    while True:
+        try:
+            experiment = Experiment.model_validate(pruned)
+            break
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                problems.append(_explain(detail))
+                _remove(pruned, detail["loc"])
+    problems.extend(cross_checks(experiment))
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+    return experiment
+
+
+def keys(model: type[BaseModel] = Experiment, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted path of every setting."""
+    for name, field in model.model_fields.items():
+        section = _section(field.annotation)
+        if section is None:
+            yield f"{prefix}{name}"
+        else:
+            yield from keys(section, f"{prefix}{name}.")
+
+
+def _section(annotation: object) -> type[BaseModel] | None:
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _explain(detail: Any) -> str:
+    path = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: unknown setting{_nearest(path, list(keys()))}"
+    value, message = detail["input"], detail["msg"].replace("Input should", "should")
+    hint = ""
+    if detail["type"] == "literal_error":
+        legal = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        hint = _nearest(str(value), legal)
+    return f"{path}={value}: {message}{hint}"
+
+
+def _nearest(word: str, legal: list[str]) -> str:
+    match = difflib.get_close_matches(word, legal, n=1, cutoff=0.4)
+    if not match:
+        leaf = word.rpartition(".")[2]
+        match = [key for key in legal if key.rpartition(".")[2] == leaf][:1]
+    return f"; nearest: {match[0]}" if match else ""
+
+
+def _copy(value: object) -> object:
+    if isinstance(value, Mapping):
+        mapping = cast("Mapping[str, object]", value)
+        return {key: _copy(entry) for key, entry in mapping.items()}
+    return value
+
+
+def _remove(mapping: dict[str, Any], loc: tuple[int | str, ...]) -> None:
+    """Drop the deepest part of loc that exists, so that its default takes its place."""
+    parent, last = mapping, loc[0]
+    for part in loc:
+        if isinstance(parent, dict) and part in parent:
+            last = part
+            if not isinstance(parent[part], dict) or part == loc[-1]:
+                break
+            parent = parent[part]
+    parent.pop(last, None)

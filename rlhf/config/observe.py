@@ -1,0 +1,60 @@
+"""What is kept and shown."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from rlhf.config.section import Section
+
+
+def _yaml_off(value: object) -> object:
+    """YAML 1.1 reads a bare `off` as false; the user meant the word."""
+    return "off" if value is False else value
+
+
+class TrackingConfig(Section):
+    """Where the figures go, besides RUN/metrics.jsonl and the terminal."""
+
+    wandb: Annotated[Literal["off", "offline", "online"], BeforeValidator(_yaml_off)] = "off"
+    """Weights & Biases; offline needs no account, online falls back to offline when unreachable."""
+    project: str = "rlhf"
+    """wandb project."""
+    tensorboard: bool = False
+    """Write event files to RUN/tensorboard."""
+    sample_prompts: int = Field(default=8, ge=0)
+    """Fixed held-out prompts answered before and after each stage."""
+    console: bool = True
+    """Live display in the terminal; plain lines when it is not a terminal."""
+
+
+class CheckpointConfig(Section):
+    """What a killed run goes on from."""
+
+    every: int = Field(default=20, gt=0)
+    """Optimizer steps (SFT, reward model) or PPO steps between checkpoints."""
+    keep: int = Field(default=2, gt=0)
+    """Newest checkpoints kept a stage."""
+
+
+class EvaluationConfig(Section):
+    """Is the trained policy better than the one it came from, by a judge not used in training?"""
+
+    judge: str | None = None
+    """FILE.py:NAME (a reward function), a reward-model folder, or packaged:movie_reviews."""
+    num_prompts: int = Field(default=200, gt=0)
+    """Held-out prompts answered by both policies."""
+    candidate: str | None = None
+    """Folder of the policy to judge; RUN/policy when not given."""
+    baseline: str | None = None
+    """Folder of the policy to beat; RUN/sft when not given."""
+
+
+class ExportConfig(Section):
+    """`rlhf export`: a finished policy as one plain folder."""
+
+    path: str | None = None
+    """Where to write; RUN/export when not given."""
+    dtype: Literal["fp32", "bf16"] = "fp32"
+    """Of the written weights."""

@@ -1,0 +1,90 @@
+"""The three acts: SFT, reward model, PPO."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from rlhf.config.optimizer import OptimizerConfig
+from rlhf.config.section import Section
+
+
+class SFTConfig(Section):
+    """Supervised fine-tuning: next-token loss on the answer's tokens."""
+
+    num_epochs: int = Field(default=1, gt=0)
+    """Passes over the demonstrations."""
+    batch_size: int = Field(default=32, gt=0)
+    """Rows an optimizer step, over all ranks."""
+    validate_every: int = Field(default=50, gt=0)
+    """Optimizer steps between validation losses."""
+    patience: int = Field(default=3, gt=0)
+    """Validations without a new best before training stops; the best weights are kept."""
+    optimizer: OptimizerConfig = OptimizerConfig(lr=1e-5, schedule="cosine")
+    """AdamW of this stage."""
+
+
+class RewardModelConfig(Section):
+    """Reward model: Bradley-Terry on ranked answers (Ouyang et al. 2022, eq. 1)."""
+
+    path: str | None = None
+    """A trained reward model to use; the reward-model stage is then skipped."""
+    num_epochs: int = Field(default=1, gt=0)
+    """Passes over the rankings; more than one overfits."""
+    batch_size: int = Field(default=32, gt=0)
+    """Prompts an optimizer step, over all ranks, each with all its answers."""
+    validate_every: int = Field(default=50, gt=0)
+    """Optimizer steps between validation accuracies."""
+    patience: int = Field(default=3, gt=0)
+    """Validations without a new best before training stops; the best weights are kept."""
+    center_coef: float = Field(default=0.0, ge=0)
+    """Weight of (sum of scores)^2, which keeps scores near 0 (Eisenstein et al. 2023)."""
+    optimizer: OptimizerConfig = OptimizerConfig(lr=1e-5, schedule="cosine")
+    """AdamW of this stage."""
+
+
+class RewardConfig(Section):
+    """Where a score comes from: model, function, or the weighted sum of both."""
+
+    function: str | None = None
+    """FILE.py:NAME of f(prompts, completions, **columns) -> list[float], TRL's signature."""
+    function_weight: float = 1.0
+    """Weight of the function's score."""
+    model_weight: float = 1.0
+    """Weight of the reward model's score, where there is one."""
+
+
+class PPOConfig(Section):
+    """Proximal policy optimisation (Schulman et al. 2017) as in Ouyang et al. 2022."""
+
+    num_steps: int = Field(default=100, gt=0)
+    """Turns of the loop: write, score, learn."""
+    rollout_batch_size: int = Field(default=64, gt=0)
+    """Prompts a step."""
+    samples_per_prompt: int = Field(default=1, gt=0)
+    """Responses written to each prompt."""
+    minibatch_size: int = Field(default=32, gt=0)
+    """Responses an optimizer step, over all ranks."""
+    num_epochs: int = Field(default=4, gt=0)
+    """Passes over each step's experience."""
+    kl_coef: float = Field(default=0.05, ge=0)
+    """Price of KL(policy || reference) in the reward, in score units a nat (beta)."""
+    kl_target: float | None = Field(default=None, gt=0)
+    """Nats a response that kl_coef is steered towards (Ziegler et al. 2019, section 2.2)."""
+    kl_horizon: int = Field(default=10_000, gt=0)
+    """Responses over which the adaptive coefficient moves."""
+    clip_range: float = Field(default=0.2, gt=0)
+    """Epsilon of the clipped surrogate."""
+    value_clip_range: float = Field(default=0.2, gt=0)
+    """How far a new value may move from the old one, in score units."""
+    discount: float = Field(default=1.0, gt=0, le=1)
+    """Gamma."""
+    gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    """Lambda of the policy's advantages (Schulman et al. 2016)."""
+    value_gae_lambda: float | None = Field(default=None, ge=0, le=1)
+    """Lambda of the value targets (VC-PPO); gae_lambda when not given."""
+    missing_eos_penalty: float = Field(default=1.0, ge=0)
+    """Subtracted from the score of a response that was cut before its EOS."""
+    whiten_advantages: bool = True
+    """Shift and scale advantages to mean 0, variance 1 over all tokens of the step."""
+    value_warmup_steps: int = Field(default=0, ge=0)
+    """First steps in which only the value role learns (VC-PPO)."""

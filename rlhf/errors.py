@@ -1,0 +1,49 @@
+"""Every error this package raises on purpose, and the exit code each one ends the program with.
+
+All of them take one message argument, so they pickle and cross process borders whole.
+A message says what (with its value), the rule, and the remedy.
+"""
+
+from typing import ClassVar
+
+
+class RLHFError(Exception):
+    """Base of all deliberate errors."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(RLHFError, ValueError):
+    """The configuration asks for something impossible."""
+
+    exit_code = 2
+
+
+class DataError(RLHFError, ValueError):
+    """A file, a row or a batch breaks its contract."""
+
+    exit_code = 2
+
+
+class ModelError(RLHFError, ValueError):
+    """A model folder or tokenizer cannot serve the role it was given."""
+
+    exit_code = 2
+
+
+class CheckpointError(RLHFError, RuntimeError):
+    """A checkpoint or artifact is missing, damaged, or of another run."""
+
+    exit_code = 2
+
+
+class WorkerError(RLHFError, RuntimeError):
+    """A role process failed; names role, rank, node and method."""
+
+    exit_code = 3
+
+
+class TrainingError(RLHFError, RuntimeError):
+    """Training left the numbers it may trust (a NaN loss, a first ratio that is not 1)."""
+
+    exit_code = 4
