@@ -31,6 +31,10 @@ class DataConfig(Section):
     """Reward-model rows: chosen + rejected (with or without prompt), or prompt + ranked answers."""
     prompts: Sources | None = None
     """PPO rows: prompt; every other column goes to the reward function."""
+    test_preferences: str | None = None
+    """Rankings for the final figures, in place of the test side of `preferences`."""
+    test_prompts: str | None = None
+    """Prompts for samples and evaluation, in place of the test side of `prompts`."""
     validation_fraction: float = Field(default=0.05, ge=0, lt=0.5)
     """Share of rows for validation, by content hash: a row never changes side."""
     test_fraction: float = Field(default=0.05, ge=0, lt=0.5)

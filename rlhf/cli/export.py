@@ -1,0 +1,28 @@
+"""Export: a finished policy as one plain Hugging Face folder, in the dtype asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlhf.config.experiment import Experiment
+from rlhf.data.tokenizer import load_tokenizer
+from rlhf.errors import ConfigError
+from rlhf.models.pretrained import load_causal_lm, save_network
+
+
+def export(experiment: Experiment) -> Path:
+    """Write RUN/policy (adapters merged) to export.path; return where.
+
+    Raises:
+        ConfigError: when the run has no finished policy, or the target is not empty.
+    """
+    run_dir = Path(experiment.run_dir)
+    source = run_dir / "policy"
+    if not (source / "config.json").is_file():
+        raise ConfigError(f"run_dir={run_dir} has no finished policy; run ppo or pipeline first")
+    target = Path(experiment.export.path or run_dir / "export")
+    if target.exists() and any(target.iterdir()):
+        raise ConfigError(f"export.path={target} is not empty; choose another folder")
+    network = load_causal_lm(str(source), experiment.export.dtype)
+    save_network(network, target, load_tokenizer(str(source)))
+    return target

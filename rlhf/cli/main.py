@@ -1,0 +1,87 @@
+"""`rlhf COMMAND [OVERRIDES]`: Hydra composes the configuration, pydantic checks it, a command runs.
+
+Help needs neither torch nor Hydra and answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from rlhf import __version__
+from rlhf.errors import ConfigError, RLHFError
+
+COMMANDS = {
+    "pipeline": "SFT, reward model and PPO, one after another, then evaluation and report",
+    "sft": "supervised fine-tuning on data.demonstrations",
+    "reward_model": "a reward model from data.preferences",
+    "ppo": "PPO on data.prompts, against a reward model, a function, or both",
+    "evaluate": "two policies on held-out prompts, compared by evaluation.judge",
+    "report": "RUN/report.html from what a run has written",
+    "export": "a finished policy as one plain folder",
+    "doctor": "check packages, machine, data, tokenizer and reward head before a run",
+}
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+USAGE = f"""rlhf {__version__}: SFT, reward model and PPO as Ray actors over DeepSpeed engines.
+
+usage: rlhf COMMAND [KEY=VALUE ...]
+
+commands:
+{chr(10).join(f"  {name:<13} {text}" for name, text in COMMANDS.items())}
+
+settings are Hydra overrides, the same for every command:
+  rlhf pipeline recipe=quickstart              a whole run from one file
+  rlhf ppo recipe=quickstart ppo.kl_coef=0.1   one stage, one setting changed
+  rlhf COMMAND --help                          every group and setting
+  rlhf COMMAND --cfg job KEY=VALUE             the configuration a run would use
+  rlhf ppo -m ppo.kl_coef=0.02,0.05            a sweep, one run a combination
+
+the same command again goes on where it stopped. exit codes: 0 done, 2 bad input, 3 a worker
+died, 4 training went wrong, 130 interrupted, 1 anything else.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; always ends in SystemExit with the documented code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(USAGE)
+        sys.exit(0 if arguments else ConfigError.exit_code)
+    if arguments[0] == "--version":
+        sys.stdout.write(f"rlhf {__version__}\n")
+        sys.exit(0)
+    try:
+        _dispatch(arguments[0], arguments[1:])
+    except RLHFError as error:
+        _say(f"{error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _say("interrupted; the same command goes on from the last checkpoint")
+        sys.exit(INTERRUPTED)
+    sys.exit(0)
+
+
+def _dispatch(command: str, overrides: list[str]) -> None:
+    if command not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"; nearest: {near[0]}" if near else ""
+        raise ConfigError(f"rlhf {command}: there is no such command{hint}; see rlhf --help")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Composing takes half a second that help need not wait for.
+    from rlhf.cli.compose import compose_and_run
+
+    compose_and_run(command, overrides)
+
+
+def _say(message: str) -> None:
+    for line in message.splitlines():
+        sys.stderr.write(f"rlhf: {line}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Players: the Cast over groups of ranks, on a Ray cluster or in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rlhf.cli.build import Part
+from rlhf.cluster.group import Group
+from rlhf.cluster.ports import (
+    GroupPolicy,
+    GroupRanking,
+    GroupReference,
+    GroupReward,
+    GroupValue,
+)
+from rlhf.cluster.timeline import Timeline
+from rlhf.config.cluster import RoleName
+from rlhf.config.experiment import Experiment
+
+
+class Players:
+    """Gives each act its players. A role's processes start once and change parts."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        start: Callable[[], Mapping[RoleName, Group]],
+        timeline: Timeline,
+    ) -> None:
+        """Start the groups when the first part is given out."""
+        self._experiment, self._start, self._timeline = experiment, start, timeline
+        self._started: Mapping[RoleName, Group] | None = None
+
+    def pupil(self, path: Path, total_updates: int) -> GroupPolicy:
+        """Return a policy that will imitate."""
+        return GroupPolicy(
+            self._play(
+                Part(
+                    kind="pupil",
+                    role="policy",
+                    experiment=self._experiment,
+                    path=str(path),
+                    total_updates=total_updates,
+                )
+            )
+        )
+
+    def apprentice(self, path: Path, total_updates: int, *, trained: bool) -> GroupRanking:
+        """Return a reward model that will learn."""
+        return GroupRanking(
+            self._play(
+                Part(
+                    kind="apprentice",
+                    role="reward",
+                    experiment=self._experiment,
+                    path=str(path),
+                    head="trained" if trained else "new",
+                    total_updates=total_updates,
+                )
+            )
+        )
+
+    def policy(self, path: Path) -> GroupPolicy:
+        """Return the policy that PPO improves."""
+        return GroupPolicy(
+            self._play(
+                Part(
+                    kind="policy",
+                    role="policy",
+                    experiment=self._experiment,
+                    path=str(path),
+                    total_updates=self._num_ppo_updates,
+                )
+            )
+        )
+
+    def reference(self, path: Path) -> GroupReference:
+        """Return the frozen reference; with adapters the policy's processes answer for it."""
+        if "reference" not in self._groups:
+            return GroupReference(self._groups["policy"], "reference_logprobs")
+        part = Part(
+            kind="reference", role="reference", experiment=self._experiment, path=str(path)
+        )
+        return GroupReference(self._play(part))
+
+    def judge(self, model: Path | None, policy: Path) -> GroupReward:
+        """Return the reward: a model, the configured function, or both."""
+        reward = self._experiment.reward
+        part = Part(
+            kind="judge",
+            role="reward",
+            experiment=self._experiment,
+            path=None if model is None else str(model),
+            policy_path=str(policy),
+            function=_absolute(reward.function),
+        )
+        return GroupReward(
+            self._play(part),
+            model_weight=None if model is None else reward.model_weight,
+            function_weight=None if reward.function is None else reward.function_weight,
+        )
+
+    def value(self, path: Path, *, trained: bool) -> GroupValue:
+        """Return the value model."""
+        return GroupValue(
+            self._play(
+                Part(
+                    kind="value",
+                    role="value",
+                    experiment=self._experiment,
+                    path=str(path),
+                    head="trained" if trained else "zero",
+                    total_updates=self._num_ppo_updates,
+                )
+            )
+        )
+
+    def writer(self, path: Path) -> GroupPolicy:
+        """Return a frozen policy that answers prompts."""
+        part = Part(kind="writer", role="policy", experiment=self._experiment, path=str(path))
+        return GroupPolicy(self._play(part))
+
+    def timings(self) -> dict[str, float]:
+        """Return the seconds of each phase since the last call."""
+        return self._timeline.drain()
+
+    @property
+    def _groups(self) -> Mapping[RoleName, Group]:
+        if self._started is None:
+            self._started = self._start()
+        return self._started
+
+    def _play(self, part: Part) -> Group:
+        group = self._groups[part.role]
+        group.become(part)
+        return group
+
+    @property
+    def _num_ppo_updates(self) -> int:
+        ppo = self._experiment.ppo
+        rows = ppo.rollout_batch_size * ppo.samples_per_prompt
+        return ppo.num_steps * ppo.num_epochs * (rows // ppo.minibatch_size)
+
+
+def _absolute(function: str | None) -> str | None:
+    if function is None:
+        return None
+    file, _, name = function.rpartition(":")
+    return f"{Path(file).absolute()}:{name}"

@@ -1,0 +1,1 @@
+"""Where the roles run: Ray actors, or this process; the ports over both."""

@@ -1,0 +1,51 @@
+"""InProcessGroup: a role in this very process, one rank; for tests, debuggers and small checks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rlhf.cluster.group import Build
+from rlhf.cluster.timeline import Span, Timeline
+from rlhf.engine.world import World
+from rlhf.flow.promise import Promise
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A promise already kept."""
+
+    answers: list[Any]
+
+    def result(self) -> list[Any]:
+        """Return the answers."""
+        return self.answers
+
+
+class InProcessGroup:
+    """Group of one rank without a process of its own."""
+
+    def __init__(self, name: str, timeline: Timeline, *, threads: int = 1) -> None:
+        """Wait for a role; torch gets this many threads."""
+        torch.set_num_threads(threads)
+        self.name, self.size = name, 1
+        self._timeline, self._role = timeline, object()
+
+    def become(self, build: Build) -> None:
+        """Make the role."""
+        self._role = build(World())
+
+    def call(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Promise[list[Any]]:
+        """Call at once."""
+        start = time.time()
+        answer = getattr(self._role, method)(*arguments[0])
+        self._timeline.add(Span(self.name, method, start, time.time()))
+        return Done([answer])
+
+    def close(self) -> None:
+        """Let the role go."""
+        self._role = object()

@@ -1,0 +1,146 @@
+"""The ports of the roles, answered by groups of ranks.
+
+Rows are dealt over ranks for scoring and sampling. For learning every rank gets the whole batch
+and takes its share of each minibatch, so minibatches are the same on any number of ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rlhf.cluster.group import Group, Then, on_every_rank, over_ranks, row_order
+from rlhf.flow.metrics import Metrics
+from rlhf.flow.promise import Promise, settle
+from rlhf.flow.rollout import Experience, Rollout
+from rlhf.flow.tensors import TensorBatch, join_rows
+from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
+
+
+class _Kept:
+    """Saving and resuming, alike for every role that learns."""
+
+    def __init__(self, group: Group) -> None:
+        """Speak to a group whose ranks hold the role."""
+        self.group = group
+
+    def save(self, folder: Path) -> None:
+        """Write the model as a plain Hugging Face folder."""
+        settle(on_every_rank(self.group, "save", folder))
+
+    def save_state(self, folder: Path) -> None:
+        """Write weights and moments for a resume."""
+        settle(on_every_rank(self.group, "save_state", folder))
+
+    def load_state(self, folder: Path) -> None:
+        """Take up what `save_state` wrote."""
+        settle(on_every_rank(self.group, "load_state", folder))
+
+
+def _joined(
+    group: Group, method: str, batch: TensorBatch, lengths_B: Tensor
+) -> Promise[Tensor]:
+    order = row_order(lengths_B, group.size)
+    answers = over_ranks(group, method, batch, lengths_B)
+    return Then(answers, lambda parts: join_rows(parts)[order])
+
+
+class GroupPolicy(_Kept):
+    """PolicyPort over a group."""
+
+    def generate(self, prompts: PromptBatch, step: int) -> Promise[Rollout]:
+        """Answer the prompts."""
+        order = row_order(prompts.lengths_B, self.group.size)
+        parts = over_ranks(self.group, "generate", prompts, prompts.lengths_B, step)
+        return Then(parts, lambda rollouts: Rollout.concat(rollouts).select(order))
+
+    def logprobs(self, rollout: Rollout) -> Promise[Tensor]:
+        """Return logprobs_BR."""
+        return _joined(self.group, "logprobs", rollout, rollout.lengths_B)
+
+    def improve(self, experience: Experience, step: int) -> Promise[Metrics]:
+        """Run the step's PPO epochs."""
+        return on_every_rank(self.group, "improve", experience, step)
+
+    def imitate(self, batch: Demonstrations) -> Promise[Metrics]:
+        """Take one SFT step."""
+        return on_every_rank(self.group, "imitate", batch)
+
+    def imitation_loss(self, batch: Demonstrations) -> Promise[Metrics]:
+        """Measure the SFT loss."""
+        return Then(over_ranks(self.group, "imitation_loss", batch, batch.lengths_B), Metrics.merge)
+
+
+class GroupReference:
+    """LanguageModelPort over a group; `reference_logprobs` asks a policy with its adapters off."""
+
+    def __init__(self, group: Group, method: str = "logprobs") -> None:
+        """Speak to a group whose ranks answer `method`."""
+        self._group, self._method = group, method
+
+    def logprobs(self, rollout: Rollout) -> Promise[Tensor]:
+        """Return logprobs_BR."""
+        return _joined(self._group, self._method, rollout, rollout.lengths_B)
+
+
+class GroupReward:
+    """RewardPort over a group: a model on all ranks, a function on the first, or their sum."""
+
+    def __init__(self, group: Group, *, model_weight: float | None, function_weight: float | None):
+        """A weight of None leaves that part out."""
+        self._group, self._model, self._function = group, model_weight, function_weight
+
+    def score(self, rollout: Rollout) -> Promise[Tensor]:
+        """Return score_B."""
+        parts: list[tuple[float, Promise[Tensor]]] = []
+        if self._model is not None:
+            scores = _joined(self._group, "score_by_model", rollout, rollout.lengths_B)
+            parts.append((self._model, scores))
+        if self._function is not None:
+            nobody = rollout.select([])
+            others = [(nobody,)] * (self._group.size - 1)
+            calls = self._group.call("score_by_function", [(rollout,), *others])
+            parts.append((self._function, Then(calls, lambda answers: answers[0])))
+        return _WeightedSum(parts)
+
+
+class _WeightedSum:
+    """The sum of weighted promises."""
+
+    def __init__(self, parts: list[tuple[float, Promise[Tensor]]]) -> None:
+        self._parts = parts
+
+    def result(self) -> Tensor:
+        """Wait for all parts and add them up."""
+        return torch.stack([weight * part.result() for weight, part in self._parts]).sum(0)
+
+
+class GroupRanking(_Kept):
+    """RankingPort over a group."""
+
+    def rank(self, batch: Rankings) -> Promise[Metrics]:
+        """Take one Bradley-Terry step."""
+        return on_every_rank(self.group, "rank", batch)
+
+    def answer_scores(self, batch: Rankings) -> Promise[Tensor]:
+        """Return scores_BK."""
+        return _joined(self.group, "answer_scores", batch, batch.lengths_BK.sum(1))
+
+    def normalise(self, statistics: Mapping[str, float]) -> None:
+        """Make scores with this mean and std have mean 0 and standard deviation 1."""
+        settle(on_every_rank(self.group, "normalise", dict(statistics)))
+
+
+class GroupValue(_Kept):
+    """ValuePort over a group."""
+
+    def values(self, rollout: Rollout) -> Promise[Tensor]:
+        """Return values_BR."""
+        return _joined(self.group, "values", rollout, rollout.lengths_B)
+
+    def improve(self, experience: Experience, step: int) -> Promise[Metrics]:
+        """Fit the returns over the step's epochs."""
+        return on_every_rank(self.group, "improve", experience, step)

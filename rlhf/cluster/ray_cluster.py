@@ -1,0 +1,137 @@
+"""RayCluster: connects to Ray, seats the groups, and takes them down again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import ray
+from ray.exceptions import GetTimeoutError
+from ray.util.placement_group import placement_group
+
+from rlhf.cluster.placement import Placement, plan
+from rlhf.cluster.ray_group import RayGroup, Seats
+from rlhf.cluster.timeline import Timeline
+from rlhf.config.cluster import ClusterConfig, RoleName
+from rlhf.errors import ConfigError, WorkerError
+
+OTHER_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # noqa: S108
+"""Where Ray notes the address of a cluster started by hand on this machine."""
+PASSED_ON = ("HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "RLHF_CACHE")
+"""Variables that role processes need and Ray would not hand on."""
+
+
+class RayCluster:
+    """A connection to Ray for the length of a run."""
+
+    def __init__(self, config: ClusterConfig, timeline: Timeline, *, threads: int) -> None:
+        """Connect, or start an own cluster on this machine."""
+        self._config, self._timeline, self._threads = config, timeline, threads
+        address = _address(config)
+        if address == "local":
+            _check_cores(config)
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
+        try:
+            ray.init(
+                address=address,
+                namespace=None,
+                include_dashboard=False if address == "local" else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"cluster.address={config.address}: no Ray cluster answers there "
+                f"({str(error).splitlines()[0]}); start one with `ray start --head`, or use local"
+            ) from error
+
+    def start(self, roles: list[RoleName]) -> Mapping[RoleName, RayGroup]:
+        """Seat and start the groups of the roles; returns when all ranks have joined."""
+        resources = ray.cluster_resources()
+        seating = plan(
+            self._config,
+            roles,
+            cluster_cpus=resources.get("CPU", 0.0),
+            cluster_gpus=resources.get("GPU", 0.0),
+        )
+        placement = placement_group(seating.bundles(), strategy="PACK")
+        try:
+            ray.get(placement.ready(), timeout=min(120.0, self._config.timeout_s))
+        except GetTimeoutError:
+            raise WorkerError(_no_room(seating, ray.available_resources())) from None
+        env = self._env()
+        groups = {
+            role: RayGroup(
+                role,
+                Seats(
+                    placement=placement,
+                    bundles=seating.seats(role),
+                    cpus=seating.cpus_per_rank,
+                    gpus=seating.gpus_per_rank,
+                ),
+                self._timeline,
+                threads=self._threads,
+                timeout_s=self._config.timeout_s,
+                env=env,
+            )
+            for role in roles
+        }
+        for group in groups.values():
+            group.join()
+        return groups
+
+    def _env(self) -> dict[str, str]:
+        env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        env.update(OMP_NUM_THREADS=str(self._threads), TOKENIZERS_PARALLELISM="false")
+        if not self._config.gpus_per_rank:
+            env["CUDA_VISIBLE_DEVICES"] = ""
+        return env
+
+    def __enter__(self) -> Self:
+        """Use as a context."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Disconnect; an own cluster ends, with all its processes."""
+        ray.shutdown()
+
+
+def other_cluster(config: ClusterConfig) -> str | None:
+    """Return the address of a cluster on this machine that this run will not use, if any."""
+    if _address(config) == "local" and OTHER_CLUSTER.is_file():
+        return OTHER_CLUSTER.read_text().strip()
+    return None
+
+
+def _address(config: ClusterConfig) -> str:
+    if config.address == "auto":
+        return os.environ.get("RAY_ADDRESS") or "local"
+    return config.address
+
+
+def _check_cores(config: ClusterConfig) -> None:
+    """Refuse too many ranks before a cluster is started for them."""
+    roles: list[RoleName] = ["policy", "reference", "reward", "value"]
+    cores = float(len(os.sched_getaffinity(0)))
+    plan(config, roles, cluster_cpus=cores, cluster_gpus=float("inf"))
+
+
+def _no_room(seating: Placement, available: Mapping[str, float]) -> str:
+    free = ", ".join(f"{available.get(kind, 0):g} {kind}" for kind in ("CPU", "GPU"))
+    wanted = sum(bundle["CPU"] for bundle in seating.bundles())
+    return (
+        f"the cluster has no room for {sum(seating.ranks.values())} ranks: they need {wanted:g} CPU "
+        f"and {seating.gpus_per_rank * sum(seating.ranks.values()):g} GPU, free are {free}; stop "
+        "other jobs, or lower cluster.*.ranks"
+    )

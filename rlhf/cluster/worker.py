@@ -1,0 +1,105 @@
+"""RoleWorker: one rank in a Ray actor process; joins its process group, then holds a role."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import time
+import traceback
+from typing import Any
+
+from rlhf.cluster.group import Build
+from rlhf.cluster.network import interface_of
+from rlhf.errors import RLHFError, WorkerError
+
+
+class RoleWorker:
+    """Answers the calls of a RayGroup; a subclass a role gives each process its name."""
+
+    def __init__(self, role: str, rank: int, size: int, *, threads: int) -> None:
+        """Start as an empty rank."""
+        import torch
+
+        torch.set_num_threads(threads)
+        self._name, self._rank, self._size = role, rank, size
+        self._role: object | None = None
+
+    def address(self) -> tuple[str, int]:
+        """Return this node's address and a free port on it."""
+        import ray
+
+        address = ray.util.get_node_ip_address()
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as server:
+            server.bind(("", 0))
+            return address, int(server.getsockname()[1])
+
+    def join(self, address: str, port: int, timeout_s: float) -> None:
+        """Join the role's process group, led by rank 0 at address:port."""
+        import ray
+
+        from rlhf.engine.world import pick_device
+        from rlhf.engine.zero import start_world
+
+        os.environ.update(
+            RANK=str(self._rank),
+            LOCAL_RANK="0",
+            WORLD_SIZE=str(self._size),
+            MASTER_ADDR=address,
+            MASTER_PORT=str(port),
+            GLOO_SOCKET_IFNAME=interface_of(ray.util.get_node_ip_address()),
+        )
+        self._world = start_world(pick_device(), timeout_s)
+
+    def become(self, build: Build) -> None:
+        """Drop the role that was here and make another."""
+        self._role = None
+        gc.collect()
+        self._guard("become", lambda: self._set(build))
+
+    def _set(self, build: Build) -> None:
+        self._role = build(self._world)
+
+    def call(self, method: str, *arguments: Any) -> tuple[Any, float, float]:  # noqa: ANN401
+        """Return a role method's answer, and when it began and ended."""
+        start = time.time()
+        answer = self._guard(method, lambda: getattr(self._role, method)(*arguments))
+        return answer, start, time.time()
+
+    def _guard(self, method: str, run: Any) -> Any:  # noqa: ANN401
+        """Run; an error that is not ours leaves with the names of role, rank and node."""
+        try:
+            return run()
+        except RLHFError:
+            raise
+        except Exception as error:
+            where = f"{self._name} rank {self._rank} of {self._size} on {socket.gethostname()}"
+            reason = f"{type(error).__name__}: {error}".strip()
+            raise WorkerError(
+                f"{where} failed in {method}: {reason}\n{traceback.format_exc()}"
+            ) from error
+
+
+class PolicyWorker(RoleWorker):
+    """A rank of the policy."""
+
+
+class ReferenceWorker(RoleWorker):
+    """A rank of the reference."""
+
+
+class RewardWorker(RoleWorker):
+    """A rank of the reward."""
+
+
+class ValueWorker(RoleWorker):
+    """A rank of the value."""
+
+
+WORKERS = {
+    "policy": PolicyWorker,
+    "reference": ReferenceWorker,
+    "reward": RewardWorker,
+    "value": ValueWorker,
+}
+"""Role name -> the class whose name its processes show in a process list."""

@@ -1,0 +1,70 @@
+"""Batch arithmetic: what the batch settings come to, told before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from rlhf.config.experiment import Experiment
+
+Line = tuple[str, str, str]
+"""Stage, quantity, value with how it came about."""
+
+
+def arithmetic(experiment: Experiment, rows: Mapping[str, int]) -> list[Line]:
+    """Return the derived numbers of every stage that will run.
+
+    Args:
+        experiment: The configuration.
+        rows: Training rows by kind of data: demonstrations, preferences, prompts.
+    """
+    lines: list[Line] = []
+    if "demonstrations" in rows:
+        lines += _epochs("sft", rows["demonstrations"], experiment)
+    if "preferences" in rows:
+        lines += _epochs("reward_model", rows["preferences"], experiment)
+    if "prompts" in rows:
+        lines += _ppo(experiment, rows["prompts"])
+    return lines
+
+
+def _epochs(
+    stage: Literal["sft", "reward_model"], rows: int, experiment: Experiment
+) -> list[Line]:
+    config = experiment.sft if stage == "sft" else experiment.reward_model
+    steps = -(-rows // config.batch_size)
+    return [
+        (
+            stage,
+            "optimizer steps",
+            f"{config.num_epochs * steps:,} at most = {config.num_epochs} epochs x {steps:,} "
+            f"({rows:,} rows / {config.batch_size})",
+        )
+    ]
+
+
+def _ppo(experiment: Experiment, prompts: int) -> list[Line]:
+    ppo = experiment.ppo
+    responses = ppo.rollout_batch_size * ppo.samples_per_prompt
+    minibatches = responses // ppo.minibatch_size
+    total = ppo.num_steps * responses
+    return [
+        (
+            "ppo",
+            "responses a step",
+            f"{responses:,} = {ppo.rollout_batch_size} prompts x {ppo.samples_per_prompt}",
+        ),
+        (
+            "ppo",
+            "optimizer steps a step",
+            f"{ppo.num_epochs * minibatches} = {ppo.num_epochs} epochs x {minibatches} minibatches "
+            f"of {ppo.minibatch_size}",
+        ),
+        (
+            "ppo",
+            "responses in all",
+            f"{total:,} = {ppo.num_steps} steps x {responses:,} "
+            f"({ppo.num_steps * ppo.rollout_batch_size / max(prompts, 1):.3g} epochs of "
+            f"{prompts:,} prompts)",
+        ),
+    ]

@@ -1,0 +1,81 @@
+"""Which stages a command runs, and which settings it cannot do without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from rlhf.config.cluster import RoleName
+from rlhf.config.experiment import Experiment
+
+StageName = Literal["sft", "reward_model", "ppo"]
+
+
+def stages_of(command: str, experiment: Experiment) -> list[StageName]:
+    """Return the stages a command runs; the pipeline leaves out those it has no data for."""
+    if command != "pipeline":
+        return [stage for stage in ("sft", "reward_model", "ppo") if stage == command]
+    stages: list[StageName] = ["sft"] if experiment.data.demonstrations is not None else []
+    if experiment.data.preferences is not None and experiment.reward_model.path is None:
+        stages.append("reward_model")
+    return [*stages, "ppo"]
+
+
+def roles_of(stages: list[StageName], experiment: Experiment) -> list[RoleName]:
+    """Return the roles whose processes the stages need."""
+    if "ppo" not in stages:
+        roles: dict[StageName, RoleName] = {"sft": "policy", "reward_model": "reward"}
+        return [roles[stage] for stage in stages]
+    if experiment.peft.method != "none":
+        return ["policy", "reward", "value"]
+    return ["policy", "reference", "reward", "value"]
+
+
+def missing(command: str, experiment: Experiment) -> Iterator[str]:
+    """Yield one message for every setting the command needs and has not."""
+    stages = stages_of(command, experiment)
+    yield from _missing_data(stages, experiment)
+    yield from _missing_models(command, stages, experiment)
+
+
+def _missing_data(stages: list[StageName], experiment: Experiment) -> Iterator[str]:
+    data = experiment.data
+    wanted = {
+        "sft": ("data.demonstrations", data.demonstrations, "prompt + completion rows"),
+        "reward_model": ("data.preferences", data.preferences, "prompt + chosen + rejected rows"),
+        "ppo": ("data.prompts", data.prompts, "prompt rows"),
+    }
+    for stage in stages:
+        path, given, what = wanted[stage]
+        if given is None:
+            yield f"{path} is not set; {stage} needs {what}, such as {path}=FILE.jsonl"
+
+
+def _missing_models(
+    command: str, stages: list[StageName], experiment: Experiment
+) -> Iterator[str]:
+    policy, run = experiment.policy, Path(experiment.run_dir)
+    if policy.path is None and policy.new is None and not _has(run, "sft", command):
+        yield (
+            "policy.path is not set; give a model folder or hub name, or policy.new.hidden_size=128 "
+            "for a small model made from scratch"
+        )
+    if policy.new is not None and "sft" not in stages and not _has(run, "sft", command):
+        yield "policy.new needs SFT first: set data.demonstrations and run sft or pipeline"
+    rewarded = (
+        experiment.reward.function is not None
+        or experiment.reward_model.path is not None
+        or "reward_model" in stages
+        or _has(run, "reward_model", command)
+    )
+    if "ppo" in stages and not rewarded:
+        yield (
+            "ppo has no reward: set data.preferences to train a reward model, reward_model.path to "
+            "use one, or reward.function=FILE.py:NAME"
+        )
+
+
+def _has(run: Path, folder: str, command: str) -> bool:
+    """Return whether an earlier command left its model in this run's folder."""
+    return command != "pipeline" and (run / folder / "config.json").is_file()

@@ -1,0 +1,162 @@
+"""Columns: what a row's columns say it is, in TRL's names, and whether their values make sense."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from rlhf.data.template import Message, Options, Text
+from rlhf.errors import DataError
+
+Columns = tuple[str, ...]
+TEMPLATE_COLUMNS = ("tools", "chat_template_kwargs")
+
+
+def fitting(values: Mapping[str, object], legal: Sequence[Columns]) -> Columns | None:
+    """Return the first legal set of columns that the row has values in, if any."""
+    found = present(values)
+    return next((columns for columns in legal if found.issuperset(columns)), None)
+
+
+def present(values: Mapping[str, object]) -> frozenset[str]:
+    """Return the columns that hold a value; tables write null where a row has none."""
+    return frozenset(name for name, value in values.items() if value is not None)
+
+
+def misfit(found: frozenset[str], legal: Sequence[Columns]) -> str:
+    """Return why columns fit no format: those found, the legal sets and the nearest of them."""
+    nearest = max(legal, key=lambda columns: _likeness(found, columns))
+    missing = ", ".join(name for name in nearest if name not in found)
+    return (
+        f"columns {', '.join(sorted(found)) or '(none)'} fit no format; "
+        f"legal: {' | '.join(' + '.join(columns) for columns in legal)}; "
+        f"nearest: {' + '.join(nearest)} (missing: {missing})"
+    )
+
+
+def _likeness(found: frozenset[str], columns: Columns) -> float:
+    best = [
+        max((difflib.SequenceMatcher(None, name, other).ratio() for other in found), default=0.0)
+        for name in columns
+    ]
+    return sum(best) / len(best)
+
+
+def text_of(values: Mapping[str, object], column: str) -> Text:
+    """Return one column as text or as messages.
+
+    Raises:
+        DataError: when it is neither, or is empty.
+    """
+    return as_text(values[column], column)
+
+
+def as_text(value: object, column: str) -> Text:
+    """Return a value as text or as messages; `column` names it in errors.
+
+    Raises:
+        DataError: when it is neither, or is empty.
+    """
+    if isinstance(value, str):
+        if not value.strip():
+            raise DataError(f"{column} is empty")
+        return value
+    if isinstance(value, list):
+        return _messages(cast("list[object]", value), column)
+    kind = type(value).__name__
+    raise DataError(f"{column} is of type {kind}; it must be text or a list of messages")
+
+
+def same_kind(texts: Mapping[str, Text]) -> None:
+    """Check that all named values are texts, or all are messages.
+
+    Raises:
+        DataError: when they are mixed.
+    """
+    kinds = {name: "text" if isinstance(text, str) else "messages" for name, text in texts.items()}
+    if len(set(kinds.values())) > 1:
+        listed = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
+        raise DataError(f"{listed}; all must be text, or all messages")
+
+
+def spoken(answer: Text, column: str) -> Text:
+    """Return an answer, checked to be one: not empty, and said by the assistant.
+
+    Raises:
+        DataError: when it is not.
+    """
+    if isinstance(answer, str):
+        return answer
+    if answer[0]["role"] != "assistant":
+        raise DataError(
+            f"{column} starts with role {answer[0]['role']}; it holds the assistant's turns only "
+            "(whole conversations go without a prompt column)"
+        )
+    last = answer[-1]
+    content = last.get("content")
+    if last["role"] != "assistant":
+        raise DataError(f"{column} ends with role {last['role']}; it must end with assistant")
+    if not (content.strip() if isinstance(content, str) else content) and len(last) < 3:
+        raise DataError(f"{column} is empty")
+    return answer
+
+
+def options_of(values: Mapping[str, object]) -> Options:
+    """Return what a row gives its chat template: `tools`, and each of `chat_template_kwargs`.
+
+    Both may be JSON written in a string.
+
+    Raises:
+        DataError: when `tools` is not a list, or `chat_template_kwargs` not an object.
+    """
+    tools = _unjson(values.get("tools"), "tools", list)
+    variables = _unjson(values.get("chat_template_kwargs"), "chat_template_kwargs", dict)
+    options = cast("dict[str, object]", _without_nulls(variables or {}))
+    return {**options, "tools": _without_nulls(tools)} if tools else options
+
+
+def _unjson(value: object, column: str, kind: type) -> object:
+    if isinstance(value, str) and value.strip():
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise DataError(f"{column} is text but not JSON: {error}") from error
+    if value is None or value == "":
+        return None
+    if not isinstance(value, kind):
+        name = type(value).__name__
+        raise DataError(f"{column} is of type {name}; it must be a {kind.__name__}")
+    return value
+
+
+def _messages(values: list[object], column: str) -> list[Message]:
+    if not values:
+        raise DataError(f"{column} is empty")
+    return [_message(value, f"{column}[{number}]") for number, value in enumerate(values)]
+
+
+def _message(value: object, name: str) -> Message:
+    if not isinstance(value, dict):
+        kind = type(value).__name__
+        raise DataError(f'{name} is of type {kind}; a message is {{"role": ..., "content": ...}}')
+    message = cast("dict[str, Any]", _without_nulls(value))
+    if not isinstance(message.get("role"), str):
+        keys = ", ".join(sorted(message))
+        raise DataError(f'{name} has keys {keys}; a message is {{"role": ..., "content": ...}}')
+    content = message.get("content")
+    said_otherwise = content is None and len(message) > 1
+    if not isinstance(content, str | list) and not said_otherwise:
+        raise DataError(f"{name} has no content; it must be text or a list of parts")
+    return message
+
+
+def _without_nulls(value: object) -> object:
+    """Drop null entries of objects at any depth: tables write them where a row has no key."""
+    if isinstance(value, dict):
+        entries = cast("dict[str, object]", value)
+        return {k: _without_nulls(entry) for k, entry in entries.items() if entry is not None}
+    if isinstance(value, list):
+        return [_without_nulls(entry) for entry in cast("list[object]", value)]
+    return value

@@ -1,0 +1,40 @@
+"""Fingerprints: the sha256 of every source, so that a manifest can say what a run learned from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from rlhf.config.data import SourceConfig
+from rlhf.data.rows import packaged_file, read_rows
+from rlhf.errors import DataError
+
+
+def sha256_files(sources: Iterable[SourceConfig]) -> dict[str, str]:
+    """Return path -> sha256 hex: of a file, of a folder's files, or of a data set's rows.
+
+    Raises:
+        DataError: when a source cannot be read.
+    """
+    return {source.path: _sha256(source) for source in sources}
+
+
+def _sha256(source: SourceConfig) -> str:
+    path = Path(source.path)
+    digest = hashlib.sha256()
+    if source.path.startswith("packaged:"):
+        return hashlib.sha256(packaged_file(source.path).read_bytes()).hexdigest()
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    elif path.suffix in (".jsonl", ".json", ".parquet"):
+        raise DataError(f"{path}: no such file; paths are relative to the working folder")
+    else:
+        for row in read_rows(source):
+            digest.update(json.dumps(row.values, sort_keys=True, default=str).encode() + b"\n")
+    return digest.hexdigest()

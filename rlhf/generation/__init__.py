@@ -1,0 +1,1 @@
+"""Prompts to rollouts with the training weights themselves; no inference server."""

@@ -1,0 +1,1 @@
+"""The networks: language models, scalar heads, adapters, and their Hugging Face folders."""

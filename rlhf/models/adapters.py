@@ -1,0 +1,61 @@
+"""Adapters: low-rank weights of the peft library put into a network, switched off, merged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor
+
+from rlhf.config.model import PeftConfig
+from rlhf.models.pretrained import load_weights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Adapter:
+    """The adapters inside one network; the network itself stays the plain class it was."""
+
+    def __init__(self, network: PreTrainedModel, config: PeftConfig, *, seed: int) -> None:
+        """Put adapters into the network in place: base frozen, adapters (and a head) learn."""
+        torch.manual_seed(seed)
+        self._config, self._causal = config, "score" not in dict(network.named_children())
+        self._peft = get_peft_model(network, self._lora())  # type: ignore[arg-type]
+        if not self._causal:
+            network.get_submodule("score").requires_grad_(True)
+
+    def off(self) -> AbstractContextManager[None]:
+        """Run the network as it was before the adapters came."""
+        return self._peft.disable_adapter()  # type: ignore[return-value]
+
+    def save(self, folder: Path, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
+        """Write the adapters alone as a folder of the peft library."""
+        model = self._copy(network, weights)
+        model.save_pretrained(str(folder))
+
+    def merged(self, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:
+        """Return a fresh plain network in which base and adapters are one."""
+        return self._copy(network, weights).merge_and_unload()  # type: ignore[return-value]
+
+    def _copy(self, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PeftModel:
+        fresh = type(network)(network.config)
+        fresh.name_or_path = network.name_or_path
+        model = get_peft_model(fresh, self._lora())  # type: ignore[arg-type]
+        load_weights(fresh, weights)
+        return model  # type: ignore[return-value]
+
+    def _lora(self) -> LoraConfig:
+        wanted = self._config.target_modules
+        modules = wanted if wanted == "all-linear" else [m.strip() for m in wanted.split(",")]
+        return LoraConfig(
+            r=self._config.rank,
+            lora_alpha=self._config.alpha,
+            lora_dropout=self._config.dropout,
+            target_modules=modules,
+            task_type="CAUSAL_LM" if self._causal else None,
+        )

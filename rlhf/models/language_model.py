@@ -1,0 +1,81 @@
+"""LanguageModel: token ids in, log-probabilities of chosen tokens out.
+
+Axes: B rows, T tokens (right-padded), N chosen positions over all rows, H hidden, V vocabulary.
+Rows are right-padded and attention is causal, so real tokens never see padding and positions
+count from 0: no attention mask is needed, for learned and rotary positions alike.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from rlhf.algo.logprobs import logprobs_of, token_logprobs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LOGIT_CHUNK = 1024
+"""Positions whose logits exist at one time; bounds memory to chunk x vocabulary."""
+
+
+class LanguageModel(nn.Module):
+    """A causal language model of transformers (with or without peft adapters)."""
+
+    def __init__(self, network: PreTrainedModel) -> None:
+        """Wrap the network and find out whether its head may be applied to chosen positions."""
+        super().__init__()
+        self.network = network
+        self.split_head = _head_is_separable(network)
+
+    def forward(
+        self, tokens_BT: Tensor, positions_N: Tensor, targets_N: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return (logprobs_N, entropy_N), float32, of targets at flat positions (row * T + column).
+
+        The log-probability of a target is read at the position *before* the target's own.
+        """
+        if self.split_head:
+            hidden_NH = _backbone(self.network)(input_ids=tokens_BT, use_cache=False)[0]
+            hidden_NH = hidden_NH.flatten(0, 1)[positions_N]
+            return token_logprobs(hidden_NH, self._logits, targets_N, temperature, LOGIT_CHUNK)
+        logits_BTV = self.network(input_ids=tokens_BT, use_cache=False).logits
+        return logprobs_of(logits_BTV.flatten(0, 1)[positions_N], targets_N, temperature)
+
+    def example_inputs(self) -> tuple[Tensor, Tensor, Tensor, float]:
+        """Return the smallest inputs `forward` takes."""
+        zero = torch.zeros(1, dtype=torch.long, device=self.network.device)
+        return zero[None] + 1, zero, zero, 1.0
+
+    def _logits(self, hidden_NH: Tensor) -> Tensor:
+        return _apply_head(self.network, hidden_NH)
+
+
+def _backbone(network: PreTrainedModel) -> nn.Module:
+    return network.base_model
+
+
+def _apply_head(network: PreTrainedModel, hidden_NH: Tensor) -> Tensor:
+    head = network.get_output_embeddings()
+    assert head is not None
+    return head(hidden_NH)
+
+
+@torch.no_grad()
+def _head_is_separable(network: PreTrainedModel) -> bool:
+    """Tell whether logits are just the output embedding of the backbone's last hidden states.
+
+    Most are; some models scale or cap their logits, or project the hidden states first. Asking
+    the model itself is safer than a list of names.
+    """
+    was_training = network.training
+    network.eval()
+    tokens_BT = torch.arange(1, 5, device=network.device)[None] % network.config.vocab_size
+    whole = network(input_ids=tokens_BT, use_cache=False).logits
+    hidden = _backbone(network)(input_ids=tokens_BT, use_cache=False)[0]
+    head = network.get_output_embeddings()
+    same = head is not None and bool(torch.equal(_apply_head(network, hidden), whole))
+    network.train(was_training)
+    return same

@@ -1,0 +1,73 @@
+"""ScalarModel: token ids in, one number at each chosen position out (reward and value share it).
+
+Axes: B rows, T tokens (right-padded), N chosen positions over all rows.
+The network is a plain `AutoModelForSequenceClassification` with one label. Its own pooling looks
+for padding by token id, which goes wrong when pad and EOS are one id; positions are given here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from rlhf.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+SCORE_MEAN, SCORE_STD = "rlhf_score_mean", "rlhf_score_std"
+"""Keys of config.json that carry a reward model's normalisation wherever the folder goes."""
+
+
+class ScalarModel(nn.Module):
+    """A one-label sequence classifier of transformers, read at any position, normalised."""
+
+    def __init__(self, network: PreTrainedModel) -> None:
+        """Wrap the network.
+
+        Raises:
+            ModelError: when the network has no linear `score` head of one output.
+        """
+        super().__init__()
+        self.network, stored = network, network.config.to_dict()
+        self.score_mean = float(stored.get(SCORE_MEAN, 0.0))
+        self.score_std = float(stored.get(SCORE_STD, 1.0))
+        weight = self.head.weight
+        if network.config.num_labels != 1:
+            raise ModelError(
+                f"a reward or value model has one label, this {type(network).__name__} has "
+                f"{network.config.num_labels} (head {tuple(weight.shape)}); train it with num_labels=1"
+            )
+
+    @property
+    def head(self) -> nn.Linear:
+        """The linear head: [hidden] -> [1]."""
+        heads = dict(self.network.named_children())
+        if "score" not in heads:
+            raise ModelError(
+                f"{type(self.network).__name__} has no `score` head; use a causal architecture's "
+                "AutoModelForSequenceClassification"
+            )
+        return heads["score"]  # type: ignore[return-value]
+
+    def forward(self, tokens_BT: Tensor, positions_N: Tensor) -> Tensor:
+        """Return scalars_N, float32, at flat positions (row * T + column)."""
+        hidden = self.network.base_model(input_ids=tokens_BT, use_cache=False)[0]
+        raw_N = self.head(hidden.flatten(0, 1)[positions_N]).squeeze(-1)
+        raw_N = raw_N.to(torch.promote_types(raw_N.dtype, torch.float32))
+        return (raw_N - self.score_mean) / self.score_std
+
+    def normalise(self, mean: float, std: float) -> None:
+        """Shift and scale all later outputs, so that those with this mean and std become (0, 1)."""
+        self.score_mean += mean * self.score_std
+        self.score_std *= std
+        self.network.config.update({SCORE_MEAN: self.score_mean, SCORE_STD: self.score_std})
+
+    def example_inputs(self) -> tuple[Tensor, Tensor]:
+        """Return the smallest inputs `forward` takes."""
+        device = self.head.weight.device
+        return torch.ones(1, 1, dtype=torch.long, device=device), torch.zeros(
+            1, dtype=torch.long, device=device
+        )

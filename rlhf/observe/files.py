@@ -1,0 +1,93 @@
+"""The files of a run folder, by name, and the two ways to write them: append a line, or replace whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final, cast
+
+METRICS: Final = "metrics.jsonl"
+SAMPLES: Final = "samples.jsonl"
+WARNINGS: Final = "warnings.jsonl"
+EVALUATION: Final = "evaluation.json"
+REWARD_MODEL: Final = "reward_model.json"
+MANIFEST: Final = "manifest.json"
+WANDB_ID: Final = "wandb_id"
+TENSORBOARD: Final = "tensorboard"
+REPORT: Final = "report.html"
+
+Row = dict[str, object]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return every JSON object of a JSON Lines file, in order; none when the file is missing.
+
+    A line cut off by a crash or a full disk is left out: it was never a whole record.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")
+    rows = (_parse(line) for line in lines)
+    return [row for row in rows if row is not None]
+
+
+def read_object(path: Path) -> Row:
+    """Return the JSON object a file holds; empty when it is missing or not a whole object."""
+    return (_parse(path.read_text("utf-8", errors="replace")) if path.exists() else None) or {}
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Append one line a row, after a fresh line break if the last line was cut off.
+
+    Raises:
+        OSError: when the disk refuses.
+    """
+    text = "".join(f"{_dump(row)}\n" for row in rows)
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            text = text if file.read(1) == b"\n" else f"\n{text}"
+        file.write(text.encode())
+
+
+def keep_rows(path: Path, keep: Callable[[Row], bool]) -> None:
+    """Rewrite a JSON Lines file with only the rows `keep` accepts; untouched if that is all.
+
+    Raises:
+        OSError: when the disk refuses; the file is then as it was.
+    """
+    rows = read_rows(path)
+    kept = [row for row in rows if keep(row)]
+    if len(kept) < len(rows):
+        replace_text(path, "".join(f"{_dump(row)}\n" for row in kept))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old text or the new one, never a part.
+
+    Raises:
+        OSError: when the disk refuses; the file is then as it was.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _dump(row: Mapping[str, object]) -> str:
+    return json.dumps(row, ensure_ascii=True, allow_nan=False)
+
+
+def _parse(line: str) -> Row | None:
+    try:
+        value: object = json.loads(line)
+    except ValueError:
+        return None
+    return cast("Row", value) if isinstance(value, dict) else None

@@ -1,0 +1,158 @@
+"""Alarms: the signs of a PPO run gone wrong, in words a person can act on.
+
+The signs are those of Stiennon et al. 2020, Gao et al. 2022 and Huang et al. 2024: too far from the
+reference, answers that grow or collapse, a value role that cannot follow, a score that jumps.
+Each line says what was seen, its value, what it means and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Final
+
+from rlhf.observe.numbers import finite, percent, short, signed
+
+WINDOW: Final = 5
+"""Steps averaged at either end, so that one odd batch raises nothing."""
+KL_LIMIT: Final = 10.0
+"""Nats a response."""
+LENGTH_DRIFT: Final = 0.25
+ENTROPY_DROP: Final = 0.5
+EOS_FLOOR: Final = 0.9
+VALUE_CLIP_LIMIT: Final = 0.5
+NEGATIVE_KL_STEPS: Final = 10
+NEGATIVE_KL: Final = -0.05
+"""Nats a response; above this it is the noise of an estimate around 0."""
+JUMP_STEPS: Final = 10
+JUMP_SPREADS: Final = 3.0
+"""Standard deviations of the score within a batch."""
+
+History = Sequence[Mapping[str, object]]
+
+
+def alarms(history: History) -> list[str]:
+    """Return one line for each alarm that the run so far gives cause for.
+
+    Args:
+        history: the metrics of each PPO step, oldest first; a missing or null metric is skipped.
+    """
+    return list(named_alarms(history).values())
+
+
+def named_alarms(history: History) -> dict[str, str]:
+    """Return the alarms by name; the name stays the same while the values in the line move."""
+    return {name: line for name, check in _CHECKS.items() for line in check(history)}
+
+
+def _series(history: History, name: str) -> list[float]:
+    values = (finite(metrics.get(name)) for metrics in history)
+    return [value for value in values if value is not None]
+
+
+def _ends(history: History, name: str) -> tuple[float, float] | None:
+    """Return the mean of the first and of the last WINDOW steps; None before there are both."""
+    series = _series(history, name)
+    if len(series) < 2 * WINDOW:
+        return None
+    return fmean(series[:WINDOW]), fmean(series[-WINDOW:])
+
+
+def _recent(history: History, name: str) -> float | None:
+    series = _series(history, name)
+    return fmean(series[-WINDOW:]) if len(series) >= WINDOW else None
+
+
+def _far_from_reference(history: History) -> Iterator[str]:
+    kl = _recent(history, "objective/kl")
+    if kl is not None and kl > KL_LIMIT:
+        yield (
+            f"KL to the reference is {short(kl)} nats a response (above {KL_LIMIT:.0f}): the policy "
+            "may be gaming the reward; raise ppo.kl_coef, set ppo.kl_target, or stop earlier"
+        )
+
+
+def _length_drift(history: History) -> Iterator[str]:
+    ends = _ends(history, "completions/mean_length")
+    if ends and ends[0] > 0 and abs(ends[1] / ends[0] - 1) > LENGTH_DRIFT:
+        yield (
+            f"response length moved from {short(ends[0])} to {short(ends[1])} tokens "
+            f"({signed(100 * (ends[1] / ends[0] - 1), 2)} %): the reward may pay for length; compare "
+            "win rates at equal length, or balance the lengths in data.preferences"
+        )
+
+
+def _entropy_collapse(history: History) -> Iterator[str]:
+    ends = _ends(history, "policy/entropy_avg")
+    if ends and ends[0] > 0 and ends[1] < (1 - ENTROPY_DROP) * ends[0]:
+        yield (
+            f"entropy fell from {short(ends[0])} to {short(ends[1])} nats a token (more than half): "
+            "answers become alike; raise ppo.kl_coef or lower policy.optimizer.lr"
+        )
+
+
+def _cut_answers(history: History) -> Iterator[str]:
+    rate = _recent(history, "completions/eos_rate")
+    if rate is not None and rate < EOS_FLOOR:
+        yield (
+            f"only {percent(rate)} of the responses end by themselves (below {percent(EOS_FLOOR)}): "
+            "the rest are cut and scored unfinished; raise generation.max_new_tokens or "
+            "ppo.missing_eos_penalty"
+        )
+
+
+def _value_clipped(history: History) -> Iterator[str]:
+    share = _recent(history, "val/clipfrac_avg")
+    if share is not None and share > VALUE_CLIP_LIMIT:
+        yield (
+            f"{percent(share)} of the value updates are clipped (above {percent(VALUE_CLIP_LIMIT)}): "
+            "the value role cannot follow the scores; raise ppo.value_clip_range or "
+            "ppo.value_warmup_steps"
+        )
+
+
+def _negative_kl(history: History) -> Iterator[str]:
+    tail = _series(history, "objective/kl")[-NEGATIVE_KL_STEPS:]
+    if len(tail) == NEGATIVE_KL_STEPS and max(tail) < 0 and fmean(tail) < NEGATIVE_KL:
+        yield (
+            f"KL has been negative for {NEGATIVE_KL_STEPS} steps (mean {short(fmean(tail))} nats): "
+            "sampler and training forward disagree; check sampling/logprob_difference_max, "
+            "engine.precision and dropout"
+        )
+
+
+def _score_jump(history: History) -> Iterator[str]:
+    scores = _series(history, "objective/scores")
+    spreads = _series(history, "objective/scores_std")
+    if len(scores) < 2 * WINDOW or not spreads:
+        return
+    spread = fmean(spreads[:WINDOW])
+    gain, end = _steepest(scores)
+    if spread > 0 and gain > JUMP_SPREADS * spread:
+        yield (
+            f"score rose by {short(gain)} in under {JUMP_STEPS} steps, to {short(end)} (one batch "
+            f"spreads {short(spread)}): often a loophole found; read the samples, then fix the "
+            "reward or raise ppo.kl_coef"
+        )
+
+
+def _steepest(scores: Sequence[float]) -> tuple[float, float]:
+    """Return the largest rise of the 3-step mean in under JUMP_STEPS steps, and where it ended."""
+    means = [fmean(scores[at : at + 3]) for at in range(len(scores) - 2)]
+    rises = [
+        (later - means[start], later)
+        for start in range(len(means))
+        for later in means[start + 1 : start + JUMP_STEPS]
+    ]
+    return max(rises)
+
+
+_CHECKS: Final[dict[str, Callable[[History], Iterator[str]]]] = {
+    "kl": _far_from_reference,
+    "length": _length_drift,
+    "entropy": _entropy_collapse,
+    "eos": _cut_answers,
+    "value_clip": _value_clipped,
+    "negative_kl": _negative_kl,
+    "score_jump": _score_jump,
+}

@@ -1,0 +1,56 @@
+"""How a number is written for a person: few digits, a true minus sign, a unit."""
+
+from __future__ import annotations
+
+import math
+
+
+def finite(value: object) -> float | None:
+    """Return a finite number as a float, and None for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def short(value: float | None, digits: int = 3) -> str:
+    """Write a number with about `digits` significant digits: 0.0123, 12.3, 12,300, 1.2e-6."""
+    if value is None or not math.isfinite(value):
+        return "\u2013"
+    size = abs(value)
+    if size == 0:
+        text = "0"
+    elif size < 1e-3 or size >= 1e7:
+        text = _scientific(size, digits)
+    else:
+        decimals = max(0, digits - 1 - math.floor(math.log10(size)))
+        decimals = min(decimals, digits) if size >= 0.01 else decimals
+        text = f"{size:,.{decimals}f}"
+    return f"\u2212{text}" if value < 0 and text.strip("0.,") else text
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Write a difference with its sign: +0.12, \u22120.3."""
+    return f"+{short(value, digits)}" if value > 0 else short(value, digits)
+
+
+def percent(share: float | None) -> str:
+    """Write a share of 1 as whole percent: 74 %, with a no-break space."""
+    return "\u2013" if share is None else f"{100 * share:.0f}\u00a0%"
+
+
+def duration(seconds: float) -> str:
+    """Write seconds for a person: 0.8 s, 42 s, 3 min 20 s, 2 h 05 min, 3 d 4 h."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    minutes, hours = whole // 60, whole // 3600
+    if whole < 60:
+        return f"{whole} s"
+    if minutes < 60:
+        return f"{minutes} min {whole % 60:02d} s"
+    return f"{hours} h {minutes % 60:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def _scientific(size: float, digits: int) -> str:
+    mantissa, _, exponent = f"{size:.{max(0, digits - 2)}e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"

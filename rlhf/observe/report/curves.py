@@ -1,0 +1,204 @@
+"""Which curves are drawn for each stage, and the question each one answers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from rlhf.observe.figures import TITLES
+from rlhf.observe.health import KL_LIMIT
+from rlhf.observe.numbers import short
+from rlhf.observe.report.chart import Chart, Line, line_chart
+from rlhf.observe.report.html import Markup, el, join
+from rlhf.observe.report.read import Points, RunFiles, number, section
+from rlhf.observe.report.stack import stacked_chart, time_phases
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One picture of a stage: its metrics with the names they carry at the end of their line."""
+
+    title: str
+    unit: str
+    metrics: tuple[tuple[str, str], ...]
+    percent: bool = False
+    zero: bool = False
+
+
+_SPEED: Final = (("tokens_per_s", ""), ("speed/tokens_per_s", ""))
+
+MAIN: Final[dict[str, tuple[Plot, ...]]] = {
+    "sft": (
+        Plot(
+            "Loss", "nats a token", (("loss/train", "training"), ("loss/validation", "validation"))
+        ),
+        Plot("Learning rate", "", (("lr", ""),), zero=True),
+        Plot("Gradient norm", "before clipping", (("grad_norm", ""),), zero=True),
+    ),
+    "reward_model": (
+        Plot(
+            "Accuracy",
+            "pairs ranked as people did",
+            (("accuracy/train", "training"), ("accuracy/validation", "validation")),
+            percent=True,
+        ),
+        Plot(
+            "Loss", "nats a pair", (("loss/train", "training"), ("loss/validation", "validation"))
+        ),
+        Plot("Margin", "score of chosen \u2212 rejected", (("margin", ""),)),
+    ),
+    "ppo": (
+        Plot(
+            "Score",
+            "mean of a batch",
+            (("objective/scores", "score"), ("objective/rlhf_reward", "after KL")),
+        ),
+        Plot("KL to the reference", "nats a response", (("objective/kl", ""),), zero=True),
+        Plot("Response length", "tokens", (("completions/mean_length", ""),)),
+        Plot("Entropy of the policy", "nats a token", (("policy/entropy_avg", ""),), zero=True),
+        Plot("Explained variance", "of the value role", (("val/explained_variance", ""),)),
+        Plot(
+            "Clipped updates",
+            "share of tokens",
+            (("policy/clipfrac_avg", "policy"), ("val/clipfrac_avg", "value")),
+            percent=True,
+            zero=True,
+        ),
+        Plot(
+            "Size of the update",
+            "approximate KL, nats a token",
+            (("policy/approxkl_avg", ""),),
+            zero=True,
+        ),
+        Plot("Answers that end by themselves", "", (("completions/eos_rate", ""),), percent=True),
+    ),
+}
+"""Pictures always shown, by stage."""
+
+MORE: Final[dict[str, tuple[Plot, ...]]] = {
+    "sft": (Plot("Speed", "tokens a second", _SPEED, zero=True),),
+    "reward_model": (
+        Plot("Learning rate", "", (("lr", ""),), zero=True),
+        Plot("Speed", "tokens a second", _SPEED, zero=True),
+    ),
+    "ppo": (
+        Plot("Value loss", "score units squared", (("loss/value_avg", ""),), zero=True),
+        Plot("Policy loss", "", (("loss/policy_avg", ""),)),
+        Plot("KL coefficient", "score units a nat", (("objective/kl_coef", ""),), zero=True),
+        Plot("Speed", "tokens a second", _SPEED, zero=True),
+        Plot(
+            "Returns and values", "mean", (("returns/mean", "returns"), ("values/mean", "values"))
+        ),
+        Plot(
+            "Gradient norm",
+            "before clipping",
+            (("policy/grad_norm", "policy"), ("value/grad_norm", "value")),
+            zero=True,
+        ),
+        Plot(
+            "Sampler against trainer",
+            "largest logprob gap",
+            (("sampling/logprob_difference_max", ""),),
+            zero=True,
+        ),
+        Plot(
+            "First ratio",
+            "largest distance from 1",
+            (("policy/ratio_first_max_error", ""),),
+            zero=True,
+        ),
+        Plot("Largest ratio", "new to old probability", (("val/ratio_max", ""),)),
+        Plot("Learning rate", "", (("lr", ""),), zero=True),
+    ),
+}
+"""Pictures for a second look, folded away."""
+
+
+def stage_curves(run: RunFiles, stage: str) -> Markup | None:
+    """Return the curves of one stage; None when it recorded nothing that is drawn."""
+    main = [chart for plot in MAIN[stage] if (chart := _draw(run, stage, plot)) is not None]
+    if stage == "ppo":
+        main += _ppo_extras(run)
+    if not main:
+        return None
+    more = [chart for plot in MORE[stage] if (chart := _draw(run, stage, plot)) is not None]
+    folded = el("details", el("summary", "More curves"), el("div", *more, class_="charts"))
+    return el(
+        "section",
+        el("h3", TITLES[stage]),
+        el("div", *main, class_="charts"),
+        folded if more else None,
+    )
+
+
+def _draw(run: RunFiles, stage: str, plot: Plot) -> Markup | None:
+    found = [(name, run.curve(stage, metric), metric) for metric, name in plot.metrics]
+    lines = [
+        Line(name=name, points=points, tone=tone, smooth=not metric.endswith("/validation"))
+        for (name, points, metric), tone in zip(found, "abcd", strict=False)
+        if points
+    ]
+    if not lines:
+        return None
+    levels = _kl_levels(run) if plot.metrics[0][0] == "objective/kl" else ()
+    chart = Chart(
+        key=_key(stage, plot.title),
+        title=plot.title,
+        unit=plot.unit,
+        lines=lines,
+        levels=levels,
+        percent=plot.percent,
+        zero=plot.zero,
+    )
+    return line_chart(chart)
+
+
+def _kl_levels(run: RunFiles) -> tuple[tuple[str, float], ...]:
+    """Return the target, if one was set, and the budget once the run comes near it."""
+    target = number(section(run.config, "ppo"), "kl_target")
+    levels = ((f"target {short(target)}", target),) if target is not None else ()
+    highest = max((value for _, value in run.curve("ppo", "objective/kl")), default=0.0)
+    if highest > 0.6 * KL_LIMIT:
+        levels = (*levels, (f"budget {KL_LIMIT:.0f}", KL_LIMIT))
+    return levels
+
+
+def _ppo_extras(run: RunFiles) -> list[Markup]:
+    """Return the pictures that are not curves over steps: what KL bought, and the time."""
+    charts: list[Markup] = []
+    price = _score_by_kl(run)
+    if len(price) > 1:
+        chart = Chart(
+            key="ppo-score-by-kl",
+            title="Score bought with KL",
+            unit="batch mean, by \u221aKL",
+            lines=[Line(name="", points=price, tone="c")],
+            x_label="\u221aKL",
+        )
+        charts.append(line_chart(chart))
+    phases = time_phases(run.curves.get("ppo", {}))
+    if phases:
+        charts.append(stacked_chart("ppo-time", phases))
+    return charts
+
+
+def _score_by_kl(run: RunFiles) -> Points:
+    """Return (root of KL, score) in order of KL, the axes of Gao et al. 2022, figure 1."""
+    scores = dict(run.curve("ppo", "objective/scores"))
+    kls = run.curve("ppo", "objective/kl")
+    pairs = [(math.sqrt(kl), scores[step]) for step, kl in kls if kl >= 0 and step in scores]
+    return sorted(pairs)
+
+
+def _key(stage: str, title: str) -> str:
+    return f"{stage}-{title}".lower().replace(" ", "-").replace("_", "-")
+
+
+def all_curves(run: RunFiles) -> Markup | None:
+    """Return the section of curves, stage by stage; None when nothing was recorded."""
+    stages = [part for stage in MAIN if (part := stage_curves(run, stage)) is not None]
+    if not stages:
+        return None
+    lead = "Thin lines show every step, bold lines their moving mean; the number at the end is the mean\u2019s."
+    return join([el("h2", "Curves"), el("p", lead, class_="soft"), *stages])

@@ -1,0 +1,125 @@
+"""RunFiles: everything a run folder holds, read without trust; a missing piece is simply empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from rlhf.observe import files
+from rlhf.observe.health import named_alarms
+from rlhf.observe.numbers import finite
+from rlhf.observe.samples import Sample, read_samples
+
+Points = list[tuple[float, float]]
+"""(step, value) pairs in step order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFiles:
+    """The parsed files of one run."""
+
+    name: str
+    """The folder's name."""
+    curves: Mapping[str, Mapping[str, Points]]
+    """Stage, then metric, to its points; null values are left out."""
+    samples: Mapping[tuple[str, int], list[Sample]]
+    """Answers to the fixed prompts by (stage, step)."""
+    evaluation: files.Row
+    """The judge's verdict; empty when there was none."""
+    reward_model: files.Row
+    """The reward model's quality on held-out pairs; empty when none was trained."""
+    manifest: files.Row
+    """What was trained on what; empty when the run has not written it."""
+    warnings: tuple[str, ...]
+    """Warnings raised while training, and alarms of the PPO curves."""
+
+    def curve(self, stage: str, metric: str) -> Points:
+        """Return the points of one metric; none when it was not recorded."""
+        return self.curves.get(stage, {}).get(metric, [])
+
+    @property
+    def config(self) -> files.Row:
+        """The resolved configuration; empty when unknown."""
+        return section(self.manifest, "config")
+
+
+def read_run(run_dir: Path) -> RunFiles:
+    """Read a run folder; files that are missing or damaged count as empty."""
+    rows = files.read_rows(run_dir / files.METRICS)
+    return RunFiles(
+        name=run_dir.resolve().name,
+        curves=_curves(rows),
+        samples=read_samples(run_dir),
+        evaluation=files.read_object(run_dir / files.EVALUATION),
+        reward_model=files.read_object(run_dir / files.REWARD_MODEL),
+        manifest=files.read_object(run_dir / files.MANIFEST),
+        warnings=_warnings(run_dir, rows),
+    )
+
+
+def section(row: Mapping[str, object], *path: str) -> files.Row:
+    """Return the object at a path of keys; empty when there is none."""
+    found: object = row
+    for key in path:
+        found = cast("files.Row", found).get(key) if isinstance(found, dict) else None
+    return cast("files.Row", found) if isinstance(found, dict) else {}
+
+
+def number(row: Mapping[str, object], key: str) -> float | None:
+    """Return a finite number, or None."""
+    return finite(row.get(key))
+
+
+def words(row: Mapping[str, object], key: str) -> str:
+    """Return a value as text; empty when it is missing or null."""
+    value = row.get(key)
+    return "" if value is None else str(value)
+
+
+def objects(row: Mapping[str, object], key: str) -> list[files.Row]:
+    """Return the objects of a list; none when there is no such list."""
+    found = row.get(key)
+    entries = cast("list[object]", found) if isinstance(found, list) else []
+    return [cast("files.Row", entry) for entry in entries if isinstance(entry, dict)]
+
+
+def bounds(row: Mapping[str, object], key: str) -> tuple[float, float] | None:
+    """Return a [low, high] pair, or None."""
+    found = row.get(key)
+    ends = [finite(end) for end in cast("list[object]", found)] if isinstance(found, list) else []
+    return (
+        (ends[0], ends[1])
+        if len(ends) == 2 and ends[0] is not None and ends[1] is not None
+        else None
+    )
+
+
+def ends(points: Points) -> tuple[float, float]:
+    """Return the mean of the first and of the last tenth, so that no single batch speaks."""
+    values, size = [value for _, value in points], max(1, len(points) // 10)
+    return sum(values[:size]) / size, sum(values[-size:]) / size
+
+
+def _curves(rows: list[files.Row]) -> dict[str, dict[str, Points]]:
+    curves: dict[str, dict[str, dict[float, float]]] = {}
+    for row in rows:
+        stage, step = words(row, "stage"), number(row, "step")
+        for name, value in section(row, "metrics").items():
+            known = finite(value)
+            if step is not None and known is not None:
+                curves.setdefault(stage, {}).setdefault(name, {})[step] = known
+    return {
+        stage: {name: sorted(points.items()) for name, points in metrics.items()}
+        for stage, metrics in curves.items()
+    }
+
+
+def _warnings(run_dir: Path, rows: list[files.Row]) -> tuple[str, ...]:
+    history = [section(row, "metrics") for row in rows if row.get("stage") == "ppo"]
+    kept = {
+        words(row, "name") or words(row, "message"): words(row, "message")
+        for row in files.read_rows(run_dir / files.WARNINGS)
+    }
+    return tuple(dict.fromkeys({**kept, **named_alarms(history)}.values()))

@@ -1,0 +1,61 @@
+"""Scale: data to pixels, with round tick values and labels that share their decimals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlhf.observe.numbers import short
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A linear map from [low, high] of the data to [start, end] of the picture."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """Return the picture's coordinate of a value, clamped to the picture."""
+        share = (value - self.low) / (self.high - self.low)
+        return self.start + min(1.0, max(0.0, share)) * (self.end - self.start)
+
+    def ticks(self, target: int = 4) -> list[float]:
+        """Return about `target` round values within the range."""
+        step = round_step((self.high - self.low) / target)
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return [at * step for at in range(first, last + 1)]
+
+
+def round_step(rough: float) -> float:
+    """Return the nearest 1, 2, 2.5 or 5 times a power of ten that is not below `rough`."""
+    base = 10.0 ** math.floor(math.log10(rough))
+    return next(
+        factor * base for factor in (1, 2, 2.5, 5, 10) if factor * base >= rough * (1 - 1e-9)
+    )
+
+
+def span(values: Sequence[float], *, zero: bool = False) -> tuple[float, float]:
+    """Return a range that holds all values with a little air; from 0 on when `zero` is set."""
+    low, high = min(values), max(values)
+    low, high = (min(low, 0.0), max(high, 0.0)) if zero else (low, high)
+    if high - low < 1e-9 * max(1.0, abs(high)):
+        pad = 0.5 * abs(high) or 1.0
+        return (low if zero and low == 0 else low - pad), high + pad
+    air = 0.06 * (high - low)
+    return (low if zero and low == 0 else low - air), high + air
+
+
+def tick_labels(ticks: Sequence[float], *, percent: bool = False) -> list[str]:
+    """Write tick values with as many decimals as their distance needs."""
+    if percent:
+        return [f"{100 * tick:.0f}\u00a0%" for tick in ticks]
+    step = min((b - a for a, b in zip(ticks, ticks[1:], strict=False)), default=1.0)
+    if step < 1e-4 or step >= 1e6:
+        return [short(tick, 2) for tick in ticks]
+    decimals = next((d for d in range(6) if abs(round(step, d) - step) < 1e-9 * step), 6)
+    return [f"{tick + 0.0:,.{decimals}f}".replace("-", "\u2212") for tick in ticks]

@@ -1,0 +1,1 @@
+"""Where a score comes from besides a reward model: a Python function, or a weighted sum."""

@@ -1,0 +1,139 @@
+"""Learner: an engine, a loss and a minibatch become one update; SFT, reward, policy, value share it.
+
+Losses are sums. They are divided by the count of the whole minibatch, over all ranks and
+microbatches, so an update is the same however its rows are spread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from rlhf.algo.minibatch import microbatches, shares
+from rlhf.algo.schedule import learning_rate
+from rlhf.checkpoint.files import read_tensors, write_tensors
+from rlhf.config.optimizer import OptimizerConfig
+from rlhf.engine.base import TrainableEngine
+from rlhf.errors import TrainingError
+from rlhf.flow.tensors import TensorBatch
+
+B = TypeVar("B", bound=TensorBatch)
+STATE_FILE, NUM_UPDATES = "state.safetensors", "num_updates"
+
+
+@dataclass(frozen=True, slots=True)
+class LossSum:
+    """What a loss function says of one microbatch."""
+
+    loss: Tensor
+    """Sum over its tokens (or rows); carries the gradient."""
+    sums: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    """Statistics to be added over microbatches and ranks and divided by the count."""
+    peaks: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    """Statistics of which the largest counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What one optimizer step did, the same on every rank."""
+
+    loss: float
+    means: dict[str, float]
+    peaks: dict[str, float]
+    grad_norm: float
+    lr: float
+
+
+class Learner:
+    """Takes one optimizer step a minibatch."""
+
+    def __init__(
+        self, engine: TrainableEngine, config: OptimizerConfig, *, max_tokens: int, total_updates: int
+    ) -> None:
+        """Remember the curve of the learning rate and the size of a forward pass."""
+        self.engine, self.num_updates = engine, 0
+        self._config, self._max_tokens, self._total_updates = config, max_tokens, total_updates
+
+    def update(
+        self, batch: B, lengths_B: Tensor, count: float, loss_of: Callable[[B], LossSum]
+    ) -> Update:
+        """Take one step on a minibatch that every rank holds whole.
+
+        Args:
+            batch: The minibatch.
+            lengths_B: Tokens a row; rows are dealt to ranks and microbatches by them.
+            count: What the summed loss is divided by, over the whole minibatch.
+            loss_of: Gives the summed loss of some rows.
+
+        Raises:
+            TrainingError: when the loss is not finite; the weights are then untouched.
+        """
+        reports = [self._backward(batch, piece, count, loss_of) for piece in self._pieces(lengths_B)]
+        totals, peaks = self._combine(reports)
+        loss = totals.pop("loss") / max(count, 1.0)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at update {self.num_updates}; the weights were left as they "
+                "were; lower the learning rate, or look for non-finite scores in samples.jsonl"
+            )
+        config = self._config
+        lr = learning_rate(
+            self.num_updates,
+            lr=config.lr,
+            warmup_steps=config.warmup_steps,
+            schedule=config.schedule,
+            total_steps=self._total_updates,
+        )
+        norm = self.engine.step(lr)
+        self.num_updates += 1
+        means = {name: value / max(count, 1.0) for name, value in totals.items()}
+        return Update(loss, means, peaks, norm, lr)
+
+    def _pieces(self, lengths_B: Tensor) -> list[Tensor]:
+        """Cut this rank's share; ranks with fewer pieces are filled up with empty ones."""
+        world = self.engine.world
+        mine = shares(lengths_B, world.size)[world.rank]
+        pieces = [mine[p] for p in microbatches(lengths_B[mine], self._max_tokens)]
+        missing = int(world.largest(len(pieces))) - len(pieces)
+        return pieces + [torch.zeros(0, dtype=torch.long)] * missing
+
+    def _backward(
+        self, batch: B, piece: Tensor, count: float, loss_of: Callable[[B], LossSum]
+    ) -> LossSum:
+        """Add one piece's gradient; an empty piece runs a row at weight 0 to keep ranks in step."""
+        weight = 1.0 if len(piece) else 0.0
+        rows = piece if len(piece) else torch.zeros(1, dtype=torch.long)
+        report = loss_of(batch.select(rows))
+        self.engine.backward(report.loss * (weight / max(count, 1.0)))
+        sums = {name: value.detach() * weight for name, value in report.sums.items()}
+        sums["loss"] = report.loss.detach() * weight
+        peaks = {name: value.detach() * weight for name, value in report.peaks.items()}
+        return LossSum(report.loss.detach(), sums, peaks)
+
+    def _combine(self, reports: list[LossSum]) -> tuple[dict[str, float], dict[str, float]]:
+        world = self.engine.world
+        names, tops = list(reports[0].sums), list(reports[0].peaks)
+        sums = [sum(float(report.sums[name]) for report in reports) for name in names]
+        totals = world.total(torch.tensor(sums, dtype=torch.float64)).tolist()
+        peaks = [world.largest(max(float(report.peaks[name]) for report in reports)) for name in tops]
+        return dict(zip(names, totals, strict=True)), dict(zip(tops, peaks, strict=True))
+
+    def save_state(self, folder: Path) -> None:
+        """Write weights, moments and the number of updates; rank 0 writes, all must call."""
+        state = self.engine.state()
+        if self.engine.world.rank == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            state[NUM_UPDATES] = torch.tensor(self.num_updates)
+            write_tensors(folder / STATE_FILE, state)
+
+    def load_state(self, folder: Path) -> None:
+        """Take up what `save_state` wrote, on any number of ranks and at any ZeRO stage."""
+        state = read_tensors(folder / STATE_FILE)
+        self.num_updates = int(state.pop(NUM_UPDATES))
+        self.engine.load_state(state)

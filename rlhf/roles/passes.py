@@ -1,0 +1,56 @@
+"""How a role runs its engine over many rows: cut by tokens, equally often on every rank.
+
+Axes: B rows, T tokens, N chosen positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from rlhf.algo.minibatch import microbatches
+from rlhf.engine.base import Engine
+from rlhf.flow.rollout import Experience, Rollout, response_positions
+from rlhf.flow.tensors import TensorBatch, join_rows
+
+B = TypeVar("B", bound=TensorBatch)
+
+
+def map_rows(
+    engine: Engine, batch: B, lengths_B: Tensor, max_tokens: int, run: Callable[[B], Tensor]
+) -> Tensor:
+    """Return run's answers for all rows, in their order, without gradients.
+
+    Sharded weights are gathered by every forward, so ranks must run equally often: a rank with
+    fewer microbatches runs the smallest possible input in their place.
+    """
+    pieces = microbatches(lengths_B, max_tokens) if len(batch) else []
+    with torch.no_grad():
+        answers = [run(batch.select(rows)).cpu() for rows in pieces]
+        for _ in range(int(engine.world.largest(len(pieces))) - len(pieces)):
+            engine(*engine.module.example_inputs())  # type: ignore[operator]
+    if not answers:
+        return torch.zeros(0, 0)
+    return join_rows(answers)[torch.cat(pieces).argsort()]
+
+
+def response_targets(batch: Rollout | Experience) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (tokens_BT cut to the longest row, positions_N, targets_N) of all response tokens.
+
+    Positions are flat (row * T + column) and point at the logits *before* each token.
+    """
+    tokens_BT = batch.tokens_BT[:, : int(batch.lengths_B.max())]
+    mask_BR = batch.response_mask_BR
+    columns_BR = response_positions(batch.prompt_lengths_B, mask_BR.shape[1])
+    rows_B1 = torch.arange(len(batch))[:, None] * tokens_BT.shape[1]
+    positions_N = (rows_B1 + columns_BR)[mask_BR]
+    return tokens_BT, positions_N, tokens_BT.flatten()[positions_N + 1]
+
+
+def spread(values_N: Tensor, mask_BR: Tensor) -> Tensor:
+    """Put one value a real token back into [B, R]; 0 at padding. Differentiable."""
+    grid_BR = torch.zeros(mask_BR.shape, dtype=values_N.dtype, device=values_N.device)
+    return grid_BR.masked_scatter(mask_BR.to(values_N.device), values_N)

@@ -1,0 +1,102 @@
+"""What a stage may ask of the roles; groups of local or remote ranks answer, and it cannot tell.
+
+Answers may be under way (`Promise`): ask several roles first, `settle` afterwards, and they work
+at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from rlhf.flow.metrics import Metrics
+from rlhf.flow.promise import Eventually
+from rlhf.flow.rollout import Experience, Rollout
+from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
+
+
+class Keeper(Protocol):
+    """A role whose weights can be written down and taken up again."""
+
+    def save(self, folder: Path) -> None:
+        """Write the model as a plain Hugging Face folder."""
+        ...
+
+    def save_state(self, folder: Path) -> None:
+        """Write weights and optimizer moments for a resume."""
+        ...
+
+    def load_state(self, folder: Path) -> None:
+        """Take up what `save_state` wrote."""
+        ...
+
+
+class SamplerPort(Protocol):
+    """Writes responses."""
+
+    def generate(self, prompts: PromptBatch, step: int) -> Eventually[Rollout]:
+        """Answer the prompts; the step seeds the draws."""
+        ...
+
+
+class LanguageModelPort(Protocol):
+    """Judges how likely a response was."""
+
+    def logprobs(self, rollout: Rollout) -> Eventually[Tensor]:
+        """Return logprobs_BR, float32, of the response tokens at the sampling temperature."""
+        ...
+
+
+class PolicyPort(SamplerPort, LanguageModelPort, Keeper, Protocol):
+    """The language model that learns."""
+
+    def improve(self, experience: Experience, step: int) -> Eventually[Metrics]:
+        """Run the step's PPO epochs."""
+        ...
+
+    def imitate(self, batch: Demonstrations) -> Eventually[Metrics]:
+        """Take one SFT step."""
+        ...
+
+    def imitation_loss(self, batch: Demonstrations) -> Eventually[Metrics]:
+        """Measure the SFT loss without learning."""
+        ...
+
+
+class RewardPort(Protocol):
+    """The judge."""
+
+    def score(self, rollout: Rollout) -> Eventually[Tensor]:
+        """Return score_B, float32."""
+        ...
+
+
+class RankingPort(Keeper, Protocol):
+    """A judge that learns from rankings."""
+
+    def rank(self, batch: Rankings) -> Eventually[Metrics]:
+        """Take one Bradley-Terry step."""
+        ...
+
+    def answer_scores(self, batch: Rankings) -> Eventually[Tensor]:
+        """Return scores_BK, float32; 0 where an answer is absent."""
+        ...
+
+    def normalise(self, statistics: Mapping[str, float]) -> None:
+        """Make scores with this `mean` and `std` have mean 0 and standard deviation 1."""
+        ...
+
+
+class ValuePort(Keeper, Protocol):
+    """The baseline."""
+
+    def values(self, rollout: Rollout) -> Eventually[Tensor]:
+        """Return values_BR, float32: the return expected before each response token."""
+        ...
+
+    def improve(self, experience: Experience, step: int) -> Eventually[Metrics]:
+        """Fit the returns over the step's epochs."""
+        ...

@@ -1,0 +1,197 @@
+"""Reward: judges whole responses, and (in the reward-model stage) learns to from rankings.
+
+Axes: B rows, K ranked answers to one prompt, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from rlhf.algo.losses import centering_loss, ranking_loss
+from rlhf.config.stages import RewardModelConfig
+from rlhf.data.chat import decode_response
+from rlhf.data.retokenize import encode_exchange
+from rlhf.engine.base import Engine
+from rlhf.flow.metrics import Metrics
+from rlhf.flow.rollout import Rollout
+from rlhf.flow.tensors import TensorBatch, join_rows
+from rlhf.flow.text import Rankings
+from rlhf.models.scalar_model import ScalarModel
+from rlhf.rewards.function import FunctionReward
+from rlhf.roles.keeper import Keeper
+from rlhf.roles.learner import Learner, LossSum
+from rlhf.roles.passes import map_rows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers(TensorBatch):
+    """Whole texts to score, right-padded."""
+
+    tokens_BT: Tensor
+    lengths_B: Tensor
+
+
+class FunctionJudge:
+    """Scores decoded text with a Python function of the user's."""
+
+    def __init__(self, function: FunctionReward, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Decode with the policy's tokenizer."""
+        self._function, self._tokenizer = function, tokenizer
+
+    def score(self, rollout: Rollout) -> Tensor:
+        """Return score_B, float32."""
+        texts = [decode_response(self._tokenizer, ids) for ids in rollout.response_tokens()]
+        columns = [dict(column) for column in rollout.columns]  # type: ignore[call-overload]
+        return torch.tensor(self._function.score(rollout.prompts, texts, columns))
+
+
+class ModelJudge:
+    """Scores a response with a trained reward model at its last real token."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: PreTrainedTokenizerBase,
+        policy_tokenizer: PreTrainedTokenizerBase | None,
+        *,
+        max_tokens: int,
+    ) -> None:
+        """Score token ids as they are, or re-encode text when the policy's tokenizer differs.
+
+        Args:
+            engine: Holds a ScalarModel.
+            tokenizer: The reward model's own.
+            policy_tokenizer: The policy's, if it is not the same; None passes ids through.
+            max_tokens: Padded tokens a forward.
+        """
+        self.engine, self.tokenizer, self.max_tokens = engine, tokenizer, max_tokens
+        self._policy_tokenizer = policy_tokenizer
+
+    def score(self, rollout: Rollout) -> Tensor:
+        """Return score_B, float32, of this rank's rows."""
+        return self.score_answers(self._answers(rollout))
+
+    def score_answers(self, answers: Answers) -> Tensor:
+        """Return score_B, float32."""
+        return map_rows(
+            self.engine, answers, answers.lengths_B, self.max_tokens, self.scores
+        ).reshape(len(answers))
+
+    def scores(self, answers: Answers) -> Tensor:
+        """Return score_B of one microbatch, differentiable."""
+        tokens_BT = answers.tokens_BT[:, : int(answers.lengths_B.max())]
+        positions_B = torch.arange(len(answers)) * tokens_BT.shape[1] + answers.lengths_B - 1
+        device = self.engine.world.device
+        return self.engine(tokens_BT.to(device), positions_B.to(device))
+
+    def _answers(self, rollout: Rollout) -> Answers:
+        if self._policy_tokenizer is None:
+            return Answers(tokens_BT=rollout.tokens_BT, lengths_B=rollout.lengths_B)
+        ids: list[list[int]] = []
+        finished = rollout.finished_B.tolist()
+        for prompt, tokens, done in zip(
+            rollout.prompts, rollout.response_tokens(), finished, strict=True
+        ):
+            response = decode_response(self._policy_tokenizer, tokens)
+            ids.append(encode_exchange(self.tokenizer, prompt, response, finished=done))  # type: ignore[arg-type]
+        if not ids:
+            return Answers(tokens_BT=rollout.tokens_BT, lengths_B=rollout.lengths_B)
+        return Answers(
+            tokens_BT=join_rows([torch.tensor([row]) for row in ids]),
+            lengths_B=torch.tensor([len(row) for row in ids]),
+        )
+
+
+class Reward:
+    """A model, a function, or both."""
+
+    def __init__(self, model: ModelJudge | None, function: FunctionJudge | None) -> None:
+        """At least one of the two."""
+        self._model, self._function = model, function
+
+    def score_by_model(self, rollout: Rollout) -> Tensor:
+        """Return the reward model's score_B of this rank's rows."""
+        assert self._model is not None
+        return self._model.score(rollout)
+
+    def score_by_function(self, rollout: Rollout) -> Tensor:
+        """Return the function's score_B; it sees the whole batch, on one rank."""
+        assert self._function is not None
+        return self._function.score(rollout)
+
+
+class RewardLearner:
+    """A reward model in training."""
+
+    def __init__(
+        self, judge: ModelJudge, learner: Learner, keeper: Keeper, config: RewardModelConfig
+    ) -> None:
+        """Put the parts together."""
+        self._judge, self.learner, self.keeper, self._config = judge, learner, keeper, config
+
+    def rank(self, batch: Rankings) -> Metrics:
+        """Take one Bradley-Terry step on a whole minibatch that every rank holds."""
+        update = self.learner.update(batch, batch.lengths_BK.sum(1), float(len(batch)), self._loss)
+        means = update.means
+        return Metrics.of(
+            {
+                "loss/train": update.loss,
+                "accuracy/train": means["correct"] / max(means["pairs"], 1e-9),
+                "margin": means["score_gap"] / max(means["pairs"], 1e-9),
+                "grad_norm": update.grad_norm,
+                "lr": update.lr,
+            }
+        )
+
+    def _loss(self, batch: Rankings) -> LossSum:
+        present_BK = batch.lengths_BK > 0
+        scores_N = self._judge.scores(_flatten(batch))
+        grid_BK = torch.zeros(present_BK.shape, dtype=scores_N.dtype, device=scores_N.device)
+        present_BK = present_BK.to(scores_N.device)
+        scores_BK = grid_BK.masked_scatter(present_BK, scores_N)
+        result = ranking_loss(scores_BK, present_BK, batch.margin_B.to(scores_N.device))
+        loss = result.loss
+        if self._config.center_coef:
+            loss = loss + self._config.center_coef * centering_loss(scores_BK, present_BK)
+        sums = {"correct": result.correct, "pairs": result.pairs, "score_gap": result.score_gap}
+        return LossSum(loss, sums)
+
+    def answer_scores(self, batch: Rankings) -> Tensor:
+        """Return scores_BK, float32, of this rank's rows; 0 where an answer is absent."""
+        present_BK = batch.lengths_BK > 0
+        answers = _flatten(batch)
+        scores_N = self._judge.score_answers(answers)
+        return torch.zeros(present_BK.shape).masked_scatter(present_BK, scores_N)
+
+    def normalise(self, statistics: Mapping[str, float]) -> None:
+        """Make scores with this mean and std have mean 0 and standard deviation 1."""
+        model = self._judge.engine.module
+        assert isinstance(model, ScalarModel)
+        model.normalise(statistics["mean"], statistics["std"])
+
+    def save(self, folder: Path) -> None:
+        """Write the model as a plain Hugging Face folder."""
+        self.keeper.save(folder)
+
+    def save_state(self, folder: Path) -> None:
+        """Write weights and moments for a resume."""
+        self.learner.save_state(folder)
+
+    def load_state(self, folder: Path) -> None:
+        """Take up what `save_state` wrote."""
+        self.learner.load_state(folder)
+
+
+def _flatten(batch: Rankings) -> Answers:
+    """Lay all answers of all rows under each other."""
+    present_BK = batch.lengths_BK > 0
+    return Answers(tokens_BT=batch.tokens_BKT[present_BK], lengths_B=batch.lengths_BK[present_BK])

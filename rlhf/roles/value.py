@@ -1,0 +1,96 @@
+"""Value: predicts, before each response token is written, the return still to come.
+
+Axes: B rows, R response tokens.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from rlhf.algo.losses import value_loss
+from rlhf.algo.minibatch import minibatch_rows
+from rlhf.config.stages import PPOConfig
+from rlhf.engine.base import TrainableEngine
+from rlhf.flow.metrics import Metrics
+from rlhf.flow.rollout import Experience, Rollout
+from rlhf.roles.keeper import Keeper
+from rlhf.roles.learner import Learner, LossSum
+from rlhf.roles.passes import map_rows, response_targets, spread
+
+
+class Value:
+    """A scalar model that learns the baseline."""
+
+    def __init__(
+        self,
+        engine: TrainableEngine,
+        learner: Learner,
+        keeper: Keeper,
+        config: PPOConfig,
+        *,
+        seed: int,
+        max_tokens: int,
+    ) -> None:
+        """Put the parts together."""
+        self.engine, self.learner, self.keeper = engine, learner, keeper
+        self._config, self._seed, self._max_tokens = config, seed, max_tokens
+
+    def values(self, rollout: Rollout) -> Tensor:
+        """Return values_BR, float32, of this rank's rows; 0 at padding."""
+        values_BR = map_rows(
+            self.engine, rollout, rollout.lengths_B, self._max_tokens, self._values
+        )
+        return values_BR.reshape(len(rollout), rollout.sampling_logprobs_BR.shape[1])
+
+    def improve(self, experience: Experience, step: int) -> Metrics:
+        """Fit the returns over the step's epochs, in the minibatches the policy takes."""
+        reports: list[Metrics] = []
+        for epoch in range(self._config.num_epochs):
+            key = (self._seed, "minibatches", step, epoch)
+            for rows in minibatch_rows(len(experience), self._config.minibatch_size, key):
+                reports.append(self._improve_on(experience.select(rows)))
+        return Metrics.merge(reports)
+
+    def _improve_on(self, minibatch: Experience) -> Metrics:
+        count = float(minibatch.response_lengths_B.sum())
+        update = self.learner.update(minibatch, minibatch.lengths_B, count, self._error)
+        return Metrics.of(
+            {
+                **update.means,
+                "loss/value_avg": update.loss,
+                "value/grad_norm": update.grad_norm,
+                "value/lr": update.lr,
+            }
+        )
+
+    def _values(self, batch: Rollout | Experience) -> Tensor:
+        tokens_BT, positions_N, _ = response_targets(batch)
+        device = self.engine.world.device
+        values_N = self.engine(tokens_BT.to(device), positions_N.to(device))
+        return spread(values_N, batch.response_mask_BR)
+
+    def _error(self, batch: Experience) -> LossSum:
+        values_BR = self._values(batch)
+        device = values_BR.device
+        result = value_loss(
+            values_BR,
+            batch.old_values_BR.to(device),
+            batch.returns_BR.to(device),
+            batch.response_mask_BR.to(device),
+            self._config.value_clip_range,
+        )
+        return LossSum(result.loss, {"val/clipfrac_avg": result.clipped})
+
+    def save(self, folder: Path) -> None:
+        """Write the model as a plain Hugging Face folder."""
+        self.keeper.save(folder)
+
+    def save_state(self, folder: Path) -> None:
+        """Write weights and moments for a resume."""
+        self.learner.save_state(folder)
+
+    def load_state(self, folder: Path) -> None:
+        """Take up what `save_state` wrote."""
+        self.learner.load_state(folder)

@@ -1,0 +1,148 @@
+"""The acts of a run: each makes its folder from what came before, unless it is already there."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from rlhf.algo.kl import AdaptiveKL, FixedKL, KLController
+from rlhf.checkpoint.artifact import (
+    Artifact,
+    inputs_fingerprint,
+    is_current,
+    read_artifact,
+    write_artifact,
+)
+from rlhf.checkpoint.settings import deciding
+from rlhf.checkpoint.store import Store
+from rlhf.config.experiment import Experiment
+from rlhf.config.stages import PPOConfig
+from rlhf.data.stream import Stream
+from rlhf.data.tokenizer import fingerprint
+from rlhf.flow.text import PromptBatch
+from rlhf.observe.log import RunLog
+from rlhf.stages.best import Best
+from rlhf.stages.cast import Cast
+from rlhf.stages.drive import Stage, drive
+from rlhf.stages.inputs import Inputs
+
+Kind = Literal["policy", "reward_model", "value", "sft"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What every act shares."""
+
+    experiment: Experiment
+    folder: Path
+    """RUN."""
+    run_id: str
+    inputs: Inputs
+    cast: Cast
+    log: RunLog
+    finished: Callable[[str, dict[str, float]], None]
+    """Told of every stage that ended, with its seconds and steps."""
+
+    def perform(self, stage: Stage, inputs_sha256: str) -> None:
+        """Drive a stage to its end."""
+        checkpoint = self.experiment.checkpoint
+        store = Store(
+            self.folder / "checkpoints" / stage.name,
+            f"{self.run_id}-{inputs_sha256[:12]}",
+            checkpoint.keep,
+            self.log.warn,
+        )
+        start = time.monotonic()
+        steps = drive(
+            stage, store, self.log, every=checkpoint.every, timings=self.cast.timings
+        )
+        self.finished(stage.name, {"seconds": time.monotonic() - start, "steps": steps})
+
+    def fingerprint(self, stage: str, *came_before: Path) -> str:
+        """Return the fingerprint of all that decides a stage's result."""
+        folders = {path.name: self._identity(path) for path in came_before}
+        settings = deciding(stage, self.experiment.model_dump(mode="json"))
+        return inputs_fingerprint(
+            {"settings": settings, "sources": self.inputs.sources, "before": folders}
+        )
+
+    def _identity(self, folder: Path) -> object:
+        artifact = read_artifact(folder) if folder.is_dir() else None
+        return artifact.weights_sha256 if artifact else str(folder)
+
+    def is_done(self, name: str, inputs_sha256: str) -> bool:
+        """Return whether a stage's folder is there, made from exactly these inputs."""
+        done = is_current(self.folder / name, inputs_sha256)
+        if done:
+            self.log.note(f"{name}: already done, nothing it depends on has changed")
+        return done
+
+    def publish(self, partial: Path, kind: Kind, base: str, inputs_sha256: str) -> Path:
+        """Sign a finished model folder and move it to its place; drop the stage's checkpoints."""
+        tokenizer = self.inputs.tokenizer
+        template = tokenizer.chat_template
+        write_artifact(
+            partial,
+            Artifact(
+                kind=kind,
+                head_trained=True,
+                tokenizer_sha256=fingerprint(tokenizer),
+                chat_template_sha256=inputs_fingerprint({"": template}) if template else None,
+                base=base,
+                inputs_sha256=inputs_sha256,
+            ),
+        )
+        target = self.folder / kind
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+        return target
+
+    def partial(self, kind: Kind) -> Path:
+        """Return where a model is written until it is finished."""
+        return self.folder / f".{kind}.partial"
+
+    def forget(self, stage: str) -> None:
+        """Delete the checkpoints of a stage whose models are published."""
+        shutil.rmtree(self.folder / "checkpoints" / stage, ignore_errors=True)
+
+    def best(self, kind: Kind, patience: int) -> Best:
+        """Return early stopping that keeps its best model where `publish` takes it."""
+        return Best(self.partial(kind), patience)
+
+
+def build_kl(config: PPOConfig) -> KLController:
+    """Return the KL controller the configuration asks for."""
+    if config.kl_target is None:
+        return FixedKL(config.kl_coef)
+    return AdaptiveKL(config.kl_coef, config.kl_target, config.kl_horizon)
+
+
+def prompt_source(
+    prompts: PromptBatch, config: PPOConfig, seed: int
+) -> Callable[[int], PromptBatch]:
+    """Return the prompts of any step: a window of the stream, each prompt n times over.
+
+    Sample indices count on over the whole run, so that every response has draws of its own.
+    """
+    stream = Stream(prompts, config.rollout_batch_size, seed, "ppo")
+    num_rows = config.rollout_batch_size * config.samples_per_prompt
+
+    def batch(step: int) -> PromptBatch:
+        rows = torch.arange(config.rollout_batch_size).repeat_interleave(config.samples_per_prompt)
+        drawn = stream.batch(step).select(rows)
+        return PromptBatch(
+            tokens_BP=drawn.tokens_BP,
+            lengths_B=drawn.lengths_B,
+            sample_B=step * num_rows + torch.arange(num_rows),
+            prompts=drawn.prompts,
+            columns=drawn.columns,
+        )
+
+    return batch

@@ -1,0 +1,40 @@
+"""Best: early stopping on a validation loss, with the best model on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rlhf.roles.ports import Keeper
+
+
+class Best:
+    """Remembers the lowest validation loss; writes the model down whenever it falls."""
+
+    def __init__(self, folder: Path, patience: int) -> None:
+        """Keep the best model in folder; stop after `patience` validations without a new best."""
+        self.folder, self._patience = folder, patience
+        self.loss, self.waited = float("inf"), 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether patience has run out."""
+        return self.waited >= self._patience
+
+    def observe(self, loss: float, role: Keeper) -> None:
+        """Take in one validation loss."""
+        if loss < self.loss:
+            self.loss, self.waited = loss, 0
+            role.save(self.folder)
+        else:
+            self.waited += 1
+
+    def state(self) -> dict[str, object]:
+        """Return what a resume needs."""
+        return {"loss": self.loss if self.loss < float("inf") else None, "waited": self.waited}
+
+    def load(self, state: Mapping[str, object]) -> None:
+        """Take up what `state` gave."""
+        loss = state["loss"]
+        self.loss = float("inf") if loss is None else float(str(loss))
+        self.waited = int(str(state["waited"]))

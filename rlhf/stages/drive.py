@@ -1,0 +1,85 @@
+"""drive: runs any stage from where it stopped to its end; logs and saves, so that stages need not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from rlhf.checkpoint.store import Store
+from rlhf.flow.metrics import Metrics
+from rlhf.observe.log import RunLog
+from rlhf.roles.ports import Keeper
+
+
+class Stage(Protocol):
+    """What drive needs of a stage."""
+
+    @property
+    def name(self) -> str:
+        """sft, reward_model or ppo."""
+        ...
+
+    @property
+    def total_steps(self) -> int:
+        """Most steps the stage takes."""
+        ...
+
+    def steps(self, first_step: int) -> Iterator[Metrics]:
+        """Yield one report a step."""
+        ...
+
+    def keepers(self) -> dict[str, Keeper]:
+        """Return the roles whose weights make up a checkpoint."""
+        ...
+
+    def state(self) -> dict[str, object]:
+        """Return what else a resume needs."""
+        ...
+
+    def load(self, state: Mapping[str, object]) -> None:
+        """Take up what `state` gave."""
+        ...
+
+
+def resume(stage: Stage, store: Store) -> int:
+    """Take up the newest good checkpoint; return the step to go on from, 0 without one."""
+    checkpoint = store.latest()
+    if checkpoint is None:
+        return 0
+    for name, role in stage.keepers().items():
+        role.load_state(checkpoint.folder / name)
+    stage.load(checkpoint.trainer)
+    return checkpoint.step
+
+
+def drive(
+    stage: Stage, store: Store, log: RunLog, *, every: int, timings: Callable[[], dict[str, float]]
+) -> int:
+    """Run a stage to its end; return the steps it took in all.
+
+    Args:
+        stage: What to run.
+        store: Where its checkpoints are.
+        log: Told of every step.
+        every: Steps between checkpoints.
+        timings: Gives the seconds of the step just taken, by name.
+    """
+    first_step = resume(stage, store)
+    log.begin(stage.name, stage.total_steps, first_step)
+    if first_step:
+        log.note(f"going on from step {first_step}")
+    timings()
+    done = first_step
+    for done, metrics in enumerate(stage.steps(first_step), start=first_step + 1):
+        log.record(done - 1, metrics, timings())
+        if done % every == 0 and done < stage.total_steps:
+            _save(stage, store, done)
+    log.end(stage.name)
+    return done
+
+
+def _save(stage: Stage, store: Store, step: int) -> None:
+    with store.staging(step) as folder:
+        for name, role in stage.keepers().items():
+            role.save_state(folder / name)
+        store.commit(folder, step, stage.state())

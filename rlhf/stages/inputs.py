@@ -1,0 +1,183 @@
+"""Inputs: everything a run reads, read and checked before anything is started or written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from rlhf.config.data import DataConfig
+from rlhf.config.experiment import Experiment
+from rlhf.data.demonstrations import load_demonstrations
+from rlhf.data.fingerprint import sha256_files
+from rlhf.data.packaged_model import model_file
+from rlhf.data.preferences import load_rankings
+from rlhf.data.prompts import load_prompts
+from rlhf.data.rows import read_rows
+from rlhf.data.split import Splits
+from rlhf.data.tokenizer import load_tokenizer, train_tokenizer
+from rlhf.errors import ConfigError
+from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
+from rlhf.models.pretrained import context_length
+from rlhf.rewards.load import load_function
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+StageName = Literal["sft", "reward_model", "ppo"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Tokenized data, and what it was made from."""
+
+    start: str | None
+    """Where the policy's first weights are; None for a new model."""
+    tokenizer: PreTrainedTokenizerBase
+    demonstrations: Splits[Demonstrations] | None
+    rankings: Splits[Rankings] | None
+    prompts: Splits[PromptBatch] | None
+    sources: dict[str, str]
+    """sha256 of every data source by its path."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was left out, a line a kind of data."""
+        kinds = {
+            "demonstrations": self.demonstrations,
+            "preferences": self.rankings,
+            "prompts": self.prompts,
+        }
+        return [
+            f"data.{name}: {splits.dropped} rows were longer than their limit and left out"
+            for name, splits in kinds.items()
+            if splits is not None and splits.dropped
+        ]
+
+    def rows(self) -> dict[str, int]:
+        """Return training rows by kind of data."""
+        kinds = {
+            "demonstrations": self.demonstrations,
+            "preferences": self.rankings,
+            "prompts": self.prompts,
+        }
+        return {name: len(splits.train) for name, splits in kinds.items() if splits is not None}
+
+
+def load_inputs(experiment: Experiment, stages: list[StageName], start: str | None) -> Inputs:
+    """Read what the stages need.
+
+    Args:
+        experiment: The configuration.
+        stages: Those that will run.
+        start: Folder, hub name, FILE.gguf or packaged:NAME of the first policy; None for new.
+
+    Raises:
+        ConfigError, DataError, ModelError: in one line each, whatever is wrong.
+    """
+    data = experiment.data
+    if experiment.reward.function is not None and "ppo" in stages:
+        load_function(experiment.reward.function)
+    start = model_file(start) if start is not None else None
+    tokenizer = load_tokenizer(start) if start is not None else _new_tokenizer(experiment)
+    wanted = {
+        "demonstrations": "sft" in stages,
+        "preferences": "reward_model" in stages,
+        "prompts": "ppo" in stages,
+    }
+    prompts = _prompts(data, tokenizer) if wanted["prompts"] else None
+    if prompts is not None:
+        _check_context(experiment, prompts.train, start)
+    return Inputs(
+        start=start,
+        tokenizer=tokenizer,
+        demonstrations=load_demonstrations(data, tokenizer) if wanted["demonstrations"] else None,
+        rankings=_rankings(data, tokenizer) if wanted["preferences"] else None,
+        prompts=prompts,
+        sources=_fingerprints(data, wanted),
+    )
+
+
+def _prompts(data: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Splits[PromptBatch]:
+    splits = load_prompts(data, tokenizer)
+    if data.test_prompts is None:
+        return splits
+    test = load_prompts(_whole(data, prompts=data.test_prompts), tokenizer)
+    return replace(splits, test=test.train, dropped=splits.dropped + test.dropped)
+
+
+def _rankings(data: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Splits[Rankings]:
+    splits = load_rankings(data, tokenizer)
+    if data.test_preferences is None:
+        return splits
+    test = load_rankings(_whole(data, preferences=data.test_preferences), tokenizer)
+    return replace(splits, test=test.train, dropped=splits.dropped + test.dropped)
+
+
+def _whole(data: DataConfig, **source: str) -> DataConfig:
+    """Return a configuration that reads one source and splits nothing off."""
+    unsplit = {"validation_fraction": 0.0, "test_fraction": 0.0}
+    return data.model_copy(update={**unsplit, **source})
+
+
+def _fingerprints(data: DataConfig, wanted: dict[str, bool]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for kind, is_read in wanted.items():
+        if is_read:
+            found.update(sha256_files(data.sources(kind)))  # type: ignore[arg-type]
+    return found
+
+
+def _new_tokenizer(experiment: Experiment) -> PreTrainedTokenizerBase:
+    """Train a tokenizer on the strings of the demonstrations."""
+    new = experiment.policy.new
+    assert new is not None
+    rows = [row for source in experiment.data.sources("demonstrations") for row in read_rows(source)]
+    texts = [text for row in rows for value in row.values.values() for text in _strings(value)]
+    return train_tokenizer(texts, new.vocab_size)
+
+
+def _strings(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list):
+        return [text for entry in value for text in _strings(entry)]
+    if isinstance(value, dict):
+        return _strings(value.get("content"))
+    return []
+
+
+def _check_context(experiment: Experiment, prompts: PromptBatch, start: str | None) -> None:
+    """Refuse prompts that leave no room for the longest response."""
+    new = experiment.policy.new
+    if new is not None and start is None:
+        context: int | None = new.context
+    elif start is not None and not start.endswith(".gguf"):
+        context = context_length(start)
+    else:
+        return
+    longest = int(prompts.lengths_B.max()) if len(prompts) else 0
+    wanted = experiment.generation.max_new_tokens
+    if context is not None and longest + wanted > context:
+        raise ConfigError(
+            f"the longest prompt has {longest} tokens and generation.max_new_tokens={wanted}, "
+            f"together {longest + wanted}, but the policy's context is {context}; lower "
+            f"generation.max_new_tokens to {max(1, context - longest)}, or set "
+            f"data.max_prompt_length={max(1, context - wanted)} data.overlong=drop"
+        )
+
+
+def held_out(
+    splits: Splits[PromptBatch], num_prompts: int, *, samples: int = 1
+) -> PromptBatch:
+    """Return fixed prompts not trained on, if there are any: test, else validation, else train.
+
+    Repeated prompts are left out; each prompt then stands `samples` times, with draws of its own.
+    """
+    rows = next((r for r in (splits.test, splits.validation) if len(r)), splits.train)
+    first = {str(prompt): row for row, prompt in reversed(list(enumerate(rows.prompts)))}
+    chosen = torch.tensor(sorted(first.values())[:num_prompts], dtype=torch.long)
+    picked = rows.select(chosen.repeat_interleave(samples))
+    return replace(picked, sample_B=torch.arange(len(picked)))

@@ -1,0 +1,148 @@
+"""The pipeline: start, SFT, reward model, PPO; every act is skipped where its result is there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from rlhf.checkpoint.files import write_json
+from rlhf.data.tokenizer import fingerprint, load_tokenizer
+from rlhf.flow.promise import settle
+from rlhf.models.pretrained import load_gguf, new_causal_lm, save_network
+from rlhf.observe.samples import read_samples
+from rlhf.stages.acts import Run, build_kl, prompt_source
+from rlhf.stages.inputs import held_out
+from rlhf.stages.ppo import PPO
+from rlhf.stages.reward_model import RewardModel, score_statistics
+from rlhf.stages.reward_report import report_rankings
+from rlhf.stages.samples import take_samples
+from rlhf.stages.sft import SFT
+from rlhf.data.stream import Stream
+
+
+def run_start(run: Run) -> Path:
+    """Return the folder of the policy's first weights.
+
+    A new model is made, a GGUF file de-quantized, into RUN/start once; a folder or a hub name is
+    used as it is.
+    """
+    start, folder = run.inputs.start, run.folder / "start"
+    if start is not None and not start.endswith(".gguf"):
+        return Path(start)
+    if not (folder / "config.json").is_file():
+        new = run.experiment.policy.new
+        partial = run.folder / ".start.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        if start is not None:
+            network = load_gguf(Path(start))
+        else:
+            assert new is not None
+            network = new_causal_lm(new, run.inputs.tokenizer, run.experiment.seed)
+        save_network(network, partial, run.inputs.tokenizer)
+        partial.rename(folder)
+    return folder
+
+
+def run_sft(run: Run, start: Path) -> Path:
+    """Fine-tune on the demonstrations; return RUN/sft."""
+    splits, config = run.inputs.demonstrations, run.experiment.sft
+    assert splits is not None
+    inputs_sha256 = run.fingerprint("sft", start)
+    if run.is_done("sft", inputs_sha256):
+        return run.folder / "sft"
+    train = Stream(splits.train, config.batch_size, run.experiment.seed, "sft")
+    policy = run.cast.pupil(start, config.num_epochs * train.steps_per_epoch)
+    stage = SFT(
+        policy=policy,
+        train=train,
+        validation=splits.validation,
+        best=run.best("sft", config.patience),
+        config=config,
+    )
+    run.perform(stage, inputs_sha256)
+    folder = run.publish(run.partial("sft"), "sft", str(start), inputs_sha256)
+    run.forget("sft")
+    return folder
+
+
+def run_reward_model(run: Run, base: Path) -> Path:
+    """Train the reward model on the rankings, measure it, normalise it; return RUN/reward_model."""
+    splits, config = run.inputs.rankings, run.experiment.reward_model
+    assert splits is not None
+    inputs_sha256 = run.fingerprint("reward_model", base)
+    if run.is_done("reward_model", inputs_sha256):
+        return run.folder / "reward_model"
+    train = Stream(splits.train, config.batch_size, run.experiment.seed, "reward_model")
+    total = config.num_epochs * train.steps_per_epoch
+    stage = RewardModel(
+        reward=run.cast.apprentice(base, total, trained=False),
+        train=train,
+        validation=splits.validation,
+        best=run.best("reward_model", config.patience),
+        config=config,
+    )
+    run.perform(stage, inputs_sha256)
+    partial = run.partial("reward_model")
+    best = run.cast.apprentice(partial, total, trained=True)
+    unseen = splits.test if len(splits.test) else splits.validation
+    if len(unseen):
+        scores_BK = settle(best.answer_scores(unseen))
+        write_json(run.folder / "reward_model.json", report_rankings(scores_BK, unseen))
+    best.normalise(score_statistics(best, splits.train))
+    best.save(partial)
+    folder = run.publish(partial, "reward_model", str(base), inputs_sha256)
+    run.forget("reward_model")
+    return folder
+
+
+def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
+    """Improve the policy on the prompts; return RUN/policy."""
+    splits, config = run.inputs.prompts, run.experiment.ppo
+    assert splits is not None
+    before = [start] if reward_model is None else [start, reward_model]
+    inputs_sha256 = run.fingerprint("ppo", *before)
+    if run.is_done("policy", inputs_sha256):
+        return run.folder / "policy"
+    policy = run.cast.policy(start)
+    reference = run.cast.reference(Path(run.experiment.reference.path or start))
+    reward = run.cast.judge(reward_model, start)
+    value_path, trained = _value_start(run, start, reward_model)
+    value = run.cast.value(value_path, trained=trained)
+    stage = PPO(
+        prompts=prompt_source(splits.train, config, run.experiment.seed),
+        policy=policy,
+        reference=reference,
+        reward=reward,
+        value=value,
+        kl=build_kl(config),
+        config=config,
+    )
+    fixed = held_out(splits, run.experiment.tracking.sample_prompts)
+    if ("sft", 0) not in read_samples(run.folder):
+        run.log.samples("sft", 0, take_samples(policy, reward, fixed, run.inputs.tokenizer))
+    run.perform(stage, inputs_sha256)
+    run.log.samples(
+        "ppo", config.num_steps, take_samples(policy, reward, fixed, run.inputs.tokenizer)
+    )
+    for kind, role in (("value", value), ("policy", policy)):
+        role.save(run.partial(kind))
+        run.publish(run.partial(kind), kind, str(start), inputs_sha256)
+    run.forget("ppo")
+    return run.folder / "policy"
+
+
+def _value_start(run: Run, start: Path, reward_model: Path | None) -> tuple[Path, bool]:
+    """Return where the value role starts, and whether its head is trained.
+
+    The value role reads the policy's tokens, so a reward model with another tokenizer cannot be
+    its start.
+    """
+    given = run.experiment.value.path
+    if given is not None:
+        return Path(given), True
+    if reward_model is None:
+        return start, False
+    if fingerprint(load_tokenizer(str(reward_model))) != fingerprint(run.inputs.tokenizer):
+        run.log.note("value: starts from the policy, as the reward model has another tokenizer")
+        return start, False
+    return reward_model, True

@@ -1,0 +1,49 @@
+"""Answers to fixed prompts, scored, for a person to read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rlhf.data.chat import decode_response
+from rlhf.flow.promise import settle
+from rlhf.flow.rollout import Rollout
+from rlhf.flow.text import PromptBatch
+from rlhf.observe.samples import Sample
+from rlhf.roles.ports import RewardPort, SamplerPort
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SAMPLE_STEP = -1
+"""Seeds the draws of all fixed answers alike, so that two policies differ by their weights alone."""
+
+
+def take_samples(
+    sampler: SamplerPort,
+    reward: RewardPort | None,
+    prompts: PromptBatch,
+    tokenizer: PreTrainedTokenizerBase,
+) -> list[Sample]:
+    """Let the sampler answer, and the reward (if any) score."""
+    if not len(prompts):
+        return []
+    rollout = settle(sampler.generate(prompts, SAMPLE_STEP))
+    scores = settle(reward.score(rollout)).tolist() if reward is not None else None
+    return as_samples(rollout, scores, tokenizer)
+
+
+def as_samples(
+    rollout: Rollout, scores: list[float] | None, tokenizer: PreTrainedTokenizerBase
+) -> list[Sample]:
+    """Return a rollout's rows as text."""
+    finished, lengths = rollout.finished_B.tolist(), rollout.response_lengths_B.tolist()
+    return [
+        Sample(
+            prompt=rollout.prompts[row],
+            response=decode_response(tokenizer, ids).strip(),
+            score=None if scores is None else scores[row],
+            finished=finished[row],
+            length=lengths[row],
+        )
+        for row, ids in enumerate(rollout.response_tokens())
+    ]

@@ -1,0 +1,63 @@
+"""The tests mirror the package: whoever looks for the test of a module knows where it is."""
+
+from __future__ import annotations
+
+import ast
+
+# Rooms whose modules need a cluster or a whole program to say anything, and the other folders
+# of tests/ in which their test_<module>.py may stand.
+OTHER_FOLDERS = {"cluster": ("contract", "integration"), "cli": ("contract", "integration")}
+
+# Modules without a test of their own name: the file that covers each, and why it is there.
+COVERED_BY: dict[str, tuple[str, str]] = {}
+
+
+def has_code(tree: ast.Module) -> bool:
+    """Whether a module does something: one function with more than a docstring or `...` in it.
+
+    Records, settings and Protocols only declare; what uses them tests them.
+    """
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return any(does_something(node) for node in ast.walk(tree) if isinstance(node, functions))
+
+
+def does_something(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a statement of the function is more than a constant."""
+    return not all(
+        isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in function.body
+    )
+
+
+def test_every_module_has_its_test(root, modules):
+    missing = []
+    for module in modules:
+        if not has_code(module.tree) or module.name in COVERED_BY:
+            continue
+        inside = module.path.relative_to(root / "rlhf")
+        name = module.name.rpartition(".")[2]
+        places = [root / "tests" / "unit" / inside.parent / f"test_{name}.py"]
+        for folder in OTHER_FOLDERS.get(module.room, ()):
+            places.append(root / "tests" / folder / f"test_{name}.py")
+        if not any(place.exists() for place in places):
+            missing.append(f"{module.name}: {places[0].relative_to(root)}")
+    assert not missing, "\n".join(missing)
+
+
+def test_the_exceptions_are_still_true(root, modules):
+    names = {module.name for module in modules}
+    gone = [name for name in COVERED_BY if name not in names]
+    bare = [file for file, _ in COVERED_BY.values() if not (root / file).exists()]
+    assert not gone, "\n".join(gone)
+    assert not bare, "\n".join(bare)
+
+
+def test_every_unit_test_has_its_module(root):
+    stray = []
+    for path in sorted((root / "tests" / "unit").rglob("test_*.py")):
+        inside = path.relative_to(root / "tests" / "unit").parent
+        name = path.stem.removeprefix("test_")
+        module = root / "rlhf" / inside / f"{name}.py"
+        package = root / "rlhf" / inside / name / "__init__.py"
+        if not module.exists() and not package.exists():
+            stray.append(str(path.relative_to(root)))
+    assert not stray, "\n".join(stray)

@@ -1,0 +1,109 @@
+"""A stage's result says what it is, proves it is whole, and is not made twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlhf.checkpoint.artifact import (
+    ARTIFACT_FILE,
+    Artifact,
+    inputs_fingerprint,
+    is_current,
+    read_artifact,
+    verify,
+    write_artifact,
+)
+from rlhf.checkpoint.files import write_tensors
+from rlhf.errors import CheckpointError
+
+INPUTS = inputs_fingerprint({"seed": 0})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("model-00001-of-00002", "model-00002-of-00002"):
+        write_tensors(tmp_path / f"{name}.safetensors", {"w": torch.ones(9)})
+    return tmp_path
+
+
+def artifact() -> Artifact:
+    return Artifact(
+        kind="sft",
+        head_trained=True,
+        tokenizer_sha256="t",
+        chat_template_sha256=None,
+        base="gpt2",
+        inputs_sha256=INPUTS,
+    )
+
+
+def test_what_is_written_comes_back(folder: Path) -> None:
+    written = write_artifact(folder, artifact())
+    assert read_artifact(folder) == written == verify(folder)
+    assert sorted(written.weights_sha256) == sorted(p.name for p in folder.glob("*.safetensors"))
+    assert written.created_by
+
+
+def test_a_folder_without_record_is_unfinished(folder: Path) -> None:
+    assert read_artifact(folder) is None
+    assert not is_current(folder, INPUTS)
+    with pytest.raises(CheckpointError, match="did not finish"):
+        verify(folder)
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no .*safetensors"):
+        write_artifact(tmp_path, artifact())
+
+
+def test_a_changed_weight_file_is_named(folder: Path) -> None:
+    write_artifact(folder, artifact())
+    path = folder / "model-00002-of-00002.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(CheckpointError, match=r"model-00002-of-00002\.safetensors is damaged"):
+        verify(folder)
+
+
+def test_a_missing_weight_file_is_named_and_not_current(folder: Path) -> None:
+    write_artifact(folder, artifact())
+    assert is_current(folder, INPUTS)
+    (folder / "model-00001-of-00002.safetensors").unlink()
+    assert not is_current(folder, INPUTS)
+    with pytest.raises(CheckpointError, match=r"model-00001-of-00002\.safetensors is missing"):
+        verify(folder)
+
+
+def test_other_inputs_are_not_current(folder: Path) -> None:
+    write_artifact(folder, artifact())
+    assert not is_current(folder, inputs_fingerprint({"seed": 1}))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"kind": "sft"', '"kind": "critic"', "kind: Input should be"),
+        ('"base"', '"bass"', "base: Field required"),
+        ("{", "", "damaged"),
+        ('"schema_version": 1', '"schema_version": 2', "schema_version=2"),
+    ],
+)
+def test_a_damaged_or_newer_record_is_one_line(
+    folder: Path, old: str, new: str, message: str
+) -> None:
+    write_artifact(folder, artifact())
+    path = folder / ARTIFACT_FILE
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        read_artifact(folder)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_fingerprint_sees_values_and_not_order() -> None:
+    one = inputs_fingerprint({"a": {"x": 1, "y": 0.1}, "b": [1, 2]})
+    assert one == inputs_fingerprint({"b": [1, 2], "a": {"y": 0.1, "x": 1}})
+    assert one != inputs_fingerprint({"a": {"x": 1, "y": 0.1}, "b": [2, 1]})
+    assert one != inputs_fingerprint({"a": {"x": 1, "y": 0.2}, "b": [1, 2]})

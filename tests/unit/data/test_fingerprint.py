@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from rlhf.config.data import SourceConfig
+from rlhf.data.fingerprint import sha256_files
+from rlhf.errors import DataError
+
+
+def test_a_file_has_its_sha256_and_a_folder_follows_its_files(tmp_path, write):
+    path = write("a.jsonl", [{"text": "one"}])
+    found = sha256_files([SourceConfig(path=path), SourceConfig(path=str(tmp_path))])
+    assert found[path] == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    write("b.jsonl", [{"text": "two"}])
+    assert sha256_files([SourceConfig(path=str(tmp_path))])[str(tmp_path)] != found[str(tmp_path)]
+
+
+def test_a_split_of_a_folder_is_told_by_its_rows(tmp_path, write):
+    write("train.jsonl", [{"text": "one"}])
+    source = SourceConfig(path=f"{tmp_path}:train")
+    assert len(sha256_files([source])[source.path]) == 64
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"no\.jsonl"):
+        sha256_files([SourceConfig(path=str(tmp_path / "no.jsonl"))])

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+
+import datasets
+import pytest
+
+from rlhf.config.data import SourceConfig
+from rlhf.data.rows import read_rows
+from rlhf.errors import DataError
+
+
+def read(path):
+    return read_rows(SourceConfig(path=str(path)))
+
+
+def test_lines_are_counted_through_bom_crlf_and_blank_lines(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"text": "one"}\r\n\r\n  \n{"text": "two\xe2\x80\xa8three"}')
+    rows = read(path)
+    assert [row.values["text"] for row in rows] == ["one", "two\u2028three"]
+    assert [row.where for row in rows] == [f"{path}:1", f"{path}:4"]
+
+
+def test_every_malformed_line_is_listed(tmp_path):
+    path = tmp_path / "a.jsonl"
+    bad = [b"{", b'["x"]', b'{"a": "\xff"}', b'"x"', b'{"a": "\\ud800"}', b'{"a": "\x00"}']
+    path.write_bytes(b"\n".join([b'{"a": 1}', *bad, b"[" * 100_000]))
+    with pytest.raises(DataError) as caught:
+        read(path)
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("7 problems")
+    assert [line.split(": ")[0] for line in lines[1:]] == [f"{path}:{n}" for n in range(2, 9)]
+    assert "array where an object" in lines[2]
+    assert "not UTF-8 at byte 7" in lines[3]
+    assert "surrogate" in lines[5]
+
+
+def test_only_twenty_problems_are_shown(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("x\n" * 45)
+    with pytest.raises(DataError) as caught:
+        read(path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 21
+    assert lines[0].startswith("45 problems")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("suffix", [".jsonl"])
+def test_a_file_without_rows_is_an_error(tmp_path, content, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"empty|no rows"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.parquet", "nothing/here"])
+def test_a_missing_source_is_named(tmp_path, name):
+    with pytest.raises(DataError, match=name.split("/")[0]):
+        read(tmp_path / name)
+
+
+def test_json_array(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"prompt": "x"}, {"prompt": "y"}]))
+    assert [row.where for row in read(path)] == [f"{path}:0", f"{path}:1"]
+    path.write_text('[{"prompt": "x"}, 3]')
+    with pytest.raises(DataError, match=r"a.json:1: an int"):
+        read(path)
+    path.write_text('{"prompt": "x"}')
+    with pytest.raises(DataError, match="array of objects"):
+        read(path)
+    path.write_text('[\n{"prompt" "x"}]')
+    with pytest.raises(DataError, match="line 2, column 11"):
+        read(path)
+
+
+def test_parquet(tmp_path):
+    path = tmp_path / "a.parquet"
+    messages = [[{"role": "user", "content": "hi"}], [{"role": "user", "content": "you"}]]
+    datasets.Dataset.from_dict({"prompt": messages, "k": [1, 2]}).to_parquet(str(path))
+    rows = read(path)
+    assert rows[1].values == {"prompt": messages[1], "k": 2}
+    assert rows[1].where == f"{path}:1"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(DataError, match="not a readable parquet"):
+        read(path)
+
+
+def test_data_set_folders_and_splits(tmp_path, write):
+    write("train.jsonl", [{"text": "one"}])
+    write("test.jsonl", [{"text": "two"}])
+    assert [row.values for row in read(tmp_path)] == [{"text": "one"}]
+    assert read(f"{tmp_path}:test")[0].where == f"{tmp_path}:test:0"
+    with pytest.raises(DataError, match="nosuch"):
+        read(f"{tmp_path}:nosuch")
+
+
+def test_saved_data_sets(tmp_path):
+    table = datasets.Dataset.from_dict({"text": ["one"]})
+    table.save_to_disk(str(tmp_path / "single"))
+    datasets.DatasetDict({"train": table}).save_to_disk(str(tmp_path / "several"))
+    assert read(tmp_path / "single")[0].values == {"text": "one"}
+    assert read(tmp_path / "several")[0].values == {"text": "one"}
+    with pytest.raises(DataError, match="no split test"):
+        read(f"{tmp_path / 'several'}:test")
+
+
+def test_unknown_packaged_kind_lists_the_legal_ones():
+    pytest.importorskip("rlhf.data.packaged")
+    with pytest.raises(DataError, match="packaged:movie_reviews/prompts"):
+        read("packaged:movie_reviews/prompt")
