@@ -1,6 +1,6 @@
 """The three checks of .pre-commit-config.yaml that no tool of the environment brings along.
 
-    python .ci/hooks.py end-of-file|large-files|merge-markers FILE...
+python .ci/hooks.py end-of-file|large-files|merge-markers FILE...
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from rlhf.rewards.function import FunctionReward
 from rlhf.rewards.load import load_function
 from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner
+from rlhf.roles.passes import Settings
 from rlhf.roles.policy import Policy
 from rlhf.roles.reference import Reference
 from rlhf.roles.reward import FunctionJudge, ModelJudge, Reward, RewardLearner
@@ -31,11 +32,11 @@ from rlhf.roles.writer import Writer
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-PartKind = Literal[
-    "pupil", "apprentice", "policy", "reference", "judge", "value", "writer"
-]
+    from rlhf.data.tokenizer import TextTokenizer
+    from rlhf.models.pretrained import Network
+
+PartKind = Literal["pupil", "apprentice", "policy", "reference", "judge", "value", "writer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,6 @@ def _policy(part: Part, world: World) -> object:
 
 
 def _learning_policy(part: Part, world: World, optimizer: OptimizerConfig) -> Policy:
-    experiment = part.experiment
     network, tokenizer = _language_model(part)
     adapter = _adapter(part, network)
     engine = _engine(part, LanguageModel(network), world, optimizer)
@@ -85,11 +85,8 @@ def _learning_policy(part: Part, world: World, optimizer: OptimizerConfig) -> Po
         engine,
         _learner(part, engine, optimizer),
         Keeper(engine, network, tokenizer, adapter),
-        experiment.ppo,
         _sampling(part, tokenizer),
-        seed=experiment.seed,
-        precision=experiment.engine.precision,
-        max_tokens=experiment.engine.max_tokens_per_microbatch,
+        _settings(part),
     )
 
 
@@ -138,8 +135,7 @@ def _apprentice(part: Part, world: World) -> object:
 
 
 def _value(part: Part, world: World) -> object:
-    experiment = part.experiment
-    optimizer = experiment.value.optimizer
+    optimizer = part.experiment.value.optimizer
     network, tokenizer = _scalar(part), load_tokenizer(part.folder)
     adapter = _adapter(part, network)
     engine = _engine(part, ScalarModel(network), world, optimizer)
@@ -147,17 +143,15 @@ def _value(part: Part, world: World) -> object:
         engine,
         _learner(part, engine, optimizer),
         Keeper(engine, network, tokenizer, adapter),
-        experiment.ppo,
-        seed=experiment.seed,
-        max_tokens=experiment.engine.max_tokens_per_microbatch,
+        _settings(part),
     )
 
 
-def _language_model(part: Part) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _language_model(part: Part) -> tuple[Network, TextTokenizer]:
     return load_causal_lm(part.folder, _weights_precision(part)), load_tokenizer(part.folder)
 
 
-def _scalar(part: Part) -> PreTrainedModel:
+def _scalar(part: Part) -> Network:
     return load_scalar(part.folder, part.head, _weights_precision(part), part.experiment.seed)
 
 
@@ -172,7 +166,7 @@ def _frozen_scalar(part: Part, world: World) -> TrainableEngine:
 
 
 def _model_judge(
-    part: Part, engine: TrainableEngine, policy_tokenizer: PreTrainedTokenizerBase | None
+    part: Part, engine: TrainableEngine, policy_tokenizer: TextTokenizer | None
 ) -> ModelJudge:
     """Score the policy's ids as they are, unless the reward model reads other tokens."""
     own = load_tokenizer(part.folder)
@@ -182,7 +176,7 @@ def _model_judge(
     return ModelJudge(engine, own, policy_tokenizer, max_tokens=max_tokens)
 
 
-def _adapter(part: Part, network: PreTrainedModel) -> Adapter | None:
+def _adapter(part: Part, network: Network) -> Adapter | None:
     peft = part.experiment.peft
     return None if peft.method == "none" else Adapter(network, peft, seed=part.experiment.seed)
 
@@ -208,7 +202,17 @@ def _learner(part: Part, engine: TrainableEngine, optimizer: OptimizerConfig) ->
     )
 
 
-def _sampling(part: Part, tokenizer: PreTrainedTokenizerBase) -> Sampling:
+def _settings(part: Part) -> Settings:
+    experiment = part.experiment
+    return Settings(
+        ppo=experiment.ppo,
+        seed=experiment.seed,
+        precision=experiment.engine.precision,
+        max_tokens=experiment.engine.max_tokens_per_microbatch,
+    )
+
+
+def _sampling(part: Part, tokenizer: TextTokenizer) -> Sampling:
     generation = part.experiment.generation
     return Sampling(
         max_new_tokens=generation.max_new_tokens,

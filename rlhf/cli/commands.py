@@ -152,7 +152,9 @@ def _evaluate(command: str, experiment: Experiment) -> float | None:
     """Compare two policies by the judge."""
     judge, run_dir = _judge(experiment), Path(experiment.run_dir)
     if judge is None:
-        raise ConfigError("evaluation.judge is not set; give FILE.py:NAME or packaged:movie_reviews")
+        raise ConfigError(
+            "evaluation.judge is not set; give FILE.py:NAME or packaged:movie_reviews"
+        )
     if experiment.data.prompts is None:
         raise ConfigError("data.prompts is not set; evaluate answers its held-out prompts")
     candidate = Path(experiment.evaluation.candidate or run_dir / "policy")

@@ -28,8 +28,7 @@ class Company:
     def _start(self) -> Mapping[RoleName, Group]:
         cluster, threads = self._experiment.cluster, self._experiment.engine.threads
         if cluster.backend == "in_process":
-            groups = {r: InProcessGroup(r, self._timeline, threads=threads) for r in self._roles}
-            return dict(groups)
+            return {r: InProcessGroup(r, self._timeline, threads=threads) for r in self._roles}
         # Ray is needed by few commands and takes a second to import.
         from rlhf.cluster.ray_cluster import RayCluster, other_cluster
 

@@ -56,9 +56,13 @@ def _packages() -> str:
 
 def _cores(experiment: Experiment) -> str:
     cores, cluster = len(os.sched_getaffinity(0)), experiment.cluster
-    wanted = max(p.ranks for p in (cluster.policy, cluster.reference, cluster.reward, cluster.value))
+    wanted = max(
+        p.ranks for p in (cluster.policy, cluster.reference, cluster.reward, cluster.value)
+    )
     if wanted > cores and not cluster.oversubscribe and cluster.address in ("auto", "local"):
-        raise ConfigError(f"a role has {wanted} ranks, this machine {cores} cores; lower cluster.*.ranks")
+        raise ConfigError(
+            f"a role has {wanted} ranks, this machine {cores} cores; lower cluster.*.ranks"
+        )
     return f"{cores} cores, {wanted} ranks in the largest role"
 
 

@@ -72,6 +72,9 @@ def _dispatch(command: str, overrides: list[str]) -> None:
         hint = f"; nearest: {near[0]}" if near else ""
         raise ConfigError(f"rlhf {command}: there is no such command{hint}; see rlhf --help")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault(
+        "DS_ACCELERATOR", "cpu"
+    )  # peft imports deepspeed; the driver needs no device
     # Composing takes half a second that help need not wait for.
     from rlhf.cli.compose import compose_and_run
 

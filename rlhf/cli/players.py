@@ -79,9 +79,7 @@ class Players:
         """Return the frozen reference; with adapters the policy's processes answer for it."""
         if "reference" not in self._groups:
             return GroupReference(self._groups["policy"], "reference_logprobs")
-        part = Part(
-            kind="reference", role="reference", experiment=self._experiment, path=str(path)
-        )
+        part = Part(kind="reference", role="reference", experiment=self._experiment, path=str(path))
         return GroupReference(self._play(part))
 
     def judge(self, model: Path | None, policy: Path) -> GroupReward:

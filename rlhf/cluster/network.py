@@ -11,4 +11,6 @@ def interface_of(address: str) -> str:
     for name, entries in interfaces.items():
         if any(entry.address == address for entry in entries):
             return name
-    return next((n for n, e in interfaces.items() if any(a.address == "127.0.0.1" for a in e)), "lo")
+    return next(
+        (n for n, e in interfaces.items() if any(a.address == "127.0.0.1" for a in e)), "lo"
+    )

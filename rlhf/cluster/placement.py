@@ -41,7 +41,7 @@ def plan(
     Raises:
         ConfigError: when a role has more ranks than the cluster has cores, or GPUs are missing.
     """
-    ranks = {role: config.placement(role).ranks for role in roles}
+    ranks: dict[RoleName, int] = {role: config.placement(role).ranks for role in roles}
     for role, count in ranks.items():
         if count > cluster_cpus and not config.oversubscribe:
             raise ConfigError(

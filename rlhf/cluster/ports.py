@@ -40,9 +40,7 @@ class _Kept:
         settle(on_every_rank(self.group, "load_state", folder))
 
 
-def _joined(
-    group: Group, method: str, batch: TensorBatch, lengths_B: Tensor
-) -> Promise[Tensor]:
+def _joined(group: Group, method: str, batch: TensorBatch, lengths_B: Tensor) -> Promise[Tensor]:
     order = row_order(lengths_B, group.size)
     answers = over_ranks(group, method, batch, lengths_B)
     return Then(answers, lambda parts: join_rows(parts)[order])
@@ -89,7 +87,9 @@ class GroupReference:
 class GroupReward:
     """RewardPort over a group: a model on all ranks, a function on the first, or their sum."""
 
-    def __init__(self, group: Group, *, model_weight: float | None, function_weight: float | None):
+    def __init__(
+        self, group: Group, *, model_weight: float | None, function_weight: float | None
+    ) -> None:
         """A weight of None leaves that part out."""
         self._group, self._model, self._function = group, model_weight, function_weight
 

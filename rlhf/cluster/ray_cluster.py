@@ -19,7 +19,7 @@ from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig, RoleName
 from rlhf.errors import ConfigError, WorkerError
 
-OTHER_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # noqa: S108
+OTHER_CLUSTER = Path("/tmp/ray/ray_current_cluster")
 """Where Ray notes the address of a cluster started by hand on this machine."""
 PASSED_ON = ("HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "RLHF_CACHE")
 """Variables that role processes need and Ray would not hand on."""
@@ -66,22 +66,17 @@ class RayCluster:
         except GetTimeoutError:
             raise WorkerError(_no_room(seating, ray.available_resources())) from None
         env = self._env()
-        groups = {
-            role: RayGroup(
-                role,
-                Seats(
-                    placement=placement,
-                    bundles=seating.seats(role),
-                    cpus=seating.cpus_per_rank,
-                    gpus=seating.gpus_per_rank,
-                ),
-                self._timeline,
+        groups: dict[RoleName, RayGroup] = {}
+        for role in roles:
+            seats = Seats(
+                placement=placement,
+                bundles=seating.seats(role),
+                cpus=seating.cpus_per_rank,
+                gpus=seating.gpus_per_rank,
                 threads=self._threads,
-                timeout_s=self._config.timeout_s,
                 env=env,
             )
-            for role in roles
-        }
+            groups[role] = RayGroup(role, seats, self._timeline, timeout_s=self._config.timeout_s)
         for group in groups.values():
             group.join()
         return groups
@@ -130,8 +125,9 @@ def _check_cores(config: ClusterConfig) -> None:
 def _no_room(seating: Placement, available: Mapping[str, float]) -> str:
     free = ", ".join(f"{available.get(kind, 0):g} {kind}" for kind in ("CPU", "GPU"))
     wanted = sum(bundle["CPU"] for bundle in seating.bundles())
+    ranks = sum(seating.ranks.values())
     return (
-        f"the cluster has no room for {sum(seating.ranks.values())} ranks: they need {wanted:g} CPU "
-        f"and {seating.gpus_per_rank * sum(seating.ranks.values()):g} GPU, free are {free}; stop "
-        "other jobs, or lower cluster.*.ranks"
+        f"the cluster has no room for {ranks} ranks: they need {wanted:g} CPU and "
+        f"{seating.gpus_per_rank * ranks:g} GPU, free are {free}; stop other jobs, or lower "
+        "cluster.*.ranks"
     )

@@ -21,40 +21,39 @@ from rlhf.flow.promise import Promise
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seats:
-    """Where a group's ranks sit: bundles of a placement group."""
+    """Where a group's ranks sit, and what each one gets."""
 
     placement: PlacementGroup
     bundles: list[int]
+    """Indices into the placement group, one a rank."""
     cpus: float
     gpus: float
+    threads: int
+    """Torch threads a rank."""
+    env: dict[str, str]
+    """Environment variables of every rank."""
 
 
 class RayGroup:
     """Starts the processes; they join one process group and wait for a role."""
 
     def __init__(
-        self,
-        name: RoleName,
-        seats: Seats,
-        timeline: Timeline,
-        *,
-        threads: int,
-        timeout_s: float,
-        env: dict[str, str],
+        self, name: RoleName, seats: Seats, timeline: Timeline, *, timeout_s: float
     ) -> None:
         """Ask for the processes; `join` waits for them."""
         self.name, self.size = name, len(seats.bundles)
         self._timeline, self._timeout_s = timeline, timeout_s
-        actor = ray.remote(WORKERS[name])
-        self._workers = [
+        # Ray makes the actor class at run time; no type checker can follow it.
+        actor: Any = ray.remote(WORKERS[name])
+        self._workers: list[Any] = [
             actor.options(
                 num_cpus=seats.cpus,
                 num_gpus=seats.gpus,
-                runtime_env={"env_vars": env},
+                runtime_env={"env_vars": seats.env},
                 scheduling_strategy=PlacementGroupSchedulingStrategy(
                     seats.placement, placement_group_bundle_index=bundle
                 ),
-            ).remote(name, rank, self.size, threads=threads)
+            ).remote(name, rank, self.size, threads=seats.threads)
             for rank, bundle in enumerate(seats.bundles)
         ]
 
@@ -72,7 +71,7 @@ class RayGroup:
         """Call every rank; arguments that all ranks share are put into the object store once."""
         stored: dict[int, Any] = {}
 
-        def put(argument: object) -> Any:  # noqa: ANN401
+        def put(argument: object) -> Any:
             if id(argument) not in stored:
                 stored[id(argument)] = ray.put(argument)
             return stored[id(argument)]
@@ -101,8 +100,8 @@ class RayGroup:
             return ray.get(calls, timeout=self._timeout_s)
         except GetTimeoutError:
             raise WorkerError(
-                f"{self.name} did not answer {method} within cluster.timeout_s={self._timeout_s:g}; "
-                "raise it if the work is that long"
+                f"{self.name} did not answer {method} within "
+                f"cluster.timeout_s={self._timeout_s:g}; raise it if the work is that long"
             ) from None
         except RayTaskError as error:
             if isinstance(error.cause, RLHFError):

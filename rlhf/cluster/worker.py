@@ -60,13 +60,13 @@ class RoleWorker:
     def _set(self, build: Build) -> None:
         self._role = build(self._world)
 
-    def call(self, method: str, *arguments: Any) -> tuple[Any, float, float]:  # noqa: ANN401
+    def call(self, method: str, *arguments: Any) -> tuple[Any, float, float]:
         """Return a role method's answer, and when it began and ended."""
         start = time.time()
         answer = self._guard(method, lambda: getattr(self._role, method)(*arguments))
         return answer, start, time.time()
 
-    def _guard(self, method: str, run: Any) -> Any:  # noqa: ANN401
+    def _guard(self, method: str, run: Any) -> Any:
         """Run; an error that is not ours leaves with the names of role, rank and node."""
         try:
             return run()

@@ -28,9 +28,7 @@ def arithmetic(experiment: Experiment, rows: Mapping[str, int]) -> list[Line]:
     return lines
 
 
-def _epochs(
-    stage: Literal["sft", "reward_model"], rows: int, experiment: Experiment
-) -> list[Line]:
+def _epochs(stage: Literal["sft", "reward_model"], rows: int, experiment: Experiment) -> list[Line]:
     config = experiment.sft if stage == "sft" else experiment.reward_model
     steps = -(-rows // config.batch_size)
     return [

@@ -52,14 +52,12 @@ def _missing_data(stages: list[StageName], experiment: Experiment) -> Iterator[s
             yield f"{path} is not set; {stage} needs {what}, such as {path}=FILE.jsonl"
 
 
-def _missing_models(
-    command: str, stages: list[StageName], experiment: Experiment
-) -> Iterator[str]:
+def _missing_models(command: str, stages: list[StageName], experiment: Experiment) -> Iterator[str]:
     policy, run = experiment.policy, Path(experiment.run_dir)
     if policy.path is None and policy.new is None and not _has(run, "sft", command):
         yield (
-            "policy.path is not set; give a model folder or hub name, or policy.new.hidden_size=128 "
-            "for a small model made from scratch"
+            "policy.path is not set; give a model folder or hub name, or "
+            "policy.new.hidden_size=128 for a small model made from scratch"
         )
     if policy.new is not None and "sft" not in stages and not _has(run, "sft", command):
         yield "policy.new needs SFT first: set data.demonstrations and run sft or pipeline"

@@ -13,7 +13,7 @@ class SourceConfig(Section):
     """One file or data set of a mixture."""
 
     path: str
-    """FILE.jsonl, FILE.json, FILE.parquet, a `datasets` name (NAME or NAME:SPLIT), packaged:NAME."""
+    """FILE.jsonl, .json or .parquet, a `datasets` name (NAME or NAME:SPLIT), or packaged:NAME."""
     weight: float = Field(default=1.0, gt=0)
     """How often each training row is used an epoch: 0.5 a fixed half, 2 every row twice."""
 
@@ -46,7 +46,9 @@ class DataConfig(Section):
     overlong: Literal["error", "drop"] = "error"
     """A row longer than its limit stops the run with its file:line, or is dropped and counted."""
 
-    def sources(self, kind: Literal["demonstrations", "preferences", "prompts"]) -> list[SourceConfig]:
+    def sources(
+        self, kind: Literal["demonstrations", "preferences", "prompts"]
+    ) -> list[SourceConfig]:
         """Return the mixture of one kind, empty when none was given."""
         given: Sources = getattr(self, kind) or []
         entries = [given] if isinstance(given, str) else given

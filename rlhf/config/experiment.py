@@ -70,10 +70,11 @@ def _model_checks(experiment: Experiment) -> Iterator[str]:
     if new is not None and experiment.policy.path is not None:
         yield "policy.path and policy.new are both set; keep one"
     if new is not None and new.hidden_size % (2 * new.num_heads):
+        step = 2 * new.num_heads
         yield (
             f"policy.new.hidden_size={new.hidden_size} does not give each of "
             f"policy.new.num_heads={new.num_heads} heads an even width; "
-            f"nearest legal value: {max(1, new.hidden_size // (2 * new.num_heads)) * 2 * new.num_heads}"
+            f"nearest legal value: {max(1, new.hidden_size // step) * step}"
         )
     if experiment.peft.method != "none" and experiment.reference.path is not None:
         yield (

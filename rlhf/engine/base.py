@@ -24,7 +24,7 @@ class Engine(Protocol):
     module: nn.Module
     """The model itself; whole only inside `gathered`."""
 
-    def __call__(self, *inputs: Any) -> Any:  # noqa: ANN401
+    def __call__(self, *inputs: Any) -> Any:
         """Run the module on this rank's rows; with ZeRO-3 every rank must call equally often."""
         ...
 

@@ -29,7 +29,7 @@ class LocalEngine:
         self._optimizer = build_adamw(self._parameters.values(), optimizer) if optimizer else None
         self._max_norm = optimizer.max_grad_norm if optimizer else 0.0
 
-    def __call__(self, *inputs: Any) -> Any:  # noqa: ANN401
+    def __call__(self, *inputs: Any) -> Any:
         """Run the module."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
             return self.module(*inputs)
@@ -77,10 +77,11 @@ class LocalEngine:
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(state[f"weight/{name}"])
-                moments = {k: state[f"{k}/{name}"].clone() for k in MOMENTS if f"{k}/{name}" in state}
+                moments = {
+                    k: state[f"{k}/{name}"].clone() for k in MOMENTS if f"{k}/{name}" in state
+                }
                 if moments:
                     self._optimizer.state[parameter] = moments
-
 
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +71,7 @@ class ZeroEngine:
         self._adamw, self._names = adamw, list(trainable)
         self._parameters = dict(module.named_parameters())
 
-    def __call__(self, *inputs: Any) -> Any:  # noqa: ANN401
+    def __call__(self, *inputs: Any) -> Any:
         """Run the module on this rank's rows."""
         return self._engine(*inputs)
 
@@ -113,7 +113,9 @@ class ZeroEngine:
         parameters = [self._parameters[name] for name in self._names]
         self._norm = float(nn.utils.clip_grad_norm_(parameters, self._max_norm))
         if not math.isfinite(self._norm):
-            raise TrainingError(f"gradient norm is {self._norm}; the weights were left as they were")
+            raise TrainingError(
+                f"gradient norm is {self._norm}; the weights were left as they were"
+            )
 
     def state(self) -> dict[str, Tensor]:
         """Return trainable weights and moments, fp32, on rank 0."""
@@ -149,12 +151,14 @@ class ZeroEngine:
     def _read(self, name: str, key: str) -> Tensor:
         parameter = self._parameters[name]
         if self.stage == 0:
-            return parameter.data if key == "weight" else self._base_optimizer().state[parameter][key]
+            return (
+                parameter.data if key == "weight" else self._base_optimizer().state[parameter][key]
+            )
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         if key == "weight":
-            return safe_get_full_fp32_param(parameter)
-        return safe_get_full_optimizer_state(parameter, key)
+            return cast("Tensor", safe_get_full_fp32_param(parameter))
+        return cast("Tensor", safe_get_full_optimizer_state(parameter, key))
 
     def _write(self, name: str, key: str, value: Tensor) -> None:
         parameter = self._parameters[name]
@@ -230,12 +234,12 @@ def _set_parameter(module: nn.Module, name: str, tensor: Tensor) -> None:
                 setattr(owner, key, fresh)
 
 
-def _deepspeed(device: str) -> Any:  # noqa: ANN401
+def _deepspeed(device: str) -> Any:
     """Import deepspeed for the device, quietly, without compiling its CPU communication op.
 
     That op would be built with the C++ compiler at first use (most of a minute); gloo serves.
     """
-    os.environ.setdefault("DS_ACCELERATOR", device)
+    os.environ["DS_ACCELERATOR"] = device
     import deepspeed
 
     deepspeed.utils.logging.logger.setLevel(logging.ERROR)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhf.algo.diagnostics import bootstrap_mean_interval, distinct_n
+from rlhf.data.tokenizer import TextTokenizer
 from rlhf.evaluation.judges import Judge
 from rlhf.flow.promise import settle
 from rlhf.flow.text import PromptBatch
@@ -37,13 +38,13 @@ class Answers:
 
 
 def answer(
-    sampler: SamplerPort, prompts: PromptBatch, judge: Judge, tokenizer: object
+    sampler: SamplerPort, prompts: PromptBatch, judge: Judge, tokenizer: TextTokenizer
 ) -> Answers:
     """Let a policy answer and the judge score."""
     rollout = settle(sampler.generate(prompts, SAMPLE_STEP))
-    samples = as_samples(rollout, None, tokenizer)  # type: ignore[arg-type]
-    columns = [dict(column) for column in prompts.columns]  # type: ignore[call-overload]
-    scores = judge.score(prompts.prompts, [sample.response for sample in samples], columns)
+    samples = as_samples(rollout, None, tokenizer)
+    responses = [sample.response for sample in samples]
+    scores = judge.score(prompts.prompts, responses, prompts.columns)
     return Answers(samples=samples, token_lists=rollout.response_tokens(), scores=scores)
 
 
@@ -58,7 +59,9 @@ def preference(candidate: float, baseline: float) -> float:
     return (first + second) / 2
 
 
-def compare(candidate: Answers, baseline: Answers, name: str, judge: Judge, seed: int) -> dict[str, object]:
+def compare(
+    candidate: Answers, baseline: Answers, name: str, judge: Judge, seed: int
+) -> dict[str, object]:
     """Return the figures of RUN/evaluation.json: win rate with a 95 % bootstrap interval."""
     wins = [preference(c, b) for c, b in zip(candidate.scores, baseline.scores, strict=True)]
     return {

@@ -24,7 +24,9 @@ ITERATIONS: Final = 100  # of conjugate gradients; the residual is then below 1e
 HELD_OUT: Final = 0.15  # share of the rated texts that the fit does not see
 MIN_MARGIN: Final = 1.0  # two texts are compared if people rated them at least this far apart
 NEGATION_REACH: Final = 4  # words
-NEGATIONS: Final = frozenset("not no never n't without neither nor hardly lacks barely".split())
+NEGATIONS: Final = frozenset(
+    ["not", "no", "never", "n't", "without", "neither", "nor", "hardly", "lacks", "barely"]
+)
 CLAUSE_ENDS: Final = frozenset([*".,;:!?", "but"])
 WEIGHTS: Final = {"word": 1.0, "pair": 0.5, "negated": 0.7, "start": 0.7}
 
@@ -57,8 +59,9 @@ class RidgeJudge:
         if len(texts) != len(ratings) or len(texts) < 2:
             raise ValueError(f"need 2 texts or more and as many ratings, got {len(texts)} texts "
                              f"and {len(ratings)} ratings")  # fmt: skip
-        order = np.random.default_rng(seed).permutation(len(texts))
-        test, train = np.split(order, [max(1, int(HELD_OUT * len(texts)))])
+        order: list[int] = np.random.default_rng(seed).permutation(len(texts)).tolist()
+        cut = max(1, int(HELD_OUT * len(texts)))
+        test, train = order[:cut], order[cut:]
         judge = cls._fit_all([texts[i] for i in train], np.array([ratings[i] for i in train]))
         held_out = judge.agreement([texts[i] for i in test], [ratings[i] for i in test])
         return cls(judge.mean, judge.idf, judge.coefficients, held_out)
@@ -161,7 +164,8 @@ def _solve_ridge(
     """
 
     def transposed(dual: Floats) -> Floats:
-        return np.bincount(columns, weights=values * dual[rows], minlength=num_columns)
+        sums = np.bincount(columns, weights=values * dual[rows], minlength=num_columns)
+        return sums.astype(np.float64)
 
     dual, residual = np.zeros_like(targets), targets.copy()
     direction, size = residual.copy(), float(residual @ residual)

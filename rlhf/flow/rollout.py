@@ -7,6 +7,7 @@ tokens_BT[b, prompt_lengths_B[b] + j]. All `_BR` fields count from the response'
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +32,7 @@ class Rollout(TensorBatch):
     """Float32; log-probability of each response token when it was drawn, at the temperature."""
     prompts: tuple[object, ...]
     """The prompt as the user wrote it: a string, or messages."""
-    columns: tuple[object, ...]
+    columns: tuple[Mapping[str, object], ...]
     """The other columns of the prompt's row, a dict a row."""
 
     @property

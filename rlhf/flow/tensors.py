@@ -1,4 +1,4 @@
-"""TensorBatch: a frozen record whose every field has one entry a row, so it can be cut and joined."""
+"""TensorBatch: a frozen record whose every field has one entry a row; it can be cut and joined."""
 
 from __future__ import annotations
 

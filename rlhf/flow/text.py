@@ -6,6 +6,7 @@ Every mask is made from a length or a stored loss mask, never from token ids.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -50,5 +51,5 @@ class PromptBatch(TensorBatch):
     Seeds the sampler, so a response does not depend on its batch neighbours or its rank."""
     prompts: tuple[object, ...]
     """The prompt as the user wrote it: a string, or a list of {"role", "content"} messages."""
-    columns: tuple[object, ...]
+    columns: tuple[Mapping[str, object], ...]
     """The other columns of the row, a dict[str, object] a row; go to reward functions."""

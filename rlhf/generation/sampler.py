@@ -43,7 +43,9 @@ def sample(network: PreTrainedModel, prompts: PromptBatch, how: Sampling, seed: 
     Rows are decoded in groups of like prompt length, so that little is spent on padding.
     """
     order = prompts.lengths_B.argsort(stable=True)
-    groups = [_decode(network, prompts.select(rows), how, seed) for rows in order.split(how.batch_size)]
+    groups = [
+        _decode(network, prompts.select(rows), how, seed) for rows in order.split(how.batch_size)
+    ]
     return Rollout.concat(groups).select(order.argsort())
 
 
@@ -138,7 +140,9 @@ def _left_padded(prompts: PromptBatch, device: torch.device) -> tuple[Tensor, Te
     width = int(prompts.lengths_B.max())
     real_BP = length_mask(prompts.lengths_B, width).flip(1)
     tokens_BP = torch.zeros(len(prompts), width, dtype=torch.long)
-    tokens_BP[real_BP] = prompts.tokens_BP[length_mask(prompts.lengths_B, prompts.tokens_BP.shape[1])]
+    tokens_BP[real_BP] = prompts.tokens_BP[
+        length_mask(prompts.lengths_B, prompts.tokens_BP.shape[1])
+    ]
     return tokens_BP.to(device), real_BP.long().to(device)
 
 

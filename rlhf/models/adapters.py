@@ -27,7 +27,7 @@ class Adapter:
         self._config, self._causal = config, "score" not in dict(network.named_children())
         self._peft = get_peft_model(network, self._lora())  # type: ignore[arg-type]
         if not self._causal:
-            network.get_submodule("score").requires_grad_(True)
+            network.get_submodule("score").requires_grad_()
 
     def off(self) -> AbstractContextManager[None]:
         """Run the network as it was before the adapters came."""

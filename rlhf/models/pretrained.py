@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ from rlhf.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+Network: TypeAlias = "PreTrainedModel"
+"""A model of transformers, under the name that rooms without transformers know it by."""
 HeadKind = Literal["trained", "new", "zero"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -43,7 +45,9 @@ def load_causal_lm(path: str, precision: str = "fp32") -> PreTrainedModel:
     return _without_dropout(network)
 
 
-def load_scalar(path: str, head: HeadKind, precision: str = "fp32", seed: int = 0) -> PreTrainedModel:
+def load_scalar(
+    path: str, head: HeadKind, precision: str = "fp32", seed: int = 0
+) -> PreTrainedModel:
     """Load a one-label sequence classifier.
 
     Args:
@@ -73,7 +77,9 @@ def load_scalar(path: str, head: HeadKind, precision: str = "fp32", seed: int = 
     if head != "trained":
         _reset_head(network, head, seed)
     if network.config.get_text_config().pad_token_id is None:
-        network.config.get_text_config().pad_token_id = network.config.get_text_config().eos_token_id
+        network.config.get_text_config().pad_token_id = (
+            network.config.get_text_config().eos_token_id
+        )
     return _without_dropout(network)
 
 
@@ -92,9 +98,9 @@ def new_causal_lm(
             num_key_value_heads=config.num_heads,
             max_position_embeddings=config.context,
             tie_word_embeddings=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=cast("int", tokenizer.bos_token_id),
+            eos_token_id=cast("int", tokenizer.eos_token_id),
+            pad_token_id=cast("int", tokenizer.pad_token_id),
         )
     )
 
@@ -122,14 +128,16 @@ def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """Return the token ids that end a response: the tokenizer's EOS and the model's own."""
     from transformers import GenerationConfig
 
-    ids = {tokenizer.eos_token_id}
+    ids = {cast("int", tokenizer.eos_token_id)}
     if (Path(path) / "generation_config.json").is_file():
-        own = GenerationConfig.from_pretrained(path).eos_token_id
-        ids.update(own if isinstance(own, list) else [own])
-    return tuple(sorted(token for token in ids if token is not None))
+        own: int | list[int] | None = GenerationConfig.from_pretrained(path).eos_token_id
+        ids.update(own if isinstance(own, list) else [] if own is None else [own])
+    return tuple(sorted(ids))
 
 
-def save_network(network: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+def save_network(
+    network: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
     """Write a plain Hugging Face folder: config, safetensors, tokenizer, generation config."""
     folder.mkdir(parents=True, exist_ok=True)
     network.save_pretrained(folder)
@@ -153,7 +161,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         network.to(dtypes.pop())
 
 
-def _from_pretrained(auto: Any, path: str, **options: Any) -> Any:  # noqa: ANN401
+def _from_pretrained(auto: Any, path: str, **options: Any) -> Any:
     try:
         return auto.from_pretrained(path, **options)
     except (OSError, ValueError, KeyError) as error:

@@ -38,7 +38,8 @@ class ScalarModel(nn.Module):
         if network.config.num_labels != 1:
             raise ModelError(
                 f"a reward or value model has one label, this {type(network).__name__} has "
-                f"{network.config.num_labels} (head {tuple(weight.shape)}); train it with num_labels=1"
+                f"{network.config.num_labels} (head {tuple(weight.shape)}); train it with "
+                "num_labels=1"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""The files of a run folder, by name, and the two ways to write them: append a line, or replace whole."""
+"""The files of a run folder by name, and two ways to write them: append lines, replace whole."""
 
 from __future__ import annotations
 

@@ -67,8 +67,8 @@ def _far_from_reference(history: History) -> Iterator[str]:
     kl = _recent(history, "objective/kl")
     if kl is not None and kl > KL_LIMIT:
         yield (
-            f"KL to the reference is {short(kl)} nats a response (above {KL_LIMIT:.0f}): the policy "
-            "may be gaming the reward; raise ppo.kl_coef, set ppo.kl_target, or stop earlier"
+            f"KL to the reference is {short(kl)} nats a response (above {KL_LIMIT:.0f}): the "
+            "policy may be gaming the reward; raise ppo.kl_coef, set ppo.kl_target, or stop earlier"
         )
 
 
@@ -77,8 +77,8 @@ def _length_drift(history: History) -> Iterator[str]:
     if ends and ends[0] > 0 and abs(ends[1] / ends[0] - 1) > LENGTH_DRIFT:
         yield (
             f"response length moved from {short(ends[0])} to {short(ends[1])} tokens "
-            f"({signed(100 * (ends[1] / ends[0] - 1), 2)} %): the reward may pay for length; compare "
-            "win rates at equal length, or balance the lengths in data.preferences"
+            f"({signed(100 * (ends[1] / ends[0] - 1), 2)} %): the reward may pay for length; "
+            "compare win rates at equal length, or balance the lengths in data.preferences"
         )
 
 
@@ -86,7 +86,7 @@ def _entropy_collapse(history: History) -> Iterator[str]:
     ends = _ends(history, "policy/entropy_avg")
     if ends and ends[0] > 0 and ends[1] < (1 - ENTROPY_DROP) * ends[0]:
         yield (
-            f"entropy fell from {short(ends[0])} to {short(ends[1])} nats a token (more than half): "
+            f"entropy fell from {short(ends[0])} to {short(ends[1])} nats a token (over half): "
             "answers become alike; raise ppo.kl_coef or lower policy.optimizer.lr"
         )
 
@@ -95,7 +95,7 @@ def _cut_answers(history: History) -> Iterator[str]:
     rate = _recent(history, "completions/eos_rate")
     if rate is not None and rate < EOS_FLOOR:
         yield (
-            f"only {percent(rate)} of the responses end by themselves (below {percent(EOS_FLOOR)}): "
+            f"only {percent(rate)} of responses end by themselves (below {percent(EOS_FLOOR)}); "
             "the rest are cut and scored unfinished; raise generation.max_new_tokens or "
             "ppo.missing_eos_penalty"
         )
@@ -105,8 +105,8 @@ def _value_clipped(history: History) -> Iterator[str]:
     share = _recent(history, "val/clipfrac_avg")
     if share is not None and share > VALUE_CLIP_LIMIT:
         yield (
-            f"{percent(share)} of the value updates are clipped (above {percent(VALUE_CLIP_LIMIT)}): "
-            "the value role cannot follow the scores; raise ppo.value_clip_range or "
+            f"{percent(share)} of the value updates are clipped (over "
+            f"{percent(VALUE_CLIP_LIMIT)}): the value role cannot follow the scores; raise ppo.value_clip_range or "
             "ppo.value_warmup_steps"
         )
 

@@ -75,7 +75,7 @@ class RunLog:
         self._stage, self._step = stage, first_step
         self._each(lambda sink: sink.begin(stage, first_step))
         self._attempt(files.WARNINGS, lambda: self._forget_warnings(stage, first_step))
-        self._history = self._recorded(stage)
+        self._attempt(files.METRICS, lambda: self._recall(stage))
         self._console.begin(stage, total_steps, first_step)
 
     def record(
@@ -144,10 +144,12 @@ class RunLog:
                 "until it works again",
             )
 
-    def _recorded(self, stage: str) -> list[Mapping[str, object]]:
+    def _recall(self, stage: str) -> None:
+        """Take up the figures of earlier attempts at a stage, which alarms look back on."""
+        self._history = []
         rows = files.read_rows(self._run_dir / files.METRICS)
         found = [row.get("metrics") for row in rows if row.get("stage") == stage]
-        return [metrics for metrics in found if isinstance(metrics, dict)]
+        self._history = [metrics for metrics in found if isinstance(metrics, dict)]
 
     def _forget_warnings(self, stage: str, first_step: int) -> None:
         path = self._run_dir / files.WARNINGS

@@ -96,6 +96,8 @@ class TensorBoardSink:
 
     def record(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         """Write one scalar a metric."""
+        if stage not in self._writers:
+            raise SinkError(f"no event file could be opened for {stage}")
         for name, value in values.items():
             self._writers[stage].add_scalar(name, value, step)
         self._writers[stage].flush()

@@ -33,7 +33,7 @@ class Stopwatch:
             self._seconds[name] = self._seconds.get(name, 0.0) + self._clock() - started
 
     def lap(self) -> dict[str, float]:
-        """Return the seconds of the step as `time/<phase>_s` and `time/step_s`, and start the next."""
+        """Return the step's seconds as `time/<phase>_s` and `time/step_s`; start the next step."""
         now = self._clock()
         seconds = {f"time/{name}_s": spent for name, spent in self._seconds.items()}
         seconds["time/step_s"] = now - self._started

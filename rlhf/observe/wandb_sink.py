@@ -49,8 +49,8 @@ class WandbSink:
         """Log a table `samples/<stage>`."""
         import wandb
 
-        columns = ["step", "prompt", "response", "score", "length", "finished"]
-        data = [
+        columns: list[Any] = ["step", "prompt", "response", "score", "length", "finished"]
+        data: list[Any] = [
             [step, prompt_text(r.prompt), r.response, r.score, r.length, r.finished] for r in rows
         ]
         with _own_errors():

@@ -12,9 +12,9 @@ from rlhf.engine.base import Engine
 from rlhf.models.pretrained import rebuild, save_network
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
+    from rlhf.data.tokenizer import TextTokenizer
     from rlhf.models.adapters import Adapter
+    from rlhf.models.pretrained import Network
 
 ADAPTER_FOLDER = "adapter"
 """Where a model trained with peft keeps its adapters alone, inside its folder."""
@@ -26,8 +26,8 @@ class Keeper:
     def __init__(
         self,
         engine: Engine,
-        network: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        network: Network,
+        tokenizer: TextTokenizer,
         adapter: Adapter | None = None,
     ) -> None:
         """Remember what belongs together."""

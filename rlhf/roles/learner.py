@@ -1,4 +1,4 @@
-"""Learner: an engine, a loss and a minibatch become one update; SFT, reward, policy, value share it.
+"""Learner: engine, loss and minibatch become one update; SFT, reward, policy, value share it.
 
 Losses are sums. They are divided by the count of the whole minibatch, over all ranks and
 microbatches, so an update is the same however its rows are spread.
@@ -54,7 +54,12 @@ class Learner:
     """Takes one optimizer step a minibatch."""
 
     def __init__(
-        self, engine: TrainableEngine, config: OptimizerConfig, *, max_tokens: int, total_updates: int
+        self,
+        engine: TrainableEngine,
+        config: OptimizerConfig,
+        *,
+        max_tokens: int,
+        total_updates: int,
     ) -> None:
         """Remember the curve of the learning rate and the size of a forward pass."""
         self.engine, self.num_updates = engine, 0
@@ -74,7 +79,9 @@ class Learner:
         Raises:
             TrainingError: when the loss is not finite; the weights are then untouched.
         """
-        reports = [self._backward(batch, piece, count, loss_of) for piece in self._pieces(lengths_B)]
+        reports = [
+            self._backward(batch, piece, count, loss_of) for piece in self._pieces(lengths_B)
+        ]
         totals, peaks = self._combine(reports)
         loss = totals.pop("loss") / max(count, 1.0)
         if not math.isfinite(loss):
@@ -121,7 +128,9 @@ class Learner:
         names, tops = list(reports[0].sums), list(reports[0].peaks)
         sums = [sum(float(report.sums[name]) for report in reports) for name in names]
         totals = world.total(torch.tensor(sums, dtype=torch.float64)).tolist()
-        peaks = [world.largest(max(float(report.peaks[name]) for report in reports)) for name in tops]
+        peaks = [
+            world.largest(max(float(report.peaks[name]) for report in reports)) for name in tops
+        ]
         return dict(zip(names, totals, strict=True)), dict(zip(tops, peaks, strict=True))
 
     def save_state(self, folder: Path) -> None:

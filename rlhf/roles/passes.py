@@ -6,17 +6,32 @@ Axes: B rows, T tokens, N chosen positions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from rlhf.algo.minibatch import microbatches
+from rlhf.config.stages import PPOConfig
 from rlhf.engine.base import Engine
 from rlhf.flow.rollout import Experience, Rollout, response_positions
 from rlhf.flow.tensors import TensorBatch, join_rows
 
 B = TypeVar("B", bound=TensorBatch)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What a learning role needs to know of the run."""
+
+    ppo: PPOConfig
+    seed: int
+    """Of the run."""
+    precision: str
+    """fp32 or bf16."""
+    max_tokens: int
+    """Padded tokens of one forward pass."""
 
 
 def map_rows(

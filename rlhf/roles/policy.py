@@ -12,7 +12,6 @@ from torch import Tensor
 
 from rlhf.algo.losses import policy_loss, sft_loss
 from rlhf.algo.minibatch import minibatch_rows
-from rlhf.config.stages import PPOConfig
 from rlhf.engine.base import TrainableEngine
 from rlhf.errors import TrainingError
 from rlhf.flow.metrics import Metrics
@@ -21,7 +20,7 @@ from rlhf.flow.text import Demonstrations
 from rlhf.generation.sampler import Sampling
 from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner, LossSum, Update
-from rlhf.roles.passes import map_rows, spread
+from rlhf.roles.passes import Settings, map_rows, spread
 from rlhf.roles.writer import Writer
 
 FIRST_RATIO_TOLERANCE = {"fp32": 1e-3, "bf16": 0.2}
@@ -36,17 +35,13 @@ class Policy(Writer):
         engine: TrainableEngine,
         learner: Learner,
         keeper: Keeper,
-        config: PPOConfig,
         sampling: Sampling,
-        *,
-        seed: int,
-        precision: str,
-        max_tokens: int,
+        settings: Settings,
     ) -> None:
         """Put the parts together."""
-        super().__init__(engine, sampling, seed=seed, max_tokens=max_tokens)
+        super().__init__(engine, sampling, seed=settings.seed, max_tokens=settings.max_tokens)
         self.learner, self.keeper = learner, keeper
-        self._config, self._seed, self._precision = config, seed, precision
+        self._settings, self._config = settings, settings.ppo
 
     def reference_logprobs(self, rollout: Rollout) -> Tensor:
         """Answer for the reference: the same base weights with the adapters off."""
@@ -63,7 +58,7 @@ class Policy(Writer):
             return Metrics()
         updates: list[Update] = []
         for epoch in range(self._config.num_epochs):
-            key = (self._seed, "minibatches", step, epoch)
+            key = (self._settings.seed, "minibatches", step, epoch)
             for rows in minibatch_rows(len(experience), self._config.minibatch_size, key):
                 updates.append(self._improve_on(experience.select(rows)))
                 if len(updates) == 1:
@@ -96,12 +91,12 @@ class Policy(Writer):
         return LossSum(result.loss, sums, peaks)
 
     def _check_first_ratio(self, update: Update, step: int) -> None:
-        error = update.peaks["log_ratio_max"]
-        if error > FIRST_RATIO_TOLERANCE[self._precision]:
+        error, precision = update.peaks["log_ratio_max"], self._settings.precision
+        if error > FIRST_RATIO_TOLERANCE[precision]:
             raise TrainingError(
-                f"PPO step {step}: the first minibatch's ratio is off 1 by {error:.2g} (rule: at most "
-                f"{FIRST_RATIO_TOLERANCE[self._precision]} in {self._precision}); scoring and update "
-                "see different models: dropout, another temperature, or weights changed in between"
+                f"PPO step {step}: the first minibatch's ratio is off 1 by {error:.2g} (rule: at "
+                f"most {FIRST_RATIO_TOLERANCE[precision]} in {precision}); scoring and update see "
+                "different models: dropout, another temperature, or weights changed in between"
             )
 
     def imitate(self, batch: Demonstrations) -> Metrics:
@@ -128,7 +123,7 @@ class Policy(Writer):
         return LossSum(sft_loss(logprobs_N, torch.ones_like(logprobs_N, dtype=torch.bool)))
 
     def _learned_logprobs(self, batch: Demonstrations) -> tuple[Tensor, Tensor]:
-        """Return the tokens to learn as logprobs_N, at temperature 1, and where they stand in BT."""
+        """Return logprobs_N of the tokens to learn, at temperature 1, and their places in BT."""
         tokens_BT = batch.tokens_BT[:, : int(batch.lengths_B.max())]
         learned_BT = batch.loss_mask_BT[:, : tokens_BT.shape[1]].clone()
         learned_BT[:, 0] = False

@@ -29,7 +29,7 @@ from rlhf.roles.learner import Learner, LossSum
 from rlhf.roles.passes import map_rows
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from rlhf.data.tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,15 +43,14 @@ class Answers(TensorBatch):
 class FunctionJudge:
     """Scores decoded text with a Python function of the user's."""
 
-    def __init__(self, function: FunctionReward, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, function: FunctionReward, tokenizer: TextTokenizer) -> None:
         """Decode with the policy's tokenizer."""
         self._function, self._tokenizer = function, tokenizer
 
     def score(self, rollout: Rollout) -> Tensor:
         """Return score_B, float32."""
         texts = [decode_response(self._tokenizer, ids) for ids in rollout.response_tokens()]
-        columns = [dict(column) for column in rollout.columns]  # type: ignore[call-overload]
-        return torch.tensor(self._function.score(rollout.prompts, texts, columns))
+        return torch.tensor(self._function.score(rollout.prompts, texts, rollout.columns))
 
 
 class ModelJudge:
@@ -60,8 +59,8 @@ class ModelJudge:
     def __init__(
         self,
         engine: Engine,
-        tokenizer: PreTrainedTokenizerBase,
-        policy_tokenizer: PreTrainedTokenizerBase | None,
+        tokenizer: TextTokenizer,
+        policy_tokenizer: TextTokenizer | None,
         *,
         max_tokens: int,
     ) -> None:

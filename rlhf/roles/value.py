@@ -11,36 +11,28 @@ from torch import Tensor
 
 from rlhf.algo.losses import value_loss
 from rlhf.algo.minibatch import minibatch_rows
-from rlhf.config.stages import PPOConfig
 from rlhf.engine.base import TrainableEngine
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout
 from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner, LossSum
-from rlhf.roles.passes import map_rows, response_targets, spread
+from rlhf.roles.passes import Settings, map_rows, response_targets, spread
 
 
 class Value:
     """A scalar model that learns the baseline."""
 
     def __init__(
-        self,
-        engine: TrainableEngine,
-        learner: Learner,
-        keeper: Keeper,
-        config: PPOConfig,
-        *,
-        seed: int,
-        max_tokens: int,
+        self, engine: TrainableEngine, learner: Learner, keeper: Keeper, settings: Settings
     ) -> None:
         """Put the parts together."""
         self.engine, self.learner, self.keeper = engine, learner, keeper
-        self._config, self._seed, self._max_tokens = config, seed, max_tokens
+        self._settings, self._config = settings, settings.ppo
 
     def values(self, rollout: Rollout) -> Tensor:
         """Return values_BR, float32, of this rank's rows; 0 at padding."""
         values_BR = map_rows(
-            self.engine, rollout, rollout.lengths_B, self._max_tokens, self._values
+            self.engine, rollout, rollout.lengths_B, self._settings.max_tokens, self._values
         )
         return values_BR.reshape(len(rollout), rollout.sampling_logprobs_BR.shape[1])
 
@@ -48,7 +40,7 @@ class Value:
         """Fit the returns over the step's epochs, in the minibatches the policy takes."""
         reports: list[Metrics] = []
         for epoch in range(self._config.num_epochs):
-            key = (self._seed, "minibatches", step, epoch)
+            key = (self._settings.seed, "minibatches", step, epoch)
             for rows in minibatch_rows(len(experience), self._config.minibatch_size, key):
                 reports.append(self._improve_on(experience.select(rows)))
         return Metrics.merge(reports)

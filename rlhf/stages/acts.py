@@ -59,9 +59,7 @@ class Run:
             self.log.warn,
         )
         start = time.monotonic()
-        steps = drive(
-            stage, store, self.log, every=checkpoint.every, timings=self.cast.timings
-        )
+        steps = drive(stage, store, self.log, every=checkpoint.every, timings=self.cast.timings)
         self.finished(stage.name, {"seconds": time.monotonic() - start, "steps": steps})
 
     def fingerprint(self, stage: str, *came_before: Path) -> str:

@@ -1,4 +1,4 @@
-"""drive: runs any stage from where it stopped to its end; logs and saves, so that stages need not."""
+"""drive: runs any stage from where it stopped to its end; logs and saves for all of them."""
 
 from __future__ import annotations
 

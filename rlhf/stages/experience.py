@@ -88,7 +88,7 @@ def _estimates(
 
 
 def _sampling_gap(rollout: Rollout, scores: Scores, mask_BR: Tensor) -> dict[str, float]:
-    """How far the sampler's log-probabilities are from the trainer's; rounding alone if all is well."""
+    """How far the sampler's log-probabilities are from the trainer's: rounding, if all is well."""
     sampled_BR = zero_padding(rollout.sampling_logprobs_BR, mask_BR)
     trained_BR = zero_padding(scores.logprobs_BR, mask_BR)
     k3_sum = masked_sum(kl_k3(sampled_BR, trained_BR), mask_BR)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -24,7 +23,7 @@ from rlhf.models.pretrained import context_length
 from rlhf.rewards.load import load_function
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from rlhf.data.tokenizer import TextTokenizer
 
 StageName = Literal["sft", "reward_model", "ppo"]
 
@@ -35,7 +34,7 @@ class Inputs:
 
     start: str | None
     """Where the policy's first weights are; None for a new model."""
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: TextTokenizer
     demonstrations: Splits[Demonstrations] | None
     rankings: Splits[Rankings] | None
     prompts: Splits[PromptBatch] | None
@@ -100,7 +99,7 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
     )
 
 
-def _prompts(data: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Splits[PromptBatch]:
+def _prompts(data: DataConfig, tokenizer: TextTokenizer) -> Splits[PromptBatch]:
     splits = load_prompts(data, tokenizer)
     if data.test_prompts is None:
         return splits
@@ -108,7 +107,7 @@ def _prompts(data: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Splits[Pro
     return replace(splits, test=test.train, dropped=splits.dropped + test.dropped)
 
 
-def _rankings(data: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Splits[Rankings]:
+def _rankings(data: DataConfig, tokenizer: TextTokenizer) -> Splits[Rankings]:
     splits = load_rankings(data, tokenizer)
     if data.test_preferences is None:
         return splits
@@ -130,11 +129,13 @@ def _fingerprints(data: DataConfig, wanted: dict[str, bool]) -> dict[str, str]:
     return found
 
 
-def _new_tokenizer(experiment: Experiment) -> PreTrainedTokenizerBase:
+def _new_tokenizer(experiment: Experiment) -> TextTokenizer:
     """Train a tokenizer on the strings of the demonstrations."""
     new = experiment.policy.new
     assert new is not None
-    rows = [row for source in experiment.data.sources("demonstrations") for row in read_rows(source)]
+    rows = [
+        row for source in experiment.data.sources("demonstrations") for row in read_rows(source)
+    ]
     texts = [text for row in rows for value in row.values.values() for text in _strings(value)]
     return train_tokenizer(texts, new.vocab_size)
 
@@ -169,9 +170,7 @@ def _check_context(experiment: Experiment, prompts: PromptBatch, start: str | No
         )
 
 
-def held_out(
-    splits: Splits[PromptBatch], num_prompts: int, *, samples: int = 1
-) -> PromptBatch:
+def held_out(splits: Splits[PromptBatch], num_prompts: int, *, samples: int = 1) -> PromptBatch:
     """Return fixed prompts not trained on, if there are any: test, else validation, else train.
 
     Repeated prompts are left out; each prompt then stands `samples` times, with draws of its own.

@@ -6,18 +6,19 @@ import shutil
 from pathlib import Path
 
 from rlhf.checkpoint.files import write_json
+from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.flow.promise import settle
 from rlhf.models.pretrained import load_gguf, new_causal_lm, save_network
 from rlhf.observe.samples import read_samples
-from rlhf.stages.acts import Run, build_kl, prompt_source
+from rlhf.roles.ports import Keeper
+from rlhf.stages.acts import Kind, Run, build_kl, prompt_source
 from rlhf.stages.inputs import held_out
 from rlhf.stages.ppo import PPO
 from rlhf.stages.reward_model import RewardModel, score_statistics
 from rlhf.stages.reward_report import report_rankings
 from rlhf.stages.samples import take_samples
 from rlhf.stages.sft import SFT
-from rlhf.data.stream import Stream
 
 
 def run_start(run: Run) -> Path:
@@ -124,7 +125,8 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     run.log.samples(
         "ppo", config.num_steps, take_samples(policy, reward, fixed, run.inputs.tokenizer)
     )
-    for kind, role in (("value", value), ("policy", policy)):
+    models: dict[Kind, Keeper] = {"value": value, "policy": policy}
+    for kind, role in models.items():
         role.save(run.partial(kind))
         run.publish(run.partial(kind), kind, str(start), inputs_sha256)
     run.forget("ppo")

@@ -1,10 +1,9 @@
-"""The PPO stage, told as Ouyang et al. 2022 (section 3.5) tells it: write, judge, compare, learn."""
+"""The PPO stage, told as Ouyang et al. 2022 (section 3.5): write, judge, compare, learn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from rlhf.algo.kl import KLController
 from rlhf.config.stages import PPOConfig
@@ -20,8 +19,6 @@ from rlhf.stages.experience import make_experience
 class PPO:
     """Alternates generation, scoring and clipped updates over the roles."""
 
-    name: ClassVar[str] = "ppo"
-
     prompts: Callable[[int], PromptBatch]
     """Gives each step its prompts."""
     policy: PolicyPort
@@ -30,6 +27,11 @@ class PPO:
     value: ValuePort
     kl: KLController
     config: PPOConfig
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return "ppo"
 
     @property
     def total_steps(self) -> int:

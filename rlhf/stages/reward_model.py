@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,13 +28,16 @@ NORMALISATION_ROWS = 512
 class RewardModel:
     """Bradley-Terry on ranked answers (Ouyang et al. 2022, eq. 1)."""
 
-    name: ClassVar[str] = "reward_model"
-
     reward: RankingPort
     train: Stream[Rankings]
     validation: Rankings
     best: Best
     config: RewardModelConfig
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return "reward_model"
 
     @property
     def total_steps(self) -> int:

@@ -12,17 +12,17 @@ from rlhf.observe.samples import Sample
 from rlhf.roles.ports import RewardPort, SamplerPort
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from rlhf.data.tokenizer import TextTokenizer
 
 SAMPLE_STEP = -1
-"""Seeds the draws of all fixed answers alike, so that two policies differ by their weights alone."""
+"""Seeds the draws of all fixed answers alike: two policies then differ by weights alone."""
 
 
 def take_samples(
     sampler: SamplerPort,
     reward: RewardPort | None,
     prompts: PromptBatch,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: TextTokenizer,
 ) -> list[Sample]:
     """Let the sampler answer, and the reward (if any) score."""
     if not len(prompts):
@@ -33,7 +33,7 @@ def take_samples(
 
 
 def as_samples(
-    rollout: Rollout, scores: list[float] | None, tokenizer: PreTrainedTokenizerBase
+    rollout: Rollout, scores: list[float] | None, tokenizer: TextTokenizer
 ) -> list[Sample]:
     """Return a rollout's rows as text."""
     finished, lengths = rollout.finished_B.tolist(), rollout.response_lengths_B.tolist()

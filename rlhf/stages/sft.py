@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from rlhf.config.stages import SFTConfig
 from rlhf.data.stream import Stream
@@ -19,13 +18,16 @@ from rlhf.stages.best import Best
 class SFT:
     """Next-token loss on the answers (Ouyang et al. 2022, section 3.1)."""
 
-    name: ClassVar[str] = "sft"
-
     policy: PolicyPort
     train: Stream[Demonstrations]
     validation: Demonstrations
     best: Best
     config: SFTConfig
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return "sft"
 
     @property
     def total_steps(self) -> int:

@@ -75,12 +75,16 @@ def test_only_known_hosts_are_named(root):
 
 
 def test_the_lock_is_pinned_hashed_and_names_no_index(root):
-    entries = re.split(r"\n(?=\S)", (root / "requirements.lock").read_text(encoding="utf-8").strip())
+    entries = re.split(
+        r"\n(?=\S)", (root / "requirements.lock").read_text(encoding="utf-8").strip()
+    )
     packages = [entry for entry in entries if not entry.startswith("#")]
     assert len(packages) > 50
     loose = [entry.splitlines()[0] for entry in packages if "--hash=sha256:" not in entry]
     unpinned = [entry.splitlines()[0] for entry in packages if "==" not in entry.splitlines()[0]]
-    heavy = [entry.splitlines()[0] for entry in packages if re.match(r"(nvidia|cuda|triton)", entry)]
+    heavy = [
+        entry.splitlines()[0] for entry in packages if re.match(r"(nvidia|cuda|triton)", entry)
+    ]
     assert not loose, "\n".join(loose)
     assert not unpinned, "\n".join(unpinned)
     assert not heavy, "\n".join(heavy)

@@ -75,3 +75,26 @@ def imported(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom) and node.module:
         return [node.module]
     return []
+
+
+def test_above_the_models_transformers_is_only_a_type(modules):
+    """What pyproject.toml excuses is excused as a type: outside TYPE_CHECKING it is an error."""
+    running = [
+        f"{module.at(node)} {name}"
+        for module in modules
+        if module.room not in {"models", "data", "generation"}
+        for node in ast.walk(without_type_checking(module.tree))
+        for name in imported(node)
+        if name.partition(".")[0] in {"transformers", "tokenizers", "peft"}
+    ]
+    assert not running, "\n".join(running)
+
+
+def without_type_checking(tree: ast.Module) -> ast.Module:
+    """The module without the imports that only a type checker reads."""
+    kept = [
+        node
+        for node in tree.body
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+    return ast.Module(body=kept, type_ignores=[])

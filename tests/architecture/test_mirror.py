@@ -24,7 +24,8 @@ def has_code(tree: ast.Module) -> bool:
 def does_something(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Whether a statement of the function is more than a constant."""
     return not all(
-        isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in function.body
+        isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+        for line in function.body
     )
 
 

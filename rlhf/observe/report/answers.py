@@ -122,5 +122,7 @@ def _answer(cell: Cell, gain: float | None) -> Markup:
         marks.append(el("span", signed(gain, 2), class_="up" if gain >= 0 else "down"))
     if remark:
         marks.append(el("span", remark))
-    body = el("div", text, class_="text") if text else el("div", "(no answer)", class_="soft")
+    body = (
+        el("div", text.strip(), class_="text") if text else el("div", "(no answer)", class_="soft")
+    )
     return join([body, el("div", *marks, class_="marks") if marks else None])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean
 from typing import Final
 
 from rlhf.observe.numbers import percent as as_percent
@@ -13,6 +12,7 @@ from rlhf.observe.numbers import short
 from rlhf.observe.report.html import Markup, el, join
 from rlhf.observe.report.read import Points
 from rlhf.observe.report.scale import Scale, span, tick_labels
+from rlhf.observe.report.trace import path, smooth, thin
 
 WIDTH: Final = 344
 HEIGHT: Final = 196
@@ -21,8 +21,6 @@ LETTER: Final = 6.3
 """Width of one label character, in the picture's units."""
 SMOOTH_FROM: Final = 24
 """Points from which a moving mean is drawn over the raw line."""
-MOST_POINTS: Final = 400
-"""More are averaged in groups before drawing; the page stays small."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,26 +91,6 @@ def figure(key: str, caption: tuple[str, str], description: str, body: Markup) -
     )
     text = el("figcaption", el("b", title), el("span", unit) if unit else None)
     return el("figure", text, svg, class_="chart")
-
-
-def smooth(points: Points) -> Points:
-    """Return the moving mean of y over a fifteenth of the points, centred on each."""
-    reach = max(1, len(points) // 30)
-    ys = [y for _, y in points]
-    means = [fmean(ys[max(0, at - reach) : at + reach + 1]) for at in range(len(ys))]
-    return [(x, mean) for (x, _), mean in zip(points, means, strict=True)]
-
-
-def thin(points: Points, most: int = MOST_POINTS) -> Points:
-    """Return at most `most` points, each the mean of a group of neighbours."""
-    size = -(-len(points) // most)
-    groups = [points[at : at + size] for at in range(0, len(points), size)] if size > 1 else []
-    return [(fmean(x for x, _ in g), fmean(y for _, y in g)) for g in groups] or points
-
-
-def path(points: Points, x: Scale, y: Scale) -> str:
-    """Return the drawing commands of a line through the points."""
-    return "M" + "L".join(f"{x(px):.1f},{y(py):.1f}" for px, py in points)
 
 
 def _drawn(line: Line) -> Points:

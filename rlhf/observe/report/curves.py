@@ -1,118 +1,17 @@
-"""Which curves are drawn for each stage, and the question each one answers."""
+"""The section of curves: each stage's pictures, drawn from what the run recorded."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final
 
 from rlhf.observe.figures import TITLES
 from rlhf.observe.health import KL_LIMIT
 from rlhf.observe.numbers import short
 from rlhf.observe.report.chart import Chart, Line, line_chart
 from rlhf.observe.report.html import Markup, el, join
+from rlhf.observe.report.plots import MAIN, MORE, Plot
 from rlhf.observe.report.read import Points, RunFiles, number, section
 from rlhf.observe.report.stack import stacked_chart, time_phases
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """One picture of a stage: its metrics with the names they carry at the end of their line."""
-
-    title: str
-    unit: str
-    metrics: tuple[tuple[str, str], ...]
-    percent: bool = False
-    zero: bool = False
-
-
-_SPEED: Final = (("tokens_per_s", ""), ("speed/tokens_per_s", ""))
-
-MAIN: Final[dict[str, tuple[Plot, ...]]] = {
-    "sft": (
-        Plot(
-            "Loss", "nats a token", (("loss/train", "training"), ("loss/validation", "validation"))
-        ),
-        Plot("Learning rate", "", (("lr", ""),), zero=True),
-        Plot("Gradient norm", "before clipping", (("grad_norm", ""),), zero=True),
-    ),
-    "reward_model": (
-        Plot(
-            "Accuracy",
-            "pairs ranked as people did",
-            (("accuracy/train", "training"), ("accuracy/validation", "validation")),
-            percent=True,
-        ),
-        Plot(
-            "Loss", "nats a pair", (("loss/train", "training"), ("loss/validation", "validation"))
-        ),
-        Plot("Margin", "score of chosen \u2212 rejected", (("margin", ""),)),
-    ),
-    "ppo": (
-        Plot(
-            "Score",
-            "mean of a batch",
-            (("objective/scores", "score"), ("objective/rlhf_reward", "after KL")),
-        ),
-        Plot("KL to the reference", "nats a response", (("objective/kl", ""),), zero=True),
-        Plot("Response length", "tokens", (("completions/mean_length", ""),)),
-        Plot("Entropy of the policy", "nats a token", (("policy/entropy_avg", ""),), zero=True),
-        Plot("Explained variance", "of the value role", (("val/explained_variance", ""),)),
-        Plot(
-            "Clipped updates",
-            "share of tokens",
-            (("policy/clipfrac_avg", "policy"), ("val/clipfrac_avg", "value")),
-            percent=True,
-            zero=True,
-        ),
-        Plot(
-            "Size of the update",
-            "approximate KL, nats a token",
-            (("policy/approxkl_avg", ""),),
-            zero=True,
-        ),
-        Plot("Answers that end by themselves", "", (("completions/eos_rate", ""),), percent=True),
-    ),
-}
-"""Pictures always shown, by stage."""
-
-MORE: Final[dict[str, tuple[Plot, ...]]] = {
-    "sft": (Plot("Speed", "tokens a second", _SPEED, zero=True),),
-    "reward_model": (
-        Plot("Learning rate", "", (("lr", ""),), zero=True),
-        Plot("Speed", "tokens a second", _SPEED, zero=True),
-    ),
-    "ppo": (
-        Plot("Value loss", "score units squared", (("loss/value_avg", ""),), zero=True),
-        Plot("Policy loss", "", (("loss/policy_avg", ""),)),
-        Plot("KL coefficient", "score units a nat", (("objective/kl_coef", ""),), zero=True),
-        Plot("Speed", "tokens a second", _SPEED, zero=True),
-        Plot(
-            "Returns and values", "mean", (("returns/mean", "returns"), ("values/mean", "values"))
-        ),
-        Plot(
-            "Gradient norm",
-            "before clipping",
-            (("policy/grad_norm", "policy"), ("value/grad_norm", "value")),
-            zero=True,
-        ),
-        Plot(
-            "Sampler against trainer",
-            "largest logprob gap",
-            (("sampling/logprob_difference_max", ""),),
-            zero=True,
-        ),
-        Plot(
-            "First ratio",
-            "largest distance from 1",
-            (("policy/ratio_first_max_error", ""),),
-            zero=True,
-        ),
-        Plot("Largest ratio", "new to old probability", (("val/ratio_max", ""),)),
-        Plot("Learning rate", "", (("lr", ""),), zero=True),
-    ),
-}
-"""Pictures for a second look, folded away."""
 
 
 def stage_curves(run: RunFiles, stage: str) -> Markup | None:
@@ -135,7 +34,12 @@ def stage_curves(run: RunFiles, stage: str) -> Markup | None:
 def _draw(run: RunFiles, stage: str, plot: Plot) -> Markup | None:
     found = [(name, run.curve(stage, metric), metric) for metric, name in plot.metrics]
     lines = [
-        Line(name=name, points=points, tone=tone, smooth=not metric.endswith("/validation"))
+        Line(
+            name=name,
+            points=points,
+            tone=tone,
+            smooth=metric != "lr" and not metric.endswith("/validation"),
+        )
         for (name, points, metric), tone in zip(found, "abcd", strict=False)
         if points
     ]
@@ -200,5 +104,5 @@ def all_curves(run: RunFiles) -> Markup | None:
     stages = [part for stage in MAIN if (part := stage_curves(run, stage)) is not None]
     if not stages:
         return None
-    lead = "Thin lines show every step, bold lines their moving mean; the number at the end is the mean\u2019s."
+    lead = "Thin lines show every step, bold lines their moving mean, whose last value is written."
     return join([el("h2", "Curves"), el("p", lead, class_="soft"), *stages])

@@ -16,9 +16,10 @@ class Markup(str):
 
 
 Child = Markup | str | None
+Value = str | float | bool | None
 
 
-def el(tag: str, *children: Child, **attributes: str | float | bool | None) -> Markup:
+def el(tag: str, *children: Child, **attributes: Value) -> Markup:
     """Return one element; children that are not Markup are escaped.
 
     Attribute names lose a trailing underscore and turn others into dashes (`class_`,
@@ -48,7 +49,7 @@ def raw_style(css: str) -> Markup:
     return Markup(f"<style>{css}</style>")
 
 
-def _attribute(name: str, value: str | float | bool | None) -> str:
+def _attribute(name: str, value: Value) -> str:
     if value is None or value is False:
         return ""
     key = name.rstrip("_").replace("_", "-").replace("viewbox", "viewBox")

@@ -152,7 +152,7 @@ def _policies(verdict: files.Row, candidate: str, baseline: str) -> Markup | Non
         ("eos_rate", "Answers that end by themselves", percent),
     )
     rows = [
-        _policy_row(label, (number(before, key), number(after, key)), write is percent)
+        _policy_row(label, (number(before, key), number(after, key)), share=write is percent)
         for key, label, write in shown
         if number(before, key) is not None or number(after, key) is not None
     ]
@@ -161,7 +161,7 @@ def _policies(verdict: files.Row, candidate: str, baseline: str) -> Markup | Non
     return table if rows else None
 
 
-def _policy_row(label: str, values: tuple[float | None, float | None], share: bool) -> Markup:
+def _policy_row(label: str, values: tuple[float | None, float | None], *, share: bool) -> Markup:
     before, after = values
     write = percent if share else short
     change = ""

@@ -15,7 +15,10 @@ from rlhf.observe.report.quality import quality_section
 from rlhf.observe.report.read import RunFiles, read_run
 from rlhf.observe.report.setup import facts, setup_section
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'"
+)
 """Content-Security-Policy: the page runs no script and loads nothing, whatever an answer holds."""
 
 
@@ -95,5 +98,5 @@ def _warnings(run: RunFiles) -> Markup | None:
         return None
     count = len(run.warnings)
     title = "One thing to look at" if count == 1 else f"{count} things to look at"
-    lines = [el("li", line[:1].upper() + line[1:]) for line in run.warnings]
+    lines = [el("li", line) for line in run.warnings]
     return el("aside", el("h2", title), el("ul", *lines), class_="warnings")

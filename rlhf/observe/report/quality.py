@@ -6,11 +6,12 @@ import math
 
 from rlhf.observe import files
 from rlhf.observe.numbers import percent, short
-from rlhf.observe.report.chart import BOTTOM, HEIGHT, LETTER, TOP, WIDTH, figure, path
+from rlhf.observe.report.chart import BOTTOM, HEIGHT, LETTER, TOP, WIDTH, figure
 from rlhf.observe.report.html import Markup, el, join
 from rlhf.observe.report.outcome import interval_bar
 from rlhf.observe.report.read import Points, RunFiles, bounds, number, objects, words
 from rlhf.observe.report.scale import Scale, tick_labels
+from rlhf.observe.report.trace import path
 
 
 def quality_section(run: RunFiles) -> Markup | None:

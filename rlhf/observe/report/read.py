@@ -63,8 +63,8 @@ def section(row: Mapping[str, object], *path: str) -> files.Row:
     """Return the object at a path of keys; empty when there is none."""
     found: object = row
     for key in path:
-        found = cast("files.Row", found).get(key) if isinstance(found, dict) else None
-    return cast("files.Row", found) if isinstance(found, dict) else {}
+        found = _row(found).get(key)
+    return _row(found)
 
 
 def number(row: Mapping[str, object], key: str) -> float | None:
@@ -100,6 +100,10 @@ def ends(points: Points) -> tuple[float, float]:
     """Return the mean of the first and of the last tenth, so that no single batch speaks."""
     values, size = [value for _, value in points], max(1, len(points) // 10)
     return sum(values[:size]) / size, sum(values[-size:]) / size
+
+
+def _row(value: object) -> files.Row:
+    return cast("files.Row", value) if isinstance(value, dict) else {}
 
 
 def _curves(rows: list[files.Row]) -> dict[str, dict[str, Points]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rlhf.observe.numbers import short
 
@@ -53,8 +54,8 @@ def span(values: Sequence[float], *, zero: bool = False) -> tuple[float, float]:
 def tick_labels(ticks: Sequence[float], *, percent: bool = False) -> list[str]:
     """Write tick values with as many decimals as their distance needs."""
     if percent:
-        return [f"{100 * tick:.0f}\u00a0%" for tick in ticks]
-    step = min((b - a for a, b in zip(ticks, ticks[1:], strict=False)), default=1.0)
+        return [f"{label}\u00a0%" for label in tick_labels([100 * tick for tick in ticks])]
+    step = min((b - a for a, b in pairwise(ticks)), default=1.0)
     if step < 1e-4 or step >= 1e6:
         return [short(tick, 2) for tick in ticks]
     decimals = next((d for d in range(6) if abs(round(step, d) - step) < 1e-9 * step), 6)

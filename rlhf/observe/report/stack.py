@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from rlhf.observe.numbers import duration, percent
-from rlhf.observe.report.chart import BOTTOM, HEIGHT, LETTER, TOP, WIDTH, figure, path, smooth, thin
+from rlhf.observe.report.chart import BOTTOM, HEIGHT, LETTER, TOP, WIDTH, figure
 from rlhf.observe.report.html import Markup, el, join
 from rlhf.observe.report.read import Points
 from rlhf.observe.report.scale import Scale, span, tick_labels
+from rlhf.observe.report.trace import path, smooth, thin
 
 TONES: Final = ("a", "b", "c", "d", "e")
 WHOLE: Final = "time/step_s"

@@ -107,6 +107,16 @@ def test_prefill_is_continued_and_not_learned(chatml):
     assert shown(chatml, ids, mask) == ": good<|im_end|>"
 
 
+def test_a_template_that_doubles_bos_is_put_right(llama):
+    once = encode_prompt(llama, [USER])
+    original = llama.chat_template
+    llama.chat_template = "{{ bos_token }}" + original
+    try:
+        assert encode_prompt(llama, [USER]) == once
+    finally:
+        llama.chat_template = original
+
+
 def test_prompt_must_end_where_an_answer_can_follow(chatml):
     with pytest.raises(DataError, match="role system"):
         encode_prompt(chatml, [SYSTEM])

@@ -14,8 +14,12 @@ def test_a_file_has_its_sha256_and_a_folder_follows_its_files(tmp_path, write):
     path = write("a.jsonl", [{"text": "one"}])
     found = sha256_files([SourceConfig(path=path), SourceConfig(path=str(tmp_path))])
     assert found[path] == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    folder = str(tmp_path)
+    write("a.jsonl", [{"text": "two"}])
+    changed = sha256_files([SourceConfig(path=folder)])[folder]
     write("b.jsonl", [{"text": "two"}])
-    assert sha256_files([SourceConfig(path=str(tmp_path))])[str(tmp_path)] != found[str(tmp_path)]
+    added = sha256_files([SourceConfig(path=folder)])[folder]
+    assert len({found[folder], changed, added}) == 3
 
 
 def test_a_split_of_a_folder_is_told_by_its_rows(tmp_path, write):

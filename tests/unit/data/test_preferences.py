@@ -111,8 +111,12 @@ def test_implicit_pairs_of_one_prompt_share_a_side_though_answers_begin_alike(
     ]
     fractions = {"validation_fraction": 0.3, "test_fraction": 0.3}
     found = load_rankings(configured(preferences=write("a.jsonl", rows), **fractions), chatml)
-    assert all(len(side) % 3 == 0 for side in (found.train, found.validation, found.test))
-    assert len(found.validation)
+    sides = [
+        {texts(chatml, side, row)[0].split("\n")[0] for row in range(len(side))}
+        for side in (found.train, found.validation, found.test)
+    ]
+    assert all(sides)
+    assert sum(map(len, sides)) == 40
 
 
 def test_empty_sides_keep_their_axes(chatml, write, configured):

@@ -70,3 +70,9 @@ def test_weights_repeat_and_thin_train_only(weight, low, high):
     copies = Counter(sides["train"])
     assert {copies[i] for i in once["train"]} == {low, high}
     assert sides == divide(members(TEXTS, weight), CONFIG)
+
+
+def test_a_fractional_weight_does_not_look_at_the_side():
+    alone = [Member(key=text, content=text, weight=0.2) for text in TEXTS]
+    kept = len(divide(alone, CONFIG)["train"])
+    assert kept == pytest.approx(0.2 * len(divide(members(TEXTS), CONFIG)["train"]), rel=0.15)

@@ -1,0 +1,81 @@
+"""The terminal shows few plain lines, a summary, and nothing an answer could steer it with."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console as Terminal
+
+from rlhf.observe.console import Console, printable
+from rlhf.observe.samples import Sample
+
+
+@pytest.fixture
+def shown():
+    """A console and the text it has shown so far."""
+    out = io.StringIO()
+    return Console(live=False, terminal=Terminal(file=out, width=100, highlight=False)), out
+
+
+def _train(console, stage, steps, first=0):
+    console.begin(stage, steps, first)
+    for step in range(first, steps):
+        console.record(step, {"loss/train": 2.0, "objective/scores": float(step)})
+    console.end()
+
+
+def test_one_line_every_five_percent(shown):
+    console, out = shown
+    _train(console, "ppo", 400)
+    lines = [line for line in out.getvalue().splitlines() if "/400" in line]
+    assert len(lines) == 20
+    assert lines[-1].startswith("ppo  400/400  score 399")
+
+
+def test_a_short_stage_shows_every_step(shown):
+    console, out = shown
+    _train(console, "sft", 3)
+    assert [f"sft  {n}/3" in out.getvalue() for n in (1, 2, 3)] == [True] * 3
+
+
+def test_a_resumed_stage_says_where_it_goes_on(shown):
+    console, out = shown
+    _train(console, "ppo", 100, first=60)
+    assert "going on at step 60" in out.getvalue()
+    assert "ppo  61/100" not in out.getvalue() and "ppo  65/100" in out.getvalue()
+
+
+def test_the_summary_lists_every_stage(shown):
+    console, out = shown
+    _train(console, "sft", 2)
+    _train(console, "ppo", 5)
+    console.close()
+    summary = out.getvalue().partition("Summary")[2]
+    assert "Supervised fine-tuning" in summary and "loss 2.00" in summary
+    assert "score 0 \u2192 4.00" in summary
+
+
+def test_live_display_leaves_one_line_behind():
+    out = io.StringIO()
+    terminal = Terminal(file=out, force_terminal=True, width=100, highlight=False)
+    _train(Console(live=True, terminal=terminal), "sft", 3)
+    assert "3 steps in" in out.getvalue()
+    assert "sft  1/3" not in out.getvalue()
+
+
+def test_markup_and_control_characters_are_only_text(shown):
+    console, out = shown
+    console.warn("[bold]x[/bold] \x1b[2J")
+    assert "[bold]x[/bold] \ufffd[2J" in out.getvalue()
+    assert printable("a\x1bb\x07\n") == "a\ufffdb\ufffd\n"
+
+
+def test_tables_and_comparisons_are_shown(shown):
+    console, out = shown
+    console.table("Batch", ("what", "rows"), [("a step", 12345)])
+    old = Sample(prompt="p", response="old words", score=0.5, finished=True, length=2)
+    new = Sample(prompt="p", response="new words", score=1.5, finished=True, length=2)
+    console.compare([old], [new])
+    text = out.getvalue()
+    assert "12,345" in text and "old words" in text and "0.50 \u2192 1.50 (+1.0)" in text

@@ -1,0 +1,59 @@
+"""Each alarm rings for its own sign, and for a healthy run none does."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlhf.observe.health import alarms, named_alarms
+
+HEALTHY = {
+    "objective/kl": 3.0,
+    "completions/mean_length": 40.0,
+    "policy/entropy_avg": 3.0,
+    "completions/eos_rate": 0.97,
+    "val/clipfrac_avg": 0.1,
+    "objective/scores": 1.0,
+    "objective/scores_std": 1.0,
+}
+
+
+def _run(metric, first, last):
+    """Ten steps at `first`, then ten at `last`."""
+    return [{**HEALTHY, metric: value} for value in [first] * 10 + [last] * 10]
+
+
+def test_a_healthy_run_is_quiet():
+    assert alarms([HEALTHY] * 20) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "first", "fine", "bad"),
+    [
+        ("kl", "objective/kl", 3.0, 9.9, 10.1),
+        ("length", "completions/mean_length", 40.0, 49.0, 51.0),
+        ("length", "completions/mean_length", 40.0, 31.0, 29.0),
+        ("entropy", "policy/entropy_avg", 3.0, 1.6, 1.4),
+        ("eos", "completions/eos_rate", 0.97, 0.91, 0.89),
+        ("value_clip", "val/clipfrac_avg", 0.1, 0.49, 0.51),
+        ("negative_kl", "objective/kl", 3.0, -0.01, -0.2),
+        ("score_jump", "objective/scores", 1.0, 3.9, 4.2),
+    ],
+)
+def test_each_alarm_has_its_threshold(name, metric, first, fine, bad):
+    assert named_alarms(_run(metric, first, fine)) == {}
+    rung = named_alarms(_run(metric, first, bad))
+    assert list(rung) == [name]
+    assert "\n" not in rung[name] and ";" in rung[name]
+
+
+def test_a_slow_rise_of_the_score_is_no_jump():
+    history = [{**HEALTHY, "objective/scores": 0.1 * step} for step in range(100)]
+    assert alarms(history) == []
+
+
+def test_missing_and_null_metrics_are_skipped():
+    assert alarms([{}, {"objective/kl": None}] * 20) == []
+
+
+def test_one_odd_batch_rings_nothing():
+    assert alarms([*[HEALTHY] * 20, {**HEALTHY, "objective/kl": 20.0}]) == []

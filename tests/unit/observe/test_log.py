@@ -1,0 +1,108 @@
+"""The run log keeps figures once, resumes cleanly, and outlives its sinks."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from rlhf.config.observe import TrackingConfig
+from rlhf.flow.metrics import Metrics
+from rlhf.observe import files
+from rlhf.observe.log import RunLog
+from rlhf.observe.samples import Sample
+
+
+def _log(folder, **tracking):
+    return RunLog(folder, TrackingConfig(console=False, **tracking), config={"seed": 0})
+
+
+def _steps(folder, stage):
+    rows = files.read_rows(folder / files.METRICS)
+    return [row["step"] for row in rows if row["stage"] == stage]
+
+
+def _warnings(folder):
+    return [row["message"] for row in files.read_rows(folder / files.WARNINGS)]
+
+
+def _train(log, stage, steps, first=0, value=1.0):
+    log.begin(stage, steps, first)
+    for step in range(first, steps):
+        log.record(step, Metrics.of({"loss/train": value}), {"time/step_s": 0.5})
+    log.end(stage)
+
+
+def test_a_line_holds_stage_step_time_and_metrics(tmp_path):
+    with _log(tmp_path) as log:
+        _train(log, "sft", 1)
+    (row,) = files.read_rows(tmp_path / files.METRICS)
+    assert row.pop("time") > 1e9
+    assert row == {"stage": "sft", "step": 0, "metrics": {"loss/train": 1.0, "time/step_s": 0.5}}
+
+
+def test_a_resume_repeats_no_step_and_touches_no_other_stage(tmp_path):
+    with _log(tmp_path) as log:
+        _train(log, "sft", 3)
+        _train(log, "ppo", 6)
+    with _log(tmp_path) as log:
+        _train(log, "ppo", 8, first=4, value=2.0)
+    assert _steps(tmp_path, "sft") == [0, 1, 2]
+    assert _steps(tmp_path, "ppo") == list(range(8))
+    assert files.read_rows(tmp_path / files.METRICS)[-4]["metrics"]["loss/train"] == 2.0
+
+
+def test_not_finite_is_null_and_is_warned_of_once(tmp_path):
+    with _log(tmp_path) as log:
+        _train(log, "sft", 3, value=math.nan)
+    rows = [json.loads(line) for line in (tmp_path / files.METRICS).read_text().splitlines()]
+    assert [row["metrics"]["loss/train"] for row in rows] == [None] * 3
+    assert _warnings(tmp_path) == ["loss/train is nan at step 0"]
+
+
+def test_a_warning_is_kept_once_even_over_a_resume(tmp_path):
+    for first in (0, 2):
+        with _log(tmp_path) as log:
+            log.begin("sft", 4, first)
+            log.record(first, Metrics.of({"loss/train": 1.0}))
+            log.warn("odd rows")
+            log.warn("odd rows")
+    assert _warnings(tmp_path) == ["odd rows"]
+
+
+def test_a_stage_begun_anew_forgets_its_warnings(tmp_path):
+    with _log(tmp_path) as log:
+        log.begin("sft", 4)
+        log.warn("odd rows")
+    with _log(tmp_path) as log:
+        log.begin("sft", 4)
+    assert _warnings(tmp_path) == []
+
+
+def test_alarms_ring_once_from_the_history_of_both_attempts(tmp_path):
+    for first, last in ((0, 4), (4, 9)):
+        with _log(tmp_path) as log:
+            log.begin("ppo", 9, first)
+            for step in range(first, last):
+                log.record(step, Metrics.of({"objective/kl": 30.0 + step}))
+    (message,) = _warnings(tmp_path)
+    assert message.startswith("KL to the reference is 32.0 nats")
+
+
+def test_a_failing_sink_is_named_once_and_stops_nothing(tmp_path):
+    (tmp_path / files.METRICS).mkdir()
+    with _log(tmp_path) as log:
+        log.begin("ppo", 2)
+        log.record(0, Metrics.of({"objective/kl": 1.0}))
+        (tmp_path / files.METRICS).rmdir()
+        log.record(1, Metrics.of({"objective/kl": 1.0}))
+    (message,) = _warnings(tmp_path)
+    assert message.startswith("metrics.jsonl failed (IsADirectoryError")
+    assert _steps(tmp_path, "ppo") == [1]
+
+
+def test_samples_are_kept(tmp_path):
+    sample = Sample(prompt="p", response="r", score=None, finished=True, length=1)
+    with _log(tmp_path) as log:
+        log.samples("sft", 5, [sample])
+    (row,) = files.read_rows(tmp_path / files.SAMPLES)
+    assert (row["stage"], row["step"], row["response"], row["score"]) == ("sft", 5, "r", None)

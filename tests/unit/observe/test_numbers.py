@@ -1,0 +1,42 @@
+"""Numbers are written briefly and without loss of sense."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from rlhf.observe.numbers import duration, finite, percent, short, signed
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (1.234, "1.23"),
+        (-0.5, "\u22120.500"),
+        (12345.6, "12,346"),
+        (1.2e-6, "1.2e-6"),
+        (math.nan, "\u2013"),
+        (None, "\u2013"),
+    ],
+)
+def test_short(value, text):
+    assert short(value) == text
+
+
+def test_signed_and_percent():
+    assert (signed(0.5, 2), signed(-0.5, 2), percent(0.744)) == ("+0.50", "\u22120.50", "74\u00a0%")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.84, "0.8 s"), (42, "42 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (273600, "3 d 4 h")],
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, True, "3", None])
+def test_only_finite_numbers_count(value):
+    assert finite(value) is None
