@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -31,11 +32,12 @@ def arithmetic(experiment: Experiment, rows: Mapping[str, int]) -> list[Line]:
 def _epochs(stage: Literal["sft", "reward_model"], rows: int, experiment: Experiment) -> list[Line]:
     config = experiment.sft if stage == "sft" else experiment.reward_model
     steps = -(-rows // config.batch_size)
+    total = math.ceil(config.num_epochs * steps)
     return [
         (
             stage,
             "optimizer steps",
-            f"{config.num_epochs * steps:,} at most = {config.num_epochs} epochs x {steps:,} "
+            f"{total:,} at most = {config.num_epochs:g} epochs x {steps:,} "
             f"({rows:,} rows / {config.batch_size})",
         )
     ]

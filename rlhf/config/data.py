@@ -39,6 +39,9 @@ class DataConfig(Section):
     """Share of rows for validation, by content hash: a row never changes side."""
     test_fraction: float = Field(default=0.05, ge=0, lt=0.5)
     """Share of rows kept for the final figures, by content hash."""
+    split_by: Literal["prompt", "row"] = "prompt"
+    """What the hash is of. prompt: no prompt lies on two sides. row: better where few prompts are
+    shared by many rows."""
     max_length: int = Field(default=1024, gt=1)
     """Longest text of SFT and reward model, in tokens."""
     max_prompt_length: int = Field(default=512, gt=0)

@@ -14,10 +14,8 @@ class OptimizerConfig(Section):
 
     lr: float = Field(default=1e-5, gt=0)
     """Peak learning rate."""
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    """Decay of the first moment."""
-    beta2: float = Field(default=0.95, ge=0, lt=1)
-    """Decay of the second moment."""
+    betas: list[float] = Field(default=[0.9, 0.95], min_length=2, max_length=2)
+    """Decay of the first and of the second moment."""
     eps: float = Field(default=1e-5, gt=0)
     """Added to the root of the second moment."""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -25,6 +23,6 @@ class OptimizerConfig(Section):
     warmup_steps: int = Field(default=10, ge=0)
     """Optimizer steps over which the rate rises linearly from lr / warmup_steps."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """The curve after warm-up; linear and cosine fall to 0 at the last optimizer step."""
+    """The curve after warm-up; linear and cosine reach 0 just after the last step."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Global gradient norm, over all ranks and shards, above which gradients are scaled down."""

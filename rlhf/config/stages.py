@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from rlhf.config.optimizer import OptimizerConfig
@@ -11,14 +13,17 @@ from rlhf.config.section import Section
 class SFTConfig(Section):
     """Supervised fine-tuning: next-token loss on the answer's tokens."""
 
-    num_epochs: int = Field(default=1, gt=0)
-    """Passes over the demonstrations."""
+    num_epochs: float = Field(default=1.0, gt=0)
+    """Passes over the demonstrations; a fraction stops within one."""
     batch_size: int = Field(default=32, gt=0)
     """Rows an optimizer step, over all ranks."""
     validate_every: int = Field(default=50, gt=0)
     """Optimizer steps between validation losses."""
     patience: int = Field(default=3, gt=0)
-    """Validations without a new best before training stops; the best weights are kept."""
+    """Validations without a new best before training stops."""
+    keep: Literal["best", "last"] = "best"
+    """best: the weights of the lowest validation loss. last: train to the end and keep that; the
+    loss rises long before answers stop improving (Ouyang et al. 2022, appendix C.1)."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-5, schedule="cosine")
     """AdamW of this stage."""
 
@@ -28,7 +33,7 @@ class RewardModelConfig(Section):
 
     path: str | None = None
     """A trained reward model to use; the reward-model stage is then skipped."""
-    num_epochs: int = Field(default=1, gt=0)
+    num_epochs: float = Field(default=1.0, gt=0)
     """Passes over the rankings; more than one overfits."""
     batch_size: int = Field(default=32, gt=0)
     """Prompts an optimizer step, over all ranks, each with all its answers."""

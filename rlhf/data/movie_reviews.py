@@ -163,12 +163,12 @@ def build_rows(snippets: Iterable[Snippet]) -> dict[str, list[Row]]:
         "preferences": preference_rows(splits["train"]),
         "preferences_test": preference_rows(splits["test"]),
         "prompts": [{"prompt": p, "topic": t} for t in topics for p in train_prompts(t)],
-        "prompts_test": [{"prompt": test_prompt(t), "topic": t} for t in topics],
+        "prompts_test": [{"prompt": evaluation_prompt(t), "topic": t} for t in topics],
         "judge": [{"text": s.text, "rating": round(s.mean, 4)} for s in splits["judge"]],
     }
 
 
-def test_prompt(topic: str) -> str:
+def evaluation_prompt(topic: str) -> str:
     """Give the one prompt about a topic that is kept for evaluation."""
     return PROMPTS[len(topic) % len(PROMPTS)].format(topic)
 
@@ -176,7 +176,7 @@ def test_prompt(topic: str) -> str:
 def train_prompts(topic: str) -> list[str]:
     """Give the prompts about a topic that training may see."""
     prompts = [prompt.format(topic) for prompt in PROMPTS]
-    return [prompt for prompt in prompts if prompt != test_prompt(topic)]
+    return [prompt for prompt in prompts if prompt != evaluation_prompt(topic)]
 
 
 def plain_snippets(snippets: list[Snippet], counts: Mapping[str, int]) -> list[Snippet]:

@@ -65,10 +65,11 @@ def divide(members: Sequence[Member], config: DataConfig) -> dict[Side, list[int
     become train.
     """
     sides: dict[Side, list[int]] = {"train": [], "validation": [], "test": []}
-    places: list[Side] = [side(member.key, config) for member in members]
+    keys = [m.key if config.split_by == "prompt" else m.content for m in members]
+    places: list[Side] = [side(key, config) for key in keys]
     if members and "train" not in places:
-        nearest = max((member.key for member in members), key=position)
-        places = ["train" if m.key == nearest else p for m, p in zip(members, places, strict=True)]
+        nearest = max(keys, key=position)
+        places = ["train" if k == nearest else p for k, p in zip(keys, places, strict=True)]
     for index, place in enumerate(places):
         copies = _copies(members[index]) if place == "train" else 1
         sides[place].extend([index] * copies)

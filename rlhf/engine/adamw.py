@@ -15,7 +15,7 @@ def build_adamw(parameters: Iterable[Tensor], config: OptimizerConfig) -> torch.
     return torch.optim.AdamW(
         list(parameters),
         lr=config.lr,
-        betas=(config.beta1, config.beta2),
+        betas=(config.betas[0], config.betas[1]),
         eps=config.eps,
         weight_decay=config.weight_decay,
     )

@@ -105,8 +105,8 @@ def _value_clipped(history: History) -> Iterator[str]:
     share = _recent(history, "val/clipfrac_avg")
     if share is not None and share > VALUE_CLIP_LIMIT:
         yield (
-            f"{percent(share)} of the value updates are clipped (over "
-            f"{percent(VALUE_CLIP_LIMIT)}): the value role cannot follow the scores; raise ppo.value_clip_range or "
+            f"{percent(share)} of value updates clipped (over {percent(VALUE_CLIP_LIMIT)}): the "
+            "value role cannot follow the scores; raise ppo.value_clip_range or "
             "ppo.value_warmup_steps"
         )
 

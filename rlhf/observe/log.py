@@ -73,8 +73,8 @@ class RunLog:
     def begin(self, stage: str, total_steps: int, first_step: int = 0) -> None:
         """Start a stage, or go on with it: what was recorded from first_step on is dropped."""
         self._stage, self._step = stage, first_step
-        self._each(lambda sink: sink.begin(stage, first_step))
         self._attempt(files.WARNINGS, lambda: self._forget_warnings(stage, first_step))
+        self._each(lambda sink: sink.begin(stage, first_step))
         self._attempt(files.METRICS, lambda: self._recall(stage))
         self._console.begin(stage, total_steps, first_step)
 

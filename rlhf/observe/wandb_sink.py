@@ -5,8 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from rlhf.config.observe import TrackingConfig
 from rlhf.observe import files
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 STEP: Final = "train/global_step"
 """The x axis of every metric, as in the Hugging Face trainers."""
+REACH_TIMEOUT_S: Final = 5.0
 INIT_TIMEOUT_S: Final = 30.0
 FINISH_TIMEOUT_S: Final = 60.0
 
@@ -82,11 +86,15 @@ def open_wandb(
     Raises:
         SinkError: when not even an offline run can begin.
     """
+    import wandb
+
     identity = _identity(run_dir, run_id)
     if tracking.wandb == "online":
         try:
+            _reach()
             return _init("online", run_dir, tracking.project, identity, config)
         except SinkError as error:
+            wandb.teardown()  # frees the run id that the failed attempt may still hold
             warn(
                 f"tracking.wandb=online: wandb cannot be reached ({error}); writing offline; "
                 f"later: wandb sync {run_dir}/wandb/offline-run-*"
@@ -126,6 +134,24 @@ def _init(
     return WandbSink(run)
 
 
+def _reach() -> None:
+    """Ask wandb's server for any answer at all, which takes seconds where its client takes minutes.
+
+    Raises:
+        SinkError: when there is no answer; a refusal is an answer.
+    """
+    import wandb
+
+    url = wandb.setup().settings.base_url
+    try:
+        with urlopen(url, timeout=REACH_TIMEOUT_S):
+            pass
+    except HTTPError:
+        return
+    except (OSError, ValueError, HTTPException) as error:
+        raise SinkError(f"no answer from {url}: {error}") from error
+
+
 def _identity(run_dir: Path, run_id: str | None) -> str:
     path = run_dir / files.WANDB_ID
     stored = path.read_text("utf-8").strip() if path.exists() else ""
@@ -137,10 +163,13 @@ def _identity(run_dir: Path, run_id: str | None) -> str:
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
-    """Turn wandb's errors, which share no base with Python's own, into SinkError."""
+    """Turn wandb's errors, which share no base of their own, into SinkError."""
     import wandb
+    from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
+    from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
+    lost = (HandleAbandonedError, MailboxClosedError, ServerResponseError)
     try:
         yield
-    except wandb.Error as error:
+    except (wandb.Error, *lost) as error:
         raise SinkError(str(error).partition("\n")[0]) from error

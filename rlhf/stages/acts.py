@@ -110,7 +110,7 @@ class Run:
         """Delete the checkpoints of a stage whose models are published."""
         shutil.rmtree(self.folder / "checkpoints" / stage, ignore_errors=True)
 
-    def best(self, kind: Kind, patience: int) -> Best:
+    def best(self, kind: Kind, patience: int | None) -> Best:
         """Return early stopping that keeps its best model where `publish` takes it."""
         return Best(self.partial(kind), patience)
 

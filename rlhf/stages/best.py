@@ -9,9 +9,12 @@ from rlhf.roles.ports import Keeper
 
 
 class Best:
-    """Remembers the lowest validation loss; writes the model down whenever it falls."""
+    """Remembers the lowest validation loss; writes the model down whenever it falls.
 
-    def __init__(self, folder: Path, patience: int) -> None:
+    Without patience the newest model counts as the best: training goes to its end.
+    """
+
+    def __init__(self, folder: Path, patience: int | None) -> None:
         """Keep the best model in folder; stop after `patience` validations without a new best."""
         self.folder, self._patience = folder, patience
         self.loss, self.waited = float("inf"), 0
@@ -19,11 +22,11 @@ class Best:
     @property
     def is_over(self) -> bool:
         """Whether patience has run out."""
-        return self.waited >= self._patience
+        return self._patience is not None and self.waited >= self._patience
 
     def observe(self, loss: float, role: Keeper) -> None:
         """Take in one validation loss."""
-        if loss < self.loss:
+        if loss < self.loss or self._patience is None:
             self.loss, self.waited = loss, 0
             role.save(self.folder)
         else:

@@ -13,6 +13,7 @@ from rlhf.models.pretrained import load_gguf, new_causal_lm, save_network
 from rlhf.observe.samples import read_samples
 from rlhf.roles.ports import Keeper
 from rlhf.stages.acts import Kind, Run, build_kl, prompt_source
+from rlhf.stages.epochs import num_steps
 from rlhf.stages.inputs import held_out
 from rlhf.stages.ppo import PPO
 from rlhf.stages.reward_model import RewardModel, score_statistics
@@ -52,12 +53,12 @@ def run_sft(run: Run, start: Path) -> Path:
     if run.is_done("sft", inputs_sha256):
         return run.folder / "sft"
     train = Stream(splits.train, config.batch_size, run.experiment.seed, "sft")
-    policy = run.cast.pupil(start, config.num_epochs * train.steps_per_epoch)
+    policy = run.cast.pupil(start, num_steps(config.num_epochs, train))
     stage = SFT(
         policy=policy,
         train=train,
         validation=splits.validation,
-        best=run.best("sft", config.patience),
+        best=run.best("sft", None if config.keep == "last" else config.patience),
         config=config,
     )
     run.perform(stage, inputs_sha256)
@@ -74,7 +75,7 @@ def run_reward_model(run: Run, base: Path) -> Path:
     if run.is_done("reward_model", inputs_sha256):
         return run.folder / "reward_model"
     train = Stream(splits.train, config.batch_size, run.experiment.seed, "reward_model")
-    total = config.num_epochs * train.steps_per_epoch
+    total = num_steps(config.num_epochs, train)
     stage = RewardModel(
         reward=run.cast.apprentice(base, total, trained=False),
         train=train,

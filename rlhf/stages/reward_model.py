@@ -19,6 +19,7 @@ from rlhf.flow.promise import settle
 from rlhf.flow.text import Rankings
 from rlhf.roles.ports import Keeper, RankingPort
 from rlhf.stages.best import Best
+from rlhf.stages.epochs import num_steps
 
 NORMALISATION_ROWS = 512
 """Training prompts whose answers' scores set the mean and standard deviation."""
@@ -42,7 +43,7 @@ class RewardModel:
     @property
     def total_steps(self) -> int:
         """Optimizer steps without early stopping."""
-        return self.config.num_epochs * self.train.steps_per_epoch
+        return num_steps(self.config.num_epochs, self.train)
 
     def steps(self, first_step: int) -> Iterator[Metrics]:
         """Yield one report an optimizer step, until done or patience runs out."""

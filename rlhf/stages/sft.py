@@ -12,6 +12,7 @@ from rlhf.flow.promise import settle
 from rlhf.flow.text import Demonstrations
 from rlhf.roles.ports import Keeper, PolicyPort
 from rlhf.stages.best import Best
+from rlhf.stages.epochs import num_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class SFT:
     @property
     def total_steps(self) -> int:
         """Optimizer steps without early stopping."""
-        return self.config.num_epochs * self.train.steps_per_epoch
+        return num_steps(self.config.num_epochs, self.train)
 
     def steps(self, first_step: int) -> Iterator[Metrics]:
         """Yield one report an optimizer step, until done or patience runs out."""

@@ -180,10 +180,15 @@ def _spread(rows: list[float], height: float) -> list[float]:
 def _describe(chart: Chart) -> str:
     sentences = [
         f"{line.name or chart.title}: from {chart.write(line.points[0][1])} at {chart.x_label} "
-        f"{short(line.points[0][0])} to {chart.write(line.points[-1][1])} at {chart.x_label} "
-        f"{short(line.points[-1][0])}; lowest {chart.write(min(v for _, v in line.points))}, "
+        f"{_place(line.points[0][0])} to {chart.write(line.points[-1][1])} at {chart.x_label} "
+        f"{_place(line.points[-1][0])}; lowest {chart.write(min(v for _, v in line.points))}, "
         f"highest {chart.write(max(v for _, v in line.points))}."
         for line in chart.lines
     ]
     sentences += [f"Dashed line: {name}." for name, _ in chart.levels]
     return " ".join(sentences)
+
+
+def _place(x: float) -> str:
+    """Write a position on the horizontal axis: a step as a whole number."""
+    return f"{x:,.0f}" if x == round(x) else short(x)

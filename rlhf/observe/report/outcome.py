@@ -109,7 +109,9 @@ def _reward_model(run: RunFiles) -> str:
         return ""
     length = number(run.reward_model, "length_baseline_accuracy")
     alone = (
-        f"; preferring the longer answer reaches {percent(length)}" if length is not None else ""
+        f"; always preferring the longer answer reaches {percent(length)}"
+        if length is not None
+        else ""
     )
     return f"The reward model ranks {percent(accuracy)} of held-out pairs as people did{alone}."
 

@@ -76,3 +76,13 @@ def test_a_fractional_weight_does_not_look_at_the_side():
     alone = [Member(key=text, content=text, weight=0.2) for text in TEXTS]
     kept = len(divide(alone, CONFIG)["train"])
     assert kept == pytest.approx(0.2 * len(divide(members(TEXTS), CONFIG)["train"]), rel=0.15)
+
+
+def test_split_by_row_parts_rows_that_share_a_prompt():
+    members = [Member(key="same prompt", content=f"row {i}", weight=1.0) for i in range(200)]
+    config = DataConfig(validation_fraction=0.2, test_fraction=0.2)
+    whole = divide(members, config)
+    assert sorted(len(rows) for rows in whole.values()) == [0, 0, 200]
+    parted = divide(members, config.model_copy(update={"split_by": "row"}))
+    assert min(len(rows) for rows in parted.values()) > 20
+    assert sorted(row for rows in parted.values() for row in rows) == list(range(200))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
+import wandb
 
 from rlhf.config.observe import TrackingConfig
 from rlhf.flow.metrics import Metrics
@@ -32,7 +36,8 @@ def test_offline_keeps_the_run_id_over_a_resume(tmp_path):
     _train(run, "offline", run_id="first-id")
     _train(run, "offline", run_id="second-id")
     assert (run / files.WANDB_ID).read_text().strip() == "first-id"
-    assert {path.name.rpartition("-")[2] for path in run.glob("wandb/offline-run-*")} == {"id"}
+    folders = [path.name for path in run.glob("wandb/offline-run-*")]
+    assert len(folders) == 2 and all("-first-id" in name for name in folders)
     assert not (run / files.WARNINGS).exists()
     assert list(run.glob("wandb/offline-run-*/*.wandb"))
 
@@ -44,3 +49,28 @@ def test_unreachable_means_a_warning_and_offline(tmp_path):
     assert row["message"].startswith("tracking.wandb=online: wandb cannot be reached")
     assert list(run.glob("wandb/offline-run-*/*.wandb"))
     assert len(files.read_rows(run / files.METRICS)) == 1
+
+
+def test_a_server_that_answers_but_refuses_means_offline_too(tmp_path, monkeypatch):
+    refusals = []
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_GET(self):
+            refusals.append(self.path)
+            self.send_error(403)
+
+        do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    wandb.teardown()  # it reads its address once a process
+    _train(tmp_path / "run", "online")
+    server.shutdown()
+    assert len(refusals) > 1
+    (row,) = files.read_rows(tmp_path / "run" / files.WARNINGS)
+    assert "writing offline" in row["message"]
+    assert list((tmp_path / "run").glob("wandb/offline-run-*/*.wandb"))

@@ -115,7 +115,7 @@ def _whole_run(run):
         "config": {"policy": {"path": ATTACK}, "ppo": {"kl_target": 6.0}, ATTACK: {"x": ATTACK}},
         "versions": {ATTACK: ATTACK},
         "machine": {"host": ATTACK},
-        "data": {ATTACK: {"sha256": ATTACK, "rows": 12}},
+        "data": {ATTACK: {"sha256": ATTACK, "rows": 1200}},
         "seed": 7,
         "stages": {"ppo": {"seconds": 61, "steps": 2}},
     }
@@ -130,9 +130,17 @@ def test_a_whole_run_is_told_in_one_page(tmp_path):
     page, text = _read(path)
     assert "prefers the PPO answers to the SFT answers in 74\u00a0% of 200 held-out prompts" in text
     assert "95\u00a0% interval 68\u201380\u00a0%" in text
-    for part in ("target 6.00", "Before: SFT", "After: PPO", "12 rows in 1 file", "1 min 01 s"):
+    for part in (
+        "target 6.00",
+        "Before: SFT",
+        "After: PPO",
+        "1,200 rows in 1 file",
+        "1 min 01 s",
+        "Can the reward model be trusted?",
+    ):
         assert part in text
-    assert page.tags.count("svg") == text.count("highest") // 1 or page.tags.count("svg") >= 7
+    assert text.count("1,200") == 2
+    assert page.tags.count("svg") >= 7
 
 
 def test_nothing_in_a_run_becomes_markup(tmp_path):
@@ -149,12 +157,7 @@ def test_the_page_loads_nothing(tmp_path):
     links = [value for name, value in page.attributes if name in ("src", "href")]
     assert all(value.startswith("#") or value == "data:," for value in links)
     assert "url(" not in (tmp_path / "report.html").read_text("utf-8")
-    policy = dict(page.attributes[::-1])["content"]
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:; " + (
-        "base-uri 'none'; form-action 'none'"
-    ) or "default-src 'none'" in (tmp_path / "report.html").read_text("utf-8").replace(
-        "&#x27;", "'"
-    )
+    assert "default-src 'none'" in dict(page.attributes[:4])["content"]
 
 
 def test_ids_are_unique_and_cells_have_scope(tmp_path):

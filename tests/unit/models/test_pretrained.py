@@ -1,0 +1,145 @@
+"""Hugging Face folders: what loads, what is refused, and what a written folder gives back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from rlhf.config.model import NewModelConfig
+from rlhf.data.tokenizer import load_tokenizer
+from rlhf.errors import ModelError
+from rlhf.models.pretrained import (
+    context_length,
+    load_causal_lm,
+    load_scalar,
+    new_causal_lm,
+    rebuild,
+    save_network,
+    stop_ids,
+)
+from tests.models import NUM_STOPS, causal, ragged, tokenizer, write
+
+
+@pytest.mark.parametrize("family", ("llama", "qwen2", "gpt2", "mistral"))
+def test_dropout_is_off_even_in_training_mode(folder, family):
+    for network in (
+        load_causal_lm(folder(family)),
+        load_scalar(folder(family, "classifier"), "trained"),
+    ):
+        network.train()
+        assert all(m.p == 0.0 for m in network.modules() if isinstance(m, nn.Dropout))
+        tokens_BT, _ = ragged(3)
+        first, second = (network.base_model(input_ids=tokens_BT)[0] for _ in range(2))
+        assert torch.equal(first, second)
+
+
+def test_the_precision_asked_for_is_the_one_loaded(folder):
+    assert load_causal_lm(folder()).dtype == torch.float32
+    assert load_causal_lm(folder(), "bf16").dtype == torch.bfloat16
+
+
+def test_a_folder_without_a_model_is_refused_by_name(tmp_path):
+    with pytest.raises(ModelError, match=str(tmp_path)):
+        load_causal_lm(str(tmp_path))
+    with pytest.raises(ModelError, match="nowhere"):
+        load_scalar("nowhere/at-all", "trained")
+
+
+def test_a_trained_head_that_is_missing_is_refused(folder):
+    with pytest.raises(ModelError, match="no trained score head"):
+        load_scalar(folder("llama", "causal"), "trained")
+
+
+def test_a_trained_head_comes_back(folder):
+    path = folder("llama", "classifier")
+    again = load_scalar(path, "trained")
+    from tests.models import classifier
+
+    assert torch.equal(again.score.weight, classifier("llama", seed=1).score.weight)
+
+
+@pytest.mark.parametrize("family", ("llama", "gpt2"))
+def test_a_zero_head_scores_nothing(folder, family):
+    network = load_scalar(folder(family), "zero")
+    assert network.score.weight.shape == (1, 32)
+    assert not network.score.weight.any()
+
+
+def test_a_new_head_is_normal_with_the_papers_deviation(tmp_path):
+    path = write(causal(hidden_size=256, num_attention_heads=4, num_hidden_layers=1), tmp_path)
+    weight = load_scalar(path, "new", seed=1).score.weight
+    wanted = 257**-0.5
+    assert abs(float(weight.std()) - wanted) < 3 * wanted / (2 * 256) ** 0.5
+    assert torch.equal(weight, load_scalar(path, "new", seed=1).score.weight)
+    assert not torch.equal(weight, load_scalar(path, "new", seed=2).score.weight)
+
+
+def test_a_new_head_replaces_a_stored_one(folder):
+    network = load_scalar(folder("llama", "classifier"), "zero")
+    assert not network.score.weight.any()
+
+
+def test_a_fresh_model_fits_its_tokenizer():
+    words = tokenizer()
+    config = NewModelConfig(hidden_size=32, num_layers=1, num_heads=2, context=40)
+    network = new_causal_lm(config, words, seed=3)
+    assert network.config.vocab_size == len(words)
+    assert network.config.eos_token_id == words.eos_token_id
+    assert network.config.max_position_embeddings == 40
+    again = new_causal_lm(config, words, seed=3)
+    assert all(
+        torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True)
+    )
+    other = new_causal_lm(config, words, seed=4)
+    assert not torch.equal(network.lm_head.weight, other.lm_head.weight)
+
+
+def test_context_length_is_the_configs(folder):
+    assert context_length(folder("llama")) == 64
+    assert context_length(folder("gpt2")) == 64
+
+
+def test_stop_ids_are_the_tokenizers_and_the_models(folder, tmp_path):
+    words = tokenizer()
+    assert stop_ids(folder("llama"), words) == tuple(range(2, 2 + NUM_STOPS))
+    single = write(causal(), tmp_path / "single")
+    file = Path(single) / "generation_config.json"
+    file.write_text(json.dumps({"eos_token_id": 40}), encoding="utf-8")
+    assert stop_ids(single, words) == (2, 40)
+    file.unlink()
+    assert stop_ids(single, words) == (2,)
+
+
+@pytest.mark.parametrize("tied", (True, False))
+def test_rebuild_and_save_give_the_network_back(tmp_path, tied):
+    network = causal(tie_word_embeddings=tied)
+    weights = {name: p.detach() + 0.5 for name, p in network.named_parameters()}
+    assert ("lm_head.weight" in weights) is not tied
+    fresh = rebuild(network, weights)
+    assert fresh is not network
+    save_network(fresh, tmp_path, tokenizer())
+    again = load_causal_lm(str(tmp_path))
+    assert {name for name, _ in again.named_parameters()} == set(weights)
+    assert all(torch.equal(p, weights[name]) for name, p in again.named_parameters())
+    assert (again.lm_head.weight is again.model.embed_tokens.weight) is tied
+    assert len(load_tokenizer(str(tmp_path))) == len(tokenizer())
+    assert list(tmp_path.glob("*.safetensors"))
+
+
+def test_rebuild_takes_the_dtype_of_the_weights():
+    network = causal().to(torch.bfloat16)
+    weights = {name: p.detach().float() for name, p in network.named_parameters()}
+    assert rebuild(network, weights).dtype == torch.float32
+
+
+def test_rebuild_copies():
+    network = causal()
+    weights = {name: p.detach().clone() for name, p in network.named_parameters()}
+    fresh = rebuild(network, weights)
+    before = fresh.model.norm.weight.clone()
+    weights["model.norm.weight"].fill_(9.0)
+    assert torch.equal(fresh.model.norm.weight, before)
