@@ -11,12 +11,15 @@ from rlhf.checkpoint.files import write_json
 from rlhf.checkpoint.run import open_run
 from rlhf.cli.company import Company
 from rlhf.cli.export import export
+from rlhf.cli.preflight import preflight
+from rlhf.cluster.reach import check_reach
 from rlhf.config.arithmetic import arithmetic
 from rlhf.config.commands import StageName, missing, roles_of, stages_of
 from rlhf.config.experiment import Experiment
 from rlhf.errors import ConfigError
 from rlhf.evaluation.compare import answer, compare
 from rlhf.evaluation.judges import Judge, load_judge
+from rlhf.models.weights import check_weights
 from rlhf.observe.files import METRICS, read_object, read_rows
 from rlhf.observe.log import RunLog
 from rlhf.observe.manifest import note_stage, write_manifest
@@ -42,6 +45,7 @@ def _train(command: str, experiment: Experiment) -> float | None:
     stages = stages_of(command, experiment)
     inputs = load_inputs(experiment, stages, _start(command, experiment))
     judge = _judge(experiment) if "ppo" in stages else None
+    preflight(experiment, stages, inputs)
     with _opened(command, experiment, inputs, stages) as run:
         start = run_start(run)
         policy = run_sft(run, start) if "sft" in stages else start
@@ -89,8 +93,8 @@ def _opened(
         log = stack.enter_context(
             RunLog(folder.path, experiment.tracking, config=config, run_id=folder.run_id)
         )
-        data = {path: {"sha256": sha256} for path, sha256 in inputs.sources.items()}
-        write_manifest(folder.path, ["rlhf", *sys.argv[1:]], config, data)
+        data = inputs.described(experiment.data)
+        write_manifest(folder.path, ["rlhf", command, *sys.argv[1:]], config, data)
         for warning in inputs.warnings:
             log.warn(warning)
         table = arithmetic(experiment, inputs.rows())
@@ -160,6 +164,9 @@ def _evaluate(command: str, experiment: Experiment) -> float | None:
     candidate = Path(experiment.evaluation.candidate or run_dir / "policy")
     baseline = Path(experiment.evaluation.baseline or run_dir / "sft")
     inputs = load_inputs(experiment, ["ppo"], str(candidate))
+    check_reach(experiment.cluster, ["policy"])
+    for folder in (candidate, baseline):
+        check_weights(str(folder), scored=False)
     with _opened(command, experiment, inputs, ["sft"]) as run:
         _compare(run, candidate, baseline, judge)
         return _reported(run)

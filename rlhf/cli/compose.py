@@ -8,6 +8,8 @@ once and name the nearest legal key; Hydra alone would stop at the first.
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,28 +56,39 @@ def compose_and_run(command: str, overrides: list[str]) -> None:
     ConfigStore.instance().store(name="schema", node=Experiment().model_dump(mode="json"))
     failures: list[BaseException] = []
     entered: list[str] = []
+    said, composing = StringIO(), ExitStack()
 
     def task(config: DictConfig) -> float | None:
         entered.append(command)
+        composing.close()
         try:
             return _run(command, config)
         except (RLHFError, KeyboardInterrupt) as error:
             failures.append(error)
-            if isinstance(error, RLHFError) and _is_sweep():
-                sys.stderr.write(f"rlhf: {error}\n")
-                return None
+            if _is_sweep():
+                sys.stderr.write(f"rlhf: {_trial_name()}: {error}\n")
             return None
 
     sys.argv = [f"rlhf {command}", *map(as_hydra_override, overrides)]
     wrapped = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
+    composing.enter_context(redirect_stderr(said))
     try:
         wrapped(task)()
     except SystemExit as error:
         if error.code and not entered:
-            raise ConfigError("the configuration above could not be composed") from error
+            raise ConfigError(_without_advice(said.getvalue())) from error
         raise
+    finally:
+        composing.close()
     if failures:
         raise failures[0]
+
+
+def _without_advice(said: str) -> str:
+    """Return what Hydra said of a fault on one line, without its advice to itself."""
+    advice = ("See http", "Set the environment", "Config search path", "provider=")
+    lines = [line.strip() for line in said.splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith(advice))
 
 
 def _run(command: str, config: DictConfig) -> float | None:

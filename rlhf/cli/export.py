@@ -21,8 +21,8 @@ def export(experiment: Experiment) -> Path:
     if not (source / "config.json").is_file():
         raise ConfigError(f"run_dir={run_dir} has no finished policy; run ppo or pipeline first")
     target = Path(experiment.export.path or run_dir / "export")
-    if target.exists() and any(target.iterdir()):
-        raise ConfigError(f"export.path={target} is not empty; choose another folder")
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise ConfigError(f"export.path={target} is not an empty folder; choose another")
     network = load_causal_lm(str(source), experiment.export.dtype)
     save_network(network, target, load_tokenizer(str(source)))
     return target

@@ -15,6 +15,7 @@ from ray.util.placement_group import placement_group
 
 from rlhf.cluster.placement import Placement, plan
 from rlhf.cluster.ray_group import RayGroup, Seats
+from rlhf.cluster.reach import address_of
 from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig, RoleName
 from rlhf.errors import ConfigError, WorkerError
@@ -31,9 +32,7 @@ class RayCluster:
     def __init__(self, config: ClusterConfig, timeline: Timeline, *, threads: int) -> None:
         """Connect, or start an own cluster on this machine."""
         self._config, self._timeline, self._threads = config, timeline, threads
-        address = _address(config)
-        if address == "local":
-            _check_cores(config)
+        address = address_of(config)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
         try:
@@ -104,22 +103,9 @@ class RayCluster:
 
 def other_cluster(config: ClusterConfig) -> str | None:
     """Return the address of a cluster on this machine that this run will not use, if any."""
-    if _address(config) == "local" and OTHER_CLUSTER.is_file():
+    if address_of(config) == "local" and OTHER_CLUSTER.is_file():
         return OTHER_CLUSTER.read_text().strip()
     return None
-
-
-def _address(config: ClusterConfig) -> str:
-    if config.address == "auto":
-        return os.environ.get("RAY_ADDRESS") or "local"
-    return config.address
-
-
-def _check_cores(config: ClusterConfig) -> None:
-    """Refuse too many ranks before a cluster is started for them."""
-    roles: list[RoleName] = ["policy", "reference", "reward", "value"]
-    cores = float(len(os.sched_getaffinity(0)))
-    plan(config, roles, cluster_cpus=cores, cluster_gpus=float("inf"))
 
 
 def _no_room(seating: Placement, available: Mapping[str, float]) -> str:

@@ -53,15 +53,22 @@ def _section(annotation: object) -> type[BaseModel] | None:
 
 
 def _explain(detail: Any) -> str:
-    path = ".".join(str(part) for part in detail["loc"])
+    path = ".".join(str(part) for part in detail["loc"] if not _is_branch(part))
     if detail["type"] == "extra_forbidden":
-        return f"{path}: unknown setting{_nearest(path, list(keys()))}"
+        leaves = list(keys())
+        sections = {leaf.rpartition(".")[0] for leaf in leaves} - {""}
+        return f"{path}: unknown setting{_nearest(path, leaves + sorted(sections))}"
     value, message = detail["input"], detail["msg"].replace("Input should", "should")
     hint = ""
     if detail["type"] == "literal_error":
         legal = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         hint = _nearest(str(value), legal)
     return f"{path}={value}: {message}{hint}"
+
+
+def _is_branch(part: object) -> bool:
+    """Whether a part of a location names a type of a union, which the user never wrote."""
+    return part in ("str", "SourceConfig") or str(part).startswith("list[")
 
 
 def _nearest(word: str, legal: list[str]) -> str:

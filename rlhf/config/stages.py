@@ -41,6 +41,9 @@ class RewardModelConfig(Section):
     """Optimizer steps between validation accuracies."""
     patience: int = Field(default=3, gt=0)
     """Validations without a new best before training stops; the best weights are kept."""
+    margin_coef: float = Field(default=1.0, ge=0)
+    """Weight of a row's margin column in the loss (Touvron et al. 2023, eq. 2); above 0 the score
+    gap overstates how sure people are."""
     center_coef: float = Field(default=0.0, ge=0)
     """Weight of (sum of scores)^2, which keeps scores near 0 (Eisenstein et al. 2023)."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-5, schedule="cosine")

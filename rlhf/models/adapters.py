@@ -12,6 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 
 from rlhf.config.model import PeftConfig
+from rlhf.errors import ModelError
 from rlhf.models.pretrained import load_weights
 
 if TYPE_CHECKING:
@@ -25,9 +26,11 @@ class Adapter:
         """Put adapters into the network in place: base frozen, adapters (and a head) learn."""
         torch.manual_seed(seed)
         self._config, self._causal = config, "score" not in dict(network.named_children())
-        self._peft = get_peft_model(network, self._lora())  # type: ignore[arg-type]
-        if not self._causal:
-            network.get_submodule("score").requires_grad_()
+        # As SEQ_CLS the library trains the head itself, and keeps it with the adapters.
+        try:
+            self._peft = get_peft_model(network, self._lora())  # type: ignore[arg-type]
+        except ValueError as error:
+            raise ModelError(f"peft.target_modules={config.target_modules}: {error}") from error
 
     def off(self) -> AbstractContextManager[None]:
         """Run the network as it was before the adapters came."""
@@ -57,5 +60,5 @@ class Adapter:
             lora_alpha=self._config.alpha,
             lora_dropout=self._config.dropout,
             target_modules=modules,
-            task_type="CAUSAL_LM" if self._causal else None,
+            task_type="CAUSAL_LM" if self._causal else "SEQ_CLS",
         )

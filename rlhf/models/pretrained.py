@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -121,7 +122,8 @@ def load_gguf(file: Path) -> PreTrainedModel:
 def context_length(path: str) -> int | None:
     """Return the longest sequence a model takes, in tokens; None when its config does not say."""
     text = _from_pretrained(AutoConfig, path).get_text_config()
-    return text.to_dict().get("max_position_embeddings")
+    name = "max_position_embeddings"
+    return text.to_dict().get(text.attribute_map.get(name, name))
 
 
 def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
@@ -164,7 +166,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 def _from_pretrained(auto: Any, path: str, **options: Any) -> Any:
     try:
         return auto.from_pretrained(path, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
             f"{path}: not a model {auto.__name__} can load ({reason}); give a local folder with "

@@ -129,13 +129,13 @@ class RunLog:
         sink = open_wandb(self._run_dir, self._tracking, self._config, self._run_id, self.warn)
         self._sinks.append(sink)
 
-    def _each(self, action: Callable[[Sink], None]) -> None:
+    def _each(self, deed: Callable[[Sink], None]) -> None:
         for sink in self._sinks:
-            self._attempt(sink.name, lambda sink=sink: action(sink))
+            self._attempt(sink.name, lambda sink=sink: deed(sink))
 
-    def _attempt(self, name: str, action: Callable[[], None]) -> None:
+    def _attempt(self, name: str, deed: Callable[[], None]) -> None:
         try:
-            action()
+            deed()
         except SINK_FAILURES as error:
             line = str(error).partition("\n")[0]
             self._warn_once(

@@ -157,7 +157,8 @@ class RewardLearner:
         grid_BK = torch.zeros(present_BK.shape, dtype=scores_N.dtype, device=scores_N.device)
         present_BK = present_BK.to(scores_N.device)
         scores_BK = grid_BK.masked_scatter(present_BK, scores_N)
-        result = ranking_loss(scores_BK, present_BK, batch.margin_B.to(scores_N.device))
+        margin_B = self._config.margin_coef * batch.margin_B.to(scores_N.device)
+        result = ranking_loss(scores_BK, present_BK, margin_B)
         loss = result.loss
         if self._config.center_coef:
             loss = loss + self._config.center_coef * centering_loss(scores_BK, present_BK)

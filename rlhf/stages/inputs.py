@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from rlhf.config.data import DataConfig
+from rlhf.config.data import DataConfig, SourceConfig
 from rlhf.config.experiment import Experiment
 from rlhf.data.demonstrations import load_demonstrations
 from rlhf.data.fingerprint import sha256_files
@@ -54,6 +54,17 @@ class Inputs:
             for name, splits in kinds.items()
             if splits is not None and splits.dropped
         ]
+
+    def described(self, config: DataConfig) -> dict[str, dict[str, object]]:
+        """Return sha256 and (where a kind has one source) the rows used, by source path."""
+        found: dict[str, dict[str, object]] = {
+            path: {"sha256": sha256} for path, sha256 in self.sources.items()
+        }
+        for kind, rows in self.rows().items():
+            sources = config.sources(kind)  # type: ignore[arg-type]
+            if len(sources) == 1:
+                found[sources[0].path]["rows"] = rows
+        return found
 
     def rows(self) -> dict[str, int]:
         """Return training rows by kind of data."""
@@ -126,13 +137,16 @@ def _fingerprints(data: DataConfig, wanted: dict[str, bool]) -> dict[str, str]:
     for kind, is_read in wanted.items():
         if is_read:
             found.update(sha256_files(data.sources(kind)))  # type: ignore[arg-type]
-    return found
+    tests = {"preferences": data.test_preferences, "prompts": data.test_prompts}
+    paths = [path for kind, path in tests.items() if path is not None and wanted[kind]]
+    return {**found, **sha256_files(SourceConfig(path=path) for path in paths)}
 
 
 def _new_tokenizer(experiment: Experiment) -> TextTokenizer:
     """Train a tokenizer on the strings of the demonstrations."""
     new = experiment.policy.new
-    assert new is not None
+    if new is None:
+        raise ConfigError("policy.path is not set; give a model folder or hub name, or policy.new")
     rows = [
         row for source in experiment.data.sources("demonstrations") for row in read_rows(source)
     ]

@@ -9,7 +9,7 @@ from rlhf.algo.kl import KLController
 from rlhf.config.stages import PPOConfig
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.promise import settle
-from rlhf.flow.rollout import Rollout, Scores
+from rlhf.flow.rollout import Experience, Rollout, Scores
 from rlhf.flow.text import PromptBatch
 from rlhf.roles.ports import Keeper, LanguageModelPort, PolicyPort, RewardPort, ValuePort
 from rlhf.stages.experience import make_experience
@@ -48,10 +48,9 @@ class PPO:
         rollout = settle(self.policy.generate(self.prompts(step), step))
         scores = self.score(rollout)
         experience, seen = make_experience(rollout, scores, self.kl.coef, self.config)
-        learning = (self.value.improve(experience, step), self.policy.improve(experience, step))
-        learned = [settle(report) for report in learning]
+        learned = self.learn(experience, step)
         self.kl.observe(seen["objective/kl"], len(rollout))
-        return Metrics.merge([seen, *learned])
+        return Metrics.merge([seen, learned])
 
     def score(self, rollout: Rollout) -> Scores:
         """Ask every role at once what it makes of the rollout."""
@@ -68,6 +67,11 @@ class PPO:
             ref_logprobs_BR=ref_logprobs_BR,
             values_BR=values_BR,
         )
+
+    def learn(self, experience: Experience, step: int) -> Metrics:
+        """Let value and policy learn from the experience at the same time."""
+        asked = (self.value.improve(experience, step), self.policy.improve(experience, step))
+        return Metrics.merge(settle(report) for report in asked)
 
     def keepers(self) -> dict[str, Keeper]:
         """Return the roles whose weights make up a checkpoint."""

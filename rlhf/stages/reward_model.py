@@ -65,7 +65,8 @@ class RewardModel:
         if not len(self.validation):
             self.best.observe(train_loss, self.reward)
             return Metrics()
-        seen = measure(settle(self.reward.answer_scores(self.validation)), self.validation)
+        scores_BK = settle(self.reward.answer_scores(self.validation))
+        seen = measure(scores_BK, self.validation, self.config.margin_coef)
         self.best.observe(seen["loss/validation"], self.reward)
         return seen
 
@@ -82,9 +83,10 @@ class RewardModel:
         self.best.load(state)
 
 
-def measure(scores_BK: Tensor, rankings: Rankings) -> Metrics:
+def measure(scores_BK: Tensor, rankings: Rankings, margin_coef: float) -> Metrics:
     """Return loss/validation and accuracy/validation of scores, ties counting half."""
-    result = ranking_loss(scores_BK, rankings.lengths_BK > 0, rankings.margin_B)
+    margin_B = margin_coef * rankings.margin_B
+    result = ranking_loss(scores_BK, rankings.lengths_BK > 0, margin_B)
     rows, pairs = float(result.rows), float(result.pairs)
     return Metrics(
         {

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from rlhf.observe import files
 from rlhf.observe.numbers import percent, short, signed
 from rlhf.observe.report.html import Markup, el, join
-from rlhf.observe.report.read import RunFiles, bounds, ends, number, section, words
+from rlhf.observe.report.read import RunFiles, bounds, ends, number, section, sft_loss, words
 
 COIN = 0.5
 """The win rate of two equal policies."""
@@ -117,8 +117,8 @@ def _reward_model(run: RunFiles) -> str:
 
 
 def _sft(run: RunFiles) -> str:
-    losses = run.curve("sft", "loss/validation") or run.curve("sft", "loss/train")
-    kind = "validation" if run.curve("sft", "loss/validation") else "training"
+    name, kind = sft_loss(run)
+    losses = run.curve("sft", name)
     if len(losses) < 2:
         return ""
     first, last = losses[0][1], losses[-1][1]

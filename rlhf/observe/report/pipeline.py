@@ -6,7 +6,7 @@ from typing import Final
 
 from rlhf.observe.numbers import duration, percent, short
 from rlhf.observe.report.html import Markup, el
-from rlhf.observe.report.read import RunFiles, ends, number, section
+from rlhf.observe.report.read import RunFiles, ends, number, section, sft_loss
 
 ACTS: Final = (
     ("sft", "SFT", "learns to answer from demonstrations"),
@@ -48,11 +48,9 @@ def _figure(run: RunFiles, stage: str) -> tuple[str, str]:
         points = run.curve(stage, "accuracy/validation")
         share = accuracy if accuracy is not None or not points else points[-1][1]
         return (percent(share), "of held-out pairs right") if share is not None else ("", "")
-    for metric, label in (("loss/validation", "validation loss"), ("loss/train", "training loss")):
-        first, last = _ends(run, stage, metric)
-        if last:
-            return f"{first} \u2192 {last}", label
-    return "", ""
+    metric, kind = sft_loss(run)
+    first, last = _ends(run, stage, metric)
+    return (f"{first} \u2192 {last}", f"{kind} loss") if last else ("", "")
 
 
 def _ends(run: RunFiles, stage: str, metric: str) -> tuple[str, str]:

@@ -127,3 +127,14 @@ def _warnings(run_dir: Path, rows: list[files.Row]) -> tuple[str, ...]:
         for row in files.read_rows(run_dir / files.WARNINGS)
     }
     return tuple(dict.fromkeys({**kept, **named_alarms(history)}.values()))
+
+
+def sft_loss(run: RunFiles) -> tuple[str, str]:
+    """Return the metric that fine-tuning went by, and its name in words.
+
+    A run that keeps the last weights trains past the lowest validation loss on purpose.
+    """
+    by_training = words(section(run.config, "sft"), "keep") == "last"
+    if run.curve("sft", "loss/validation") and not by_training:
+        return "loss/validation", "validation"
+    return "loss/train", "training"

@@ -9,6 +9,7 @@ from peft import PeftModel
 from rlhf.config.model import PeftConfig
 from rlhf.models.adapters import Adapter
 from rlhf.models.language_model import LanguageModel
+from rlhf.models.scalar_model import ScalarModel
 from tests.models import causal, classifier, ragged
 
 LORA = PeftConfig(method="lora", rank=4, alpha=8)
@@ -66,12 +67,24 @@ def test_only_adapters_learn():
     assert all("lora_" in name for name in learning)
 
 
-def test_a_score_head_learns_beside_them():
+def test_a_score_head_learns_whole_beside_them_and_is_saved_with_them(tmp_path):
     network = classifier()
-    Adapter(network, LORA, seed=0)
+    adapter = trained(network)
     learning = [name for name, p in network.named_parameters() if p.requires_grad]
-    assert "score.weight" in learning
-    assert all("lora_" in name or name == "score.weight" for name in learning)
+    heads = [name for name in learning if name.startswith("score.")]
+    assert len(heads) == 1
+    assert all("lora_" in name or name in heads for name in learning)
+    with torch.no_grad():
+        network.get_parameter(heads[0]).add_(1.0)
+    tokens_BT, positions_N = ragged(3)[0], torch.tensor([1, 12])
+    with torch.no_grad():
+        wanted = ScalarModel(network)(tokens_BT, positions_N)
+        merged = ScalarModel(adapter.merged(network, weights_of(network)).eval())
+        torch.testing.assert_close(merged(tokens_BT, positions_N), wanted, atol=1e-4, rtol=1e-4)
+        adapter.save(tmp_path, network, weights_of(network))
+        again = PeftModel.from_pretrained(classifier(), str(tmp_path)).eval()
+        got = ScalarModel(again.get_base_model())(tokens_BT, positions_N)
+    torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_chosen_modules_alone_are_adapted():

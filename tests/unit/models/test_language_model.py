@@ -32,7 +32,7 @@ def test_logprobs_and_entropy_are_those_of_the_full_logits(family):
     )
     wanted_entropy_N = -(wanted_NV.exp() * wanted_NV).sum(-1)
     torch.testing.assert_close(entropy_N.double(), wanted_entropy_N, atol=2e-5, rtol=1e-5)
-    assert got.std() > 0.5, "the distributions must have favourites for this to mean something"
+    assert got.std() > 0.3, "the distributions must have favourites for this to mean something"
 
 
 def test_a_head_that_scales_or_caps_is_not_split():

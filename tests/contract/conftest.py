@@ -1,0 +1,55 @@
+"""One Ray cluster for the whole session; its processes change parts and are never restarted.
+
+Importing DeepSpeed takes seconds a process, so there are only four: two ranks, one rank, and one
+that is killed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from rlhf.cluster.group import Group
+from rlhf.cluster.in_process import InProcessGroup
+from rlhf.cluster.timeline import Timeline
+from rlhf.config.cluster import ClusterConfig, RolePlacement
+
+
+@dataclass(frozen=True)
+class Seated:
+    """The session's groups."""
+
+    cluster: object
+    timeline: Timeline
+    two: Group
+    one: Group
+    doomed: Group
+
+
+@pytest.fixture(scope="session")
+def ray_groups(tmp_path_factory):
+    """Start the cluster and its groups."""
+    from rlhf.cluster.ray_cluster import RayCluster
+
+    timeline = Timeline()
+    config = ClusterConfig(
+        address="local", policy=RolePlacement(ranks=2), timeout_s=120.0, oversubscribe=True
+    )
+    with RayCluster(config, timeline, threads=1) as cluster:
+        groups = cluster.start(["policy", "reference", "value"])
+        yield Seated(cluster, timeline, groups["policy"], groups["reference"], groups["value"])
+
+
+@pytest.fixture(scope="session")
+def seat(request):
+    """Give the group of a kind: `here` (this process), `one` rank on Ray, or `two`."""
+    here = InProcessGroup("policy", Timeline())
+
+    def find(kind: str) -> Group:
+        if kind == "here":
+            return here
+        seated = request.getfixturevalue("ray_groups")
+        return {"one": seated.one, "two": seated.two}[kind]
+
+    return find

@@ -1,0 +1,139 @@
+"""Roles that only the contract suites play: an engine laid open, and one that misbehaves."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlhf.config.engine import EngineConfig
+from rlhf.config.optimizer import OptimizerConfig
+from rlhf.engine.local import LocalEngine
+from rlhf.engine.world import World
+from rlhf.engine.zero import ZeroEngine
+from rlhf.errors import DataError
+from rlhf.models.language_model import LanguageModel
+from rlhf.models.pretrained import load_causal_lm
+from rlhf.roles.passes import response_targets
+from tests.models import rollout
+
+LR = 3e-3
+NUM_ROWS = 7
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Builds an EngineProbe on a rank; stage None means LocalEngine."""
+
+    path: str
+    stage: int | None = None
+    precision: str = "fp32"
+    frozen: bool = False
+    max_grad_norm: float = 0.05
+    """Low, so that every update is clipped."""
+
+    def __call__(self, world: World) -> EngineProbe:
+        """Build."""
+        torch.set_num_threads(1)
+        engine = EngineConfig(precision=self.precision)
+        optimizer = OptimizerConfig(lr=LR, eps=1e-3, max_grad_norm=self.max_grad_norm)
+        asked = None if self.frozen else optimizer
+        model = LanguageModel(
+            load_causal_lm(self.path, "fp32" if self.stage is None else self.precision)
+        )
+        if self.stage is None:
+            return EngineProbe(LocalEngine(model, asked, bf16=self.precision == "bf16"))
+        return EngineProbe(ZeroEngine(model, world, engine, stage=self.stage, optimizer=asked))
+
+
+class EngineProbe:
+    """One rank's engine with a fixed batch whose rows are dealt to the ranks."""
+
+    def __init__(self, engine: LocalEngine | ZeroEngine) -> None:
+        """Take the engine."""
+        self.engine = engine
+
+    def train(self, first: int, last: int) -> list[tuple[float, float]]:
+        """Take updates first to last - 1; return the (summed loss, norm) of each."""
+        return [self._update(number) for number in range(first, last)]
+
+    def _update(self, number: int) -> tuple[float, float]:
+        """Pass the rows to `backward` one by one; ranks with fewer run one at weight 0."""
+        world, batch, total = self.engine.world, rollout(NUM_ROWS, seed=number), torch.zeros(1)
+        mine = list(range(world.rank, NUM_ROWS, world.size))
+        for place in range(-(-NUM_ROWS // world.size)):
+            row, weight = (mine[place], 1.0) if place < len(mine) else (0, 0.0)
+            loss = self._loss(batch.select([row])) * weight
+            self.engine.backward(loss)
+            total += loss.detach().float()
+        return float(world.total(total)), self.engine.step(LR)
+
+    def _loss(self, rows) -> Tensor:
+        logprobs_N, _ = self.engine(*response_targets(rows), 1.0)
+        return -logprobs_N.sum()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Ask the engine."""
+        return self.engine.weights()
+
+    def state(self) -> dict[str, Tensor]:
+        """Ask the engine."""
+        return self.engine.state()
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Tell the engine."""
+        self.engine.load_state(state)
+
+    def logprobs(self) -> Tensor:
+        """Score the whole batch on every rank, through the engine."""
+        with torch.no_grad():
+            return self.engine(*response_targets(rollout(NUM_ROWS)), 1.0)[0]
+
+    def gathered_logprobs(self) -> Tensor:
+        """Score the batch with gathered weights, each rank another number of times."""
+        with self.engine.gathered() as model, torch.no_grad():
+            for _ in range(1 + self.engine.world.rank):
+                answer = model(*response_targets(rollout(NUM_ROWS)), 1.0)[0]
+        return answer
+
+    def poison(self) -> None:
+        """Take an update whose loss is not a number."""
+        self.engine.backward(self._loss(rollout(1)) * torch.nan)
+        self.engine.step(LR)
+
+    def total(self) -> list[float]:
+        """Sum (rank + 1, 10) over the ranks, and find the largest rank."""
+        world = self.engine.world
+        return [*world.total(torch.tensor([world.rank + 1, 10])).tolist(), world.largest(world.rank)]
+
+
+class Troublemaker:
+    """Fails in every way a role can."""
+
+    def __init__(self, world: World) -> None:
+        """Take a seat."""
+        self.rank = world.rank
+
+    def pid(self) -> int:
+        """Name the process."""
+        return os.getpid()
+
+    def ours(self) -> None:
+        """Raise one of our errors."""
+        raise DataError("prompts.jsonl:3: no prompt")
+
+    def theirs(self) -> None:
+        """Raise somebody else's error, on the last rank only."""
+        if self.rank:
+            raise ZeroDivisionError("the last rank fell")
+
+    def echo(self, *words: object) -> tuple[object, ...]:
+        """Say it again, with the rank."""
+        return (self.rank, *words)
+
+    def sleep(self, seconds: float) -> None:
+        """Take its time."""
+        time.sleep(seconds)

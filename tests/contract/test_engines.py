@@ -1,0 +1,193 @@
+"""One suite for every engine: LocalEngine, and ZeroEngine at each stage on one and two ranks.
+
+`here` is LocalEngine in this process. All others must do what it does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlhf.checkpoint.files import read_tensors, write_tensors
+from rlhf.cluster.group import on_every_rank
+from rlhf.errors import TrainingError
+from tests.contract.machines import Machine
+
+pytestmark = pytest.mark.ray
+
+HERE = ("here", None)
+ON_RAY = [(seats, stage) for seats in ("one", "two") for stage in (0, 1, 2, 3)]
+EVERYWHERE = [HERE, *ON_RAY]
+engines = pytest.mark.parametrize(("seats", "stage"), EVERYWHERE)
+
+
+def ask(group, method, *arguments):
+    """Call a method on all ranks, and take the first rank's answer."""
+    return on_every_rank(group, method, *arguments).result()
+
+
+@pytest.fixture
+def build(seat, folder):
+    """Put an engine on the ranks; give their group."""
+
+    def make(seats, stage, family="llama", **changes):
+        group = seat(seats)
+        group.become(Machine(folder(family), stage, **changes))
+        return group
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def reference(seat, folder):
+    """What LocalEngine does in three updates."""
+    group = seat("here")
+    group.become(Machine(folder("llama")))
+    before = ask(group, "weights")
+    return before, ask(group, "train", 0, 3), ask(group, "weights"), ask(group, "logprobs")
+
+
+def assert_close(one, other, *, rel=1e-5):
+    assert set(one) == set(other)
+    for name, tensor in one.items():
+        scale = float(other[name].abs().max())
+        error = float((tensor - other[name]).abs().max())
+        assert error <= rel * scale, f"{name}: {error} of {scale}"
+
+
+def assert_equal(one, other):
+    assert set(one) == set(other)
+    different = [name for name in one if not torch.equal(one[name], other[name])]
+    assert not different, different
+
+
+@engines
+def test_three_updates_are_the_same_everywhere(build, reference, seats, stage):
+    before, report, after, logprobs_N = reference
+    group = build(seats, stage)
+    assert_equal(ask(group, "weights"), before)
+    got = ask(group, "train", 0, 3)
+    torch.testing.assert_close(torch.tensor(got), torch.tensor(report), rtol=1e-5, atol=0)
+    weights = ask(group, "weights")
+    assert_close(weights, after)
+    assert not torch.equal(weights["network.model.norm.weight"], before["network.model.norm.weight"])
+    torch.testing.assert_close(ask(group, "logprobs"), logprobs_N, rtol=0, atol=2e-5)
+
+
+@engines
+def test_the_norm_is_the_one_before_clipping_and_the_clip_is_global(build, seats, stage):
+    loose = build(seats, stage, max_grad_norm=1e9)
+    norm = ask(loose, "train", 0, 1)[0][1]
+    assert norm > 1
+    group = build(seats, stage, max_grad_norm=norm / 10)
+    assert ask(group, "train", 0, 1)[0][1] == pytest.approx(norm, rel=1e-5)
+    squares = [
+        float(m.double().square().sum())
+        for name, m in ask(group, "state").items()
+        if name.startswith("exp_avg/")
+    ]
+    # After one update the first moment is (1 - beta1) times the gradient as it was applied.
+    assert sum(squares) ** 0.5 / 0.1 == pytest.approx(norm / 10, rel=1e-4)
+
+
+@engines
+def test_a_state_may_be_taken_before_the_first_update(build, reference, seats, stage):
+    group = build(seats, stage)
+    state = ask(group, "state")
+    assert_equal(
+        {n.partition("/")[2]: t for n, t in state.items() if n.startswith("weight/")}, reference[0]
+    )
+    assert ask(group, "train", 0, 3)[2] == pytest.approx(reference[1][2], rel=1e-5)
+    assert_close(ask(group, "weights"), reference[2])
+    group = build(seats, stage)
+    ask(group, "load_state", state)
+    ask(group, "train", 0, 3)
+    assert_close(ask(group, "weights"), reference[2])
+
+
+@engines
+def test_a_restored_engine_goes_on_bit_for_bit(build, seats, stage, tmp_path):
+    group = build(seats, stage)
+    ask(group, "train", 0, 2)
+    write_tensors(tmp_path / "state.safetensors", ask(group, "state"))
+    wanted = ask(group, "train", 2, 4), ask(group, "weights"), ask(group, "state")
+    group = build(seats, stage)
+    ask(group, "load_state", read_tensors(Path(tmp_path / "state.safetensors")))
+    assert ask(group, "train", 2, 4) == wanted[0]
+    assert_equal(ask(group, "weights"), wanted[1])
+    assert_equal(ask(group, "state"), wanted[2])
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [(("two", 3), ("one", 0)), (("one", 0), ("two", 2)), (("two", 1), HERE), (HERE, ("two", 3))],
+)
+def test_state_moves_between_stages_and_numbers_of_ranks(build, reference, written, read):
+    group = build(*written)
+    ask(group, "train", 0, 2)
+    state = ask(group, "state")
+    group = build(*read)
+    ask(group, "load_state", state)
+    again = ask(group, "state")
+    assert_equal(again, state)
+    assert ask(group, "train", 2, 3)[0] == pytest.approx(reference[1][2], rel=1e-5)
+    assert_close(ask(group, "weights"), reference[2])
+
+
+@engines
+def test_gathered_weights_are_whole_and_training_goes_on(build, reference, seats, stage):
+    group = build(seats, stage)
+    ask(group, "train", 0, 1)
+    torch.testing.assert_close(
+        ask(group, "gathered_logprobs"), ask(group, "logprobs"), rtol=0, atol=1e-5
+    )
+    ask(group, "train", 1, 3)
+    assert_close(ask(group, "weights"), reference[2])
+    torch.testing.assert_close(
+        ask(group, "gathered_logprobs"), ask(group, "logprobs"), rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("seats", "stage"), [HERE, ("one", 0), ("two", 0), ("two", 3)])
+def test_a_frozen_engine_answers_and_gives_its_weights(build, seats, stage):
+    learning, frozen = ask(build("here", None), "logprobs"), build(seats, stage, frozen=True)
+    torch.testing.assert_close(ask(frozen, "logprobs"), learning, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ask(frozen, "gathered_logprobs"), learning, rtol=0, atol=1e-5)
+    assert_equal(ask(frozen, "weights"), ask(build("here", None), "weights"))
+
+
+@engines
+def test_a_loss_that_is_not_a_number_is_an_error_and_touches_nothing(build, seats, stage):
+    group = build(seats, stage)
+    ask(group, "train", 0, 1)
+    before = ask(group, "weights")
+    with pytest.raises(TrainingError, match="gradient norm"):
+        ask(group, "poison")
+    assert_equal(ask(group, "weights"), before)
+
+
+@pytest.mark.parametrize(("seats", "stage"), [("one", 0), ("two", 2), ("two", 3)])
+def test_bf16_learns_over_fp32_masters(build, reference, seats, stage):
+    group = build(seats, stage, precision="bf16")
+    got = ask(group, "train", 0, 3)
+    for (loss, norm), (wanted_loss, wanted_norm) in zip(got, reference[1], strict=True):
+        assert loss == pytest.approx(wanted_loss, rel=2e-2)
+        assert norm == pytest.approx(wanted_norm, rel=1e-1)
+    masters = {n: t for n, t in ask(group, "state").items() if n.startswith("weight/")}
+    assert {t.dtype for t in masters.values()} == {torch.float32}
+    assert any(not torch.equal(t, t.bfloat16().float()) for t in masters.values())
+
+
+@pytest.mark.parametrize(("seats", "wanted"), [("one", [1, 10, 0]), ("two", [3, 20, 1])])
+def test_collectives_span_the_ranks(build, seats, wanted):
+    assert ask(build(seats, 0, frozen=True), "total") == wanted
+
+
+def test_only_the_first_rank_hands_out_tensors(build):
+    group = build("two", 3)
+    for method in ("weights", "state"):
+        first, second = group.call(method, [(), ()]).result()
+        assert first
+        assert not second

@@ -1,0 +1,40 @@
+"""Batch arithmetic: the derived numbers, checked against a count by hand."""
+
+from __future__ import annotations
+
+from rlhf.config.arithmetic import arithmetic
+from rlhf.config.load import load
+
+SETTINGS = {
+    "sft": {"batch_size": 8, "num_epochs": 1.5},
+    "reward_model": {"batch_size": 16},
+    "ppo": {
+        "rollout_batch_size": 8,
+        "samples_per_prompt": 2,
+        "minibatch_size": 4,
+        "num_steps": 10,
+        "num_epochs": 3,
+    },
+}
+
+
+def test_every_stage_that_has_rows_has_its_lines():
+    lines = arithmetic(load(SETTINGS), {"demonstrations": 34, "preferences": 33, "prompts": 40})
+    assert [(stage, quantity) for stage, quantity, _ in lines] == [
+        ("sft", "optimizer steps"),
+        ("reward_model", "optimizer steps"),
+        ("ppo", "responses a step"),
+        ("ppo", "optimizer steps a step"),
+        ("ppo", "responses in all"),
+    ]
+    values = [value for _, _, value in lines]
+    assert values[0].startswith("8 at most = 1.5 epochs x 5 (34 rows / 8)")
+    assert values[1].startswith("3 at most = 1 epochs x 3 (33 rows / 16)")
+    assert values[2] == "16 = 8 prompts x 2"
+    assert values[3] == "12 = 3 epochs x 4 minibatches of 4"
+    assert values[4] == "160 = 10 steps x 16 (2 epochs of 40 prompts)"
+
+
+def test_a_stage_without_rows_is_left_out():
+    assert arithmetic(load(SETTINGS), {}) == []
+    assert {line[0] for line in arithmetic(load(SETTINGS), {"prompts": 1})} == {"ppo"}

@@ -1,0 +1,19 @@
+"""Sources: one path, or a mixture of paths with weights."""
+
+from __future__ import annotations
+
+from rlhf.config.data import DataConfig, SourceConfig
+
+
+def test_one_path_is_a_mixture_of_one():
+    config = DataConfig(prompts="q.jsonl")
+    assert config.sources("prompts") == [SourceConfig(path="q.jsonl", weight=1.0)]
+    assert config.sources("preferences") == []
+
+
+def test_a_mixture_may_name_bare_paths_and_weighted_ones():
+    config = DataConfig(demonstrations=["a.jsonl", SourceConfig(path="b.jsonl", weight=0.5)])
+    assert [(s.path, s.weight) for s in config.sources("demonstrations")] == [
+        ("a.jsonl", 1.0),
+        ("b.jsonl", 0.5),
+    ]

@@ -1,0 +1,101 @@
+"""load: every fault of a configuration at once, each with its path and the nearest legal value."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from rlhf.config.experiment import Experiment
+from rlhf.config.load import keys, load
+from rlhf.errors import ConfigError
+
+
+def faults(**mapping: object) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(mapping)
+    return str(caught.value).splitlines()
+
+
+def test_nothing_given_is_the_defaults():
+    assert load({}) == Experiment()
+
+
+def test_all_faults_are_told_at_once():
+    found = faults(
+        ppo={"kl_ceof": 0.1, "minibatch_size": 48},
+        sft={"batch_size": "hello"},
+        engine={"precision": "fp16"},
+        cluster={"backend": "in_process"},
+    )
+    assert len(found) == 5
+    assert "ppo.kl_ceof: unknown setting; nearest: ppo.kl_coef" in found
+    assert "sft.batch_size=hello: should be a valid integer" in found
+    assert "engine.precision=fp16: should be 'fp32' or 'bf16'; nearest: bf16" in found
+    assert any(
+        "ppo.minibatch_size=48" in line and "nearest legal values: 48, 96" in line for line in found
+    )
+    assert "cluster.backend=in_process needs engine.backend=torch" in found
+
+
+def test_an_unknown_section_is_compared_with_sections():
+    assert faults(polcy={"path": "x"}) == ["polcy: unknown setting; nearest: policy"]
+
+
+def test_a_setting_in_the_wrong_section_is_found_by_its_own_name():
+    assert faults(kl_horizon=3) == ["kl_horizon: unknown setting; nearest: ppo.kl_horizon"]
+
+
+def test_a_fault_inside_a_mixture_names_its_entry_and_no_type():
+    found = faults(data={"prompts": [{"path": "q.jsonl", "wieght": 2}]})
+    assert any(line.startswith("data.prompts.0.wieght: unknown setting") for line in found)
+    assert not any("SourceConfig." in line or "list[" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "value"),
+    [
+        ("ppo", "num_steps", 2.5),
+        ("ppo", "num_steps", "3"),
+        ("ppo", "num_steps", None),
+        ("ppo", "num_steps", True),
+        ("ppo", "num_steps", 0),
+        ("ppo", "kl_coef", float("nan")),
+        ("ppo", "clip_range", -0.1),
+        ("ppo", "discount", 1.5),
+        ("ppo", "whiten_advantages", "yes"),
+        ("data", "test_fraction", 0.5),
+        ("tracking", "wandb", True),
+    ],
+)
+def test_nothing_is_coerced_or_let_out_of_range(section, setting, value):
+    (found,) = faults(**{section: {setting: value}})
+    assert found.startswith(f"{section}.{setting}={value}: ")
+
+
+def test_a_whole_section_of_the_wrong_kind():
+    (found,) = faults(ppo=3)
+    assert found.startswith("ppo=3: ")
+
+
+def test_the_mapping_given_is_left_as_it_was():
+    given = {"ppo": {"kl_ceof": 1}}
+    with pytest.raises(ConfigError):
+        load(given)
+    assert given == {"ppo": {"kl_ceof": 1}}
+
+
+def test_what_was_loaded_is_frozen():
+    experiment = load({"ppo": {"num_steps": 3}})
+    with pytest.raises(ValidationError, match="frozen"):
+        experiment.ppo.num_steps = 4
+
+
+def test_yaml_off_arrives_as_false_and_means_off():
+    assert load({"tracking": {"wandb": False}}).tracking.wandb == "off"
+
+
+def test_ppo_has_at_most_120_settings():
+    leaves = list(keys())
+    assert len(leaves) == len(set(leaves))
+    assert 60 < len(leaves) <= 120
+    assert {"run_dir", "ppo.kl_coef", "policy.new.hidden_size"} <= set(leaves)

@@ -1,0 +1,166 @@
+"""The sampler: the training weights' own distribution, row by row, whoever sits beside a row."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rlhf.algo.seeding import derive_seed
+from rlhf.flow.text import PromptBatch
+from rlhf.generation.sampler import Sampling, draw, sample
+from rlhf.models.language_model import LanguageModel
+from rlhf.roles.passes import response_targets, spread
+from tests.models import causal, prompts
+
+FAMILIES = ("llama", "qwen2", "gpt2", "mistral", "gemma2")
+STOPS = tuple(range(2, 42))
+SEED = derive_seed("test")
+
+
+def how(**changes):
+    settings = {"max_new_tokens": 12, "temperature": 0.8, "batch_size": 4, "stop_ids": STOPS}
+    return Sampling(**{**settings, **changes})
+
+
+def same(one, other):
+    """Whether two rollouts say the same, up to the width of their padding."""
+    lengths = torch.equal(one.response_lengths_B, other.response_lengths_B)
+    ends = torch.equal(one.finished_B, other.finished_B)
+    return lengths and ends and one.response_tokens() == other.response_tokens()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_in_a_ragged_batch_is_greedy_one_at_a_time(family):
+    network, asked = causal(family), prompts(7)
+    got = sample(network, asked, how(temperature=0.0), SEED)
+    for row, response in enumerate(got.response_tokens()):
+        alone = asked.tokens_BP[row : row + 1, : int(asked.lengths_B[row])]
+        wanted = network.generate(
+            alone,
+            attention_mask=torch.ones_like(alone),
+            do_sample=False,
+            max_new_tokens=12,
+            eos_token_id=list(STOPS),
+            pad_token_id=0,
+        )
+        assert response == wanted[0, alone.shape[1] :].tolist(), (family, row)
+    # Soft caps leave an untrained Gemma in one rut; the others must end at different times.
+    assert family == "gemma2" or len(set(got.response_lengths_B.tolist())) > 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sampling_logprobs_are_the_language_models(family):
+    network = causal(family)
+    rollout = sample(network, prompts(7), how(temperature=0.7), SEED)
+    tokens_BT, positions_N, targets_N = response_targets(rollout)
+    with torch.no_grad():
+        logprobs_N, _ = LanguageModel(network)(tokens_BT, positions_N, targets_N, 0.7)
+    mask_BR = rollout.response_mask_BR
+    difference = (spread(logprobs_N, mask_BR) - rollout.sampling_logprobs_BR)[mask_BR]
+    assert float(difference.abs().max()) <= 1e-4
+    assert float(rollout.sampling_logprobs_BR[mask_BR].std()) > 0.3
+
+
+@pytest.mark.parametrize("batch_size", (1, 3, 64))
+def test_neighbours_order_and_batch_size_change_no_row(batch_size):
+    network, asked = causal(), prompts(7)
+    wanted = sample(network, asked, how(), SEED)
+    assert same(sample(network, asked, how(batch_size=batch_size), SEED), wanted)
+    order = torch.tensor([4, 1, 6, 0])
+    got = sample(network, asked.select(order), how(batch_size=batch_size), SEED)
+    assert same(got, wanted.select(order))
+    assert got.prompts == wanted.select(order).prompts
+
+
+def test_steps_and_samples_draw_differently():
+    network = causal()
+    one = sample(network, prompts(7), how(), derive_seed("generate", 0))
+    assert same(one, sample(network, prompts(7), how(), derive_seed("generate", 0)))
+    assert not same(one, sample(network, prompts(7), how(), derive_seed("generate", 1)))
+    assert not same(one, sample(network, prompts(7, first_sample=7), how(), derive_seed("generate", 0)))
+    copies = prompts(7).select([2] * 7)
+    many = PromptBatch(
+        tokens_BP=copies.tokens_BP,
+        lengths_B=copies.lengths_B,
+        sample_B=torch.arange(7),
+        prompts=copies.prompts,
+        columns=copies.columns,
+    )
+    assert len({tuple(r) for r in sample(network, many, how(), SEED).response_tokens()}) > 4
+
+
+def test_a_response_ends_with_its_first_stop_and_nothing_follows():
+    rollout = sample(causal(), prompts(20), how(), SEED)
+    for row, response in enumerate(rollout.response_tokens()):
+        stops = [place for place, token in enumerate(response) if token in STOPS]
+        finished = bool(rollout.finished_B[row])
+        assert stops == ([len(response) - 1] if finished else [])
+        assert finished or len(response) == 12
+        assert not rollout.tokens_BT[row, int(rollout.lengths_B[row]) :].any()
+        assert not rollout.sampling_logprobs_BR[row, len(response) :].any()
+    assert 0 < int(rollout.finished_B.sum()) < 20, "some end, some are cut"
+
+
+def test_a_stop_at_once_makes_a_response_of_one_token():
+    every_id = tuple(range(290))
+    rollout = sample(causal(), prompts(5), how(stop_ids=every_id), SEED)
+    assert rollout.response_lengths_B.tolist() == [1] * 5
+    assert rollout.finished_B.all()
+    assert rollout.sampling_logprobs_BR.shape == (5, 1)
+
+
+def test_the_prompt_stands_before_the_response_as_it_was():
+    asked = prompts(7)
+    rollout = sample(causal(), asked, how(), SEED)
+    for row, length in enumerate(asked.lengths_B.tolist()):
+        assert torch.equal(rollout.tokens_BT[row, :length], asked.tokens_BP[row, :length])
+    assert torch.equal(rollout.prompt_lengths_B, asked.lengths_B)
+    assert rollout.columns == asked.columns
+
+
+def test_first_tokens_follow_the_tempered_softmax():
+    num_draws, temperature = 20_000, 0.7
+    network, one = causal(), prompts(1)
+    asked = PromptBatch(
+        tokens_BP=one.tokens_BP.expand(num_draws, -1),
+        lengths_B=one.lengths_B.expand(num_draws),
+        sample_B=torch.arange(num_draws),
+        prompts=one.prompts * num_draws,
+        columns=one.columns * num_draws,
+    )
+    settings = how(max_new_tokens=1, temperature=temperature, batch_size=num_draws)
+    rollout = sample(network, asked, settings, SEED)
+    first_B = rollout.tokens_BT[:, int(one.lengths_B)]
+    with torch.no_grad():
+        logits_V = network(input_ids=one.tokens_BP).logits[0, int(one.lengths_B) - 1].double()
+    expected_V = num_draws * (logits_V / temperature).softmax(-1)
+    seen_V = torch.bincount(first_B, minlength=290).double()
+    common = expected_V >= 5
+    seen = torch.cat([seen_V[common], seen_V[~common].sum()[None]])
+    expected = torch.cat([expected_V[common], expected_V[~common].sum()[None]])
+    chi_square = float(((seen - expected) ** 2 / expected).sum())
+    degrees = len(seen) - 1
+    # Wilson and Hilferty 1931: the cube root of chi-square / degrees is nearly normal.
+    z = ((chi_square / degrees) ** (1 / 3) - (1 - 2 / (9 * degrees))) / (2 / (9 * degrees)) ** 0.5
+    assert degrees > 30
+    assert z < 3.1, f"chi-square {chi_square:.0f} with {degrees} degrees of freedom"
+
+
+def test_draw_inverts_the_distribution_function():
+    logits_BV = torch.tensor([[0.2, 0.5, 0.3]]).log().expand(5, 3)
+    uniform_B = torch.tensor([0.0, 0.19, 0.21, 0.69, 0.999999], dtype=torch.float64)
+    chosen_B, logprobs_B = draw(logits_BV, 1.0, uniform_B)
+    assert chosen_B.tolist() == [0, 0, 1, 1, 2]
+    torch.testing.assert_close(logprobs_B.exp(), torch.tensor([0.2, 0.2, 0.5, 0.5, 0.3]))
+
+
+def test_draw_never_takes_what_cannot_be():
+    logits_BV = torch.tensor([[-torch.inf, 0.0, 0.0, -torch.inf]]).expand(3, 4)
+    uniform_B = torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)
+    assert draw(logits_BV, 1.0, uniform_B)[0].tolist() == [1, 2, 2]
+
+
+def test_greedy_reports_the_plain_logprob():
+    chosen_B, logprobs_B = draw(torch.tensor([[1.0, 3.0]]), 0.0, torch.zeros(1).double())
+    assert chosen_B.tolist() == [1]
+    torch.testing.assert_close(logprobs_B, torch.tensor([[1.0, 3.0]]).log_softmax(-1)[:, 1])
