@@ -94,7 +94,7 @@ def _opened(
             RunLog(folder.path, experiment.tracking, config=config, run_id=folder.run_id)
         )
         data = inputs.described(experiment.data)
-        write_manifest(folder.path, ["rlhf", command, *sys.argv[1:]], config, data)
+        write_manifest(folder.path, ["rlhf", command, *_typed()], config, data)
         for warning in inputs.warnings:
             log.warn(warning)
         table = arithmetic(experiment, inputs.rows())
@@ -110,6 +110,11 @@ def _opened(
             log=log,
             finished=lambda stage, figures: note_stage(folder.path, stage, figures),
         )
+
+
+def _typed() -> list[str]:
+    """Return the overrides as the user typed them."""
+    return [argument.removeprefix("++") for argument in sys.argv[1:]]
 
 
 def _judge(experiment: Experiment) -> Judge | None:

@@ -16,6 +16,7 @@ from typing import Any, cast
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -108,6 +109,12 @@ def _is_sweep() -> bool:
 
 def _trial_name() -> str:
     """Name a trial by what it changes, so that the same sweep finds its runs again."""
-    changes = HydraConfig.get().overrides.task
-    swept = [change.lstrip("+") for change in changes if not change.startswith("++run_dir=")]
-    return ",".join(swept).replace("/", "_") or "trial"
+    settings = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
+    swept = {
+        override.key_or_group
+        for override in OverridesParser.create().parse_overrides(settings)
+        if override.is_sweep_override()
+    }
+    changes = [change.lstrip("+") for change in HydraConfig.get().overrides.task]
+    chosen = [change for change in changes if change.partition("=")[0] in swept]
+    return ",".join(chosen).replace("/", "_") or "trial"

@@ -22,6 +22,13 @@ COMMANDS = {
     "export": "a finished policy as one plain folder",
     "doctor": "check packages, machine, data, tokenizer and reward head before a run",
 }
+DRIVER_ENVIRONMENT = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+    "DS_ACCELERATOR": "cpu",
+}
+"""For libraries the driver imports: no forks after threads, no bars of theirs, no device (peft
+imports deepspeed, which would look for one)."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
@@ -71,10 +78,8 @@ def _dispatch(command: str, overrides: list[str]) -> None:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"; nearest: {near[0]}" if near else ""
         raise ConfigError(f"rlhf {command}: there is no such command{hint}; see rlhf --help")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault(
-        "DS_ACCELERATOR", "cpu"
-    )  # peft imports deepspeed; the driver needs no device
+    for name, value in DRIVER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     # Composing takes half a second that help need not wait for.
     from rlhf.cli.compose import compose_and_run
 

@@ -130,7 +130,7 @@ def short_enough(
     if not kept:
         raise DataError(f"all {dropped} rows are longer than data.{name}={most}; raise it")
     if dropped:
-        _log.warning("dropped %d of %d rows over data.%s=%d", dropped, len(lengths), name, most)
+        _log.info("dropped %d of %d rows over data.%s=%d", dropped, len(lengths), name, most)
     return kept
 
 

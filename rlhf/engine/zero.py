@@ -68,6 +68,7 @@ class ZeroEngine:
         )
         self._parameters = dict(module.named_parameters())
         self._state = ZeroState(self._parameters, adamw, world, stage=self.stage)
+        self._has_moments = False
 
     def __call__(self, *inputs: Any) -> Any:
         """Run the module on this rank's rows."""
@@ -100,23 +101,32 @@ class ZeroEngine:
         """Sum over ranks, clip, update, clear; return the norm before clipping."""
         self._set_rate(lr)
         self._engine.step()
+        self._has_moments = True
         norm = float(self._engine.get_global_grad_norm()) if self.stage else self._norm
         if not math.isfinite(norm) or norm < 0:
             raise TrainingError(f"gradient norm is {norm} on rank {self.world.rank}")
         return norm
 
     def state(self) -> dict[str, Tensor]:
-        """Return trainable weights and moments, fp32, on rank 0."""
+        """Return trainable weights and moments, fp32, on rank 0; the moments start as zeros."""
+        if not self._has_moments:
+            self._allocate_moments()
+            self._state.count(0.0)
         return self._state.read()
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Set weights and moments; a throw-away update first makes DeepSpeed allocate them."""
+        """Set weights and moments."""
+        self._allocate_moments()
+        self._state.write(state)
+
+    def _allocate_moments(self) -> None:
+        """Take an update of size 0, which makes DeepSpeed allocate them."""
         outputs = self._engine(*self.module.example_inputs())  # type: ignore[operator]
         output = outputs[0] if isinstance(outputs, tuple) else outputs
         self._engine.backward(output.sum() * 0.0)
         self._set_rate(0.0)
         self._engine.step()
-        self._state.write(state)
+        self._has_moments = True
 
     def _set_rate(self, lr: float) -> None:
         for group in self._engine.optimizer.param_groups:

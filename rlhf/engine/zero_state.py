@@ -62,9 +62,12 @@ class ZeroState:
         for name in self._names:
             for key in KEYS:
                 self._write(name, key, state[f"{key}/{name}"])
-        updates = float(state[f"step/{self._names[0]}"])
+        self.count(float(state[f"step/{self._names[0]}"]))
+
+    def count(self, num_updates: float) -> None:
+        """Say how many updates the moments have seen."""
         for moments in self._adamw.state.values():
-            moments["step"] = torch.tensor(updates)
+            moments["step"] = torch.tensor(num_updates)
 
     @property
     def _adamw(self) -> torch.optim.AdamW:

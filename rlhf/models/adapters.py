@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlhf.config.model import PeftConfig
 from rlhf.errors import ModelError
-from rlhf.models.pretrained import load_weights
+from rlhf.models.pretrained import fresh_copy, load_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,7 +46,7 @@ class Adapter:
         return self._copy(network, weights).merge_and_unload()  # type: ignore[return-value]
 
     def _copy(self, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PeftModel:
-        fresh = type(network)(network.config)
+        fresh = fresh_copy(network)
         fresh.name_or_path = network.name_or_path
         model = get_peft_model(fresh, self._lora())  # type: ignore[arg-type]
         load_weights(fresh, weights)

@@ -148,8 +148,17 @@ def save_network(
 
 def rebuild(network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:
     """Return a fresh network of the same class and config that holds the given weights."""
-    fresh = type(network)(network.config)
+    fresh = fresh_copy(network)
     load_weights(fresh, weights)
+    return fresh
+
+
+def fresh_copy(network: PreTrainedModel) -> PreTrainedModel:
+    """Return a network of the same class, config and end-of-response tokens; weights are new."""
+    fresh = type(network)(network.config)
+    if network.can_generate():
+        # Several ids may end a response, and only the generation config knows them all.
+        fresh.generation_config.eos_token_id = network.generation_config.eos_token_id  # type: ignore[union-attr]
     return fresh
 
 

@@ -19,14 +19,13 @@ LIVE: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "sft": (
         ("loss/train", "loss"),
         ("loss/validation", "validation"),
-        ("tokens_per_s", "tokens/s"),
         ("speed/tokens_per_s", "tokens/s"),
     ),
     "reward_model": (
         ("loss/train", "loss"),
         ("accuracy/train", "accuracy"),
         ("accuracy/validation", "validation"),
-        ("tokens_per_s", "tokens/s"),
+        ("speed/tokens_per_s", "tokens/s"),
     ),
     "ppo": (
         ("objective/scores", "score"),

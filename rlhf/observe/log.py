@@ -86,7 +86,7 @@ class RunLog:
         Args:
             step: counts from 0 within the stage; one step may be recorded in several parts.
             metrics: its figures.
-            seconds: `time/<phase>_s` figures, as Stopwatch.lap gives them.
+            seconds: further figures, such as the seconds of each phase.
         """
         self._step = step
         values = {**metrics.means(), **(seconds or {})}

@@ -83,6 +83,7 @@ class Policy(Writer):
         sums = {
             "policy/clipfrac_avg": result.clipped,
             "policy/approxkl_avg": result.approx_kl,
+            "policy/log_ratio_clamped": result.num_clamped,
             "policy/entropy_avg": entropy_BR.sum(),
             "val/ratio": result.ratio_sum,
             "val/ratio_square": result.ratio_square_sum,
@@ -104,7 +105,12 @@ class Policy(Writer):
         count = float(batch.loss_mask_BT[:, 1:].sum())
         update = self.learner.update(batch, batch.lengths_B, count, self._likelihood)
         return Metrics.of(
-            {"loss/train": update.loss, "grad_norm": update.grad_norm, "lr": update.lr}
+            {
+                "loss/train": update.loss,
+                "grad_norm": update.grad_norm,
+                "lr": update.lr,
+                "num_tokens": float(batch.lengths_B.sum()),
+            }
         )
 
     def imitation_loss(self, batch: Demonstrations) -> Metrics:

@@ -148,6 +148,7 @@ class RewardLearner:
                 "margin": means["score_gap"] / max(means["pairs"], 1e-9),
                 "grad_norm": update.grad_norm,
                 "lr": update.lr,
+                "num_tokens": float(batch.lengths_BK.sum()),
             }
         )
 

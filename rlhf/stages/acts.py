@@ -16,9 +16,9 @@ from rlhf.checkpoint.artifact import (
     Artifact,
     inputs_fingerprint,
     is_current,
-    read_artifact,
     write_artifact,
 )
+from rlhf.checkpoint.files import sha256
 from rlhf.checkpoint.settings import deciding
 from rlhf.checkpoint.store import Store
 from rlhf.config.experiment import Experiment
@@ -63,16 +63,17 @@ class Run:
         self.finished(stage.name, {"seconds": time.monotonic() - start, "steps": steps})
 
     def fingerprint(self, stage: str, *came_before: Path) -> str:
-        """Return the fingerprint of all that decides a stage's result."""
-        folders = {path.name: self._identity(path) for path in came_before}
-        settings = deciding(stage, self.experiment.model_dump(mode="json"))
-        return inputs_fingerprint(
-            {"settings": settings, "sources": self.inputs.sources, "before": folders}
-        )
+        """Return the fingerprint of all that decides a stage's result.
 
-    def _identity(self, folder: Path) -> object:
-        artifact = read_artifact(folder) if folder.is_dir() else None
-        return artifact.weights_sha256 if artifact else str(folder)
+        Models and files count by what they hold, not by where they lie; a hub name counts as it is.
+        """
+        return inputs_fingerprint(
+            {
+                "settings": deciding(stage, self.experiment.model_dump(mode="json")),
+                "sources": self.inputs.sources_of(stage),
+                "before": [_identity(path) for path in came_before],
+            }
+        )
 
     def is_done(self, name: str, inputs_sha256: str) -> bool:
         """Return whether a stage's folder is there, made from exactly these inputs."""
@@ -113,6 +114,16 @@ class Run:
     def best(self, kind: Kind, patience: int | None) -> Best:
         """Return early stopping that keeps its best model where `publish` takes it."""
         return Best(self.partial(kind), patience)
+
+
+def _identity(path: Path) -> object:
+    """Return the hashes of a model folder's config and weights, or of a file."""
+    if path.is_file():
+        return sha256(path)
+    if not path.is_dir():
+        return str(path)
+    files = sorted([*path.glob("*.safetensors"), *path.glob("*.bin"), path / "config.json"])
+    return {file.name: sha256(file) for file in files if file.is_file()}
 
 
 def build_kl(config: PPOConfig) -> KLController:

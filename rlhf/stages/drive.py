@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
@@ -9,6 +10,9 @@ from rlhf.checkpoint.store import Store
 from rlhf.flow.metrics import Metrics
 from rlhf.observe.log import RunLog
 from rlhf.roles.ports import Keeper
+
+NUM_TOKENS = "num_tokens"
+"""Metric of every step: real tokens it read or wrote, each counted once."""
 
 
 class Stage(Protocol):
@@ -70,12 +74,20 @@ def drive(
         log.note(f"going on from step {first_step}")
     timings()
     done = first_step
+    began = time.monotonic()
     for done, metrics in enumerate(stage.steps(first_step), start=first_step + 1):
-        log.record(done - 1, metrics, timings())
+        seconds = time.monotonic() - began
+        log.record(done - 1, metrics, {**timings(), **_speed(metrics, seconds)})
+        began = time.monotonic()
         if done % every == 0 and done < stage.total_steps:
             _save(stage, store, done)
     log.end(stage.name)
     return done
+
+
+def _speed(metrics: Metrics, seconds: float) -> dict[str, float]:
+    """Return the step's seconds, and its tokens a second."""
+    return {"time/step_s": seconds, "speed/tokens_per_s": metrics[NUM_TOKENS] / seconds}
 
 
 def _save(stage: Stage, store: Store, step: int) -> None:

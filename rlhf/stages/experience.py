@@ -68,6 +68,7 @@ def _objective(
         "objective/kl_per_token": (kl_B.sum() / lengths_B.sum()).item(),
         "objective/kl_coef": kl_coef,
         "objective/score_length_correlation": _correlation(scores.score_B.double(), lengths_B),
+        "num_tokens": float(rollout.lengths_B.sum()),
         "completions/mean_length": lengths_B.mean().item(),
         "completions/eos_rate": rollout.finished_B.double().mean().item(),
     }

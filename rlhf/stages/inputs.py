@@ -38,8 +38,8 @@ class Inputs:
     demonstrations: Splits[Demonstrations] | None
     rankings: Splits[Rankings] | None
     prompts: Splits[PromptBatch] | None
-    sources: dict[str, str]
-    """sha256 of every data source by its path."""
+    sources: dict[str, dict[str, str]]
+    """sha256 of every data source by its path, by kind of data."""
 
     @property
     def warnings(self) -> list[str]:
@@ -55,10 +55,17 @@ class Inputs:
             if splits is not None and splits.dropped
         ]
 
+    def sources_of(self, stage: str) -> dict[str, str]:
+        """Return sha256 by path of what one stage reads."""
+        kind = {"sft": "demonstrations", "reward_model": "preferences", "ppo": "prompts"}[stage]
+        return self.sources[kind]
+
     def described(self, config: DataConfig) -> dict[str, dict[str, object]]:
         """Return sha256 and (where a kind has one source) the rows used, by source path."""
         found: dict[str, dict[str, object]] = {
-            path: {"sha256": sha256} for path, sha256 in self.sources.items()
+            path: {"sha256": sha256}
+            for paths in self.sources.values()
+            for path, sha256 in paths.items()
         }
         for kind, rows in self.rows().items():
             sources = config.sources(kind)  # type: ignore[arg-type]
@@ -132,14 +139,16 @@ def _whole(data: DataConfig, **source: str) -> DataConfig:
     return data.model_copy(update={**unsplit, **source})
 
 
-def _fingerprints(data: DataConfig, wanted: dict[str, bool]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _fingerprints(data: DataConfig, wanted: dict[str, bool]) -> dict[str, dict[str, str]]:
+    tests = {"preferences": data.test_preferences, "prompts": data.test_prompts}
+    found: dict[str, dict[str, str]] = {}
     for kind, is_read in wanted.items():
         if is_read:
-            found.update(sha256_files(data.sources(kind)))  # type: ignore[arg-type]
-    tests = {"preferences": data.test_preferences, "prompts": data.test_prompts}
-    paths = [path for kind, path in tests.items() if path is not None and wanted[kind]]
-    return {**found, **sha256_files(SourceConfig(path=path) for path in paths)}
+            sources = data.sources(kind)  # type: ignore[arg-type]
+            own_test = tests.get(kind)
+            extra = [] if own_test is None else [SourceConfig(path=own_test)]
+            found[kind] = sha256_files([*sources, *extra])
+    return found
 
 
 def _new_tokenizer(experiment: Experiment) -> TextTokenizer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from rlhf.checkpoint.artifact import inputs_fingerprint
 from rlhf.checkpoint.files import write_json
 from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
@@ -101,9 +102,12 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     """Improve the policy on the prompts; return RUN/policy."""
     splits, config = run.inputs.prompts, run.experiment.ppo
     assert splits is not None
-    before = [start] if reward_model is None else [start, reward_model]
-    inputs_sha256 = run.fingerprint("ppo", *before)
-    if run.is_done("policy", inputs_sha256):
+    function = run.experiment.reward.function
+    before = [reward_model, None if function is None else Path(function.rpartition(":")[0])]
+    inputs_sha256 = run.fingerprint("ppo", start, *[path for path in before if path is not None])
+    # A longer run goes on from the checkpoints of a shorter one, but is not done when that is.
+    finished_sha256 = inputs_fingerprint({"inputs": inputs_sha256, "num_steps": config.num_steps})
+    if run.is_done("policy", finished_sha256):
         return run.folder / "policy"
     policy = run.cast.policy(start)
     reference = run.cast.reference(Path(run.experiment.reference.path or start))
@@ -129,7 +133,7 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     models: dict[Kind, Keeper] = {"value": value, "policy": policy}
     for kind, role in models.items():
         role.save(run.partial(kind))
-        run.publish(run.partial(kind), kind, str(start), inputs_sha256)
+        run.publish(run.partial(kind), kind, str(start), finished_sha256)
     run.forget("ppo")
     return run.folder / "policy"
 

@@ -48,7 +48,7 @@ class PPO:
         rollout = settle(self.policy.generate(self.prompts(step), step))
         scores = self.score(rollout)
         experience, seen = make_experience(rollout, scores, self.kl.coef, self.config)
-        learned = self.learn(experience, step)
+        learned = self._learn(experience, step)
         self.kl.observe(seen["objective/kl"], len(rollout))
         return Metrics.merge([seen, learned])
 
@@ -68,7 +68,7 @@ class PPO:
             values_BR=values_BR,
         )
 
-    def learn(self, experience: Experience, step: int) -> Metrics:
+    def _learn(self, experience: Experience, step: int) -> Metrics:
         """Let value and policy learn from the experience at the same time."""
         asked = (self.value.improve(experience, step), self.policy.improve(experience, step))
         return Metrics.merge(settle(report) for report in asked)

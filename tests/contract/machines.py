@@ -107,7 +107,10 @@ class EngineProbe:
     def total(self) -> list[float]:
         """Sum (rank + 1, 10) over the ranks, and find the largest rank."""
         world = self.engine.world
-        return [*world.total(torch.tensor([world.rank + 1, 10])).tolist(), world.largest(world.rank)]
+        return [
+            *world.total(torch.tensor([world.rank + 1, 10])).tolist(),
+            world.largest(world.rank),
+        ]
 
 
 class Troublemaker:

@@ -72,7 +72,9 @@ def test_three_updates_are_the_same_everywhere(build, reference, seats, stage):
     torch.testing.assert_close(torch.tensor(got), torch.tensor(report), rtol=1e-5, atol=0)
     weights = ask(group, "weights")
     assert_close(weights, after)
-    assert not torch.equal(weights["network.model.norm.weight"], before["network.model.norm.weight"])
+    assert not torch.equal(
+        weights["network.model.norm.weight"], before["network.model.norm.weight"]
+    )
     torch.testing.assert_close(ask(group, "logprobs"), logprobs_N, rtol=0, atol=2e-5)
 
 

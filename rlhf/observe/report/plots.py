@@ -17,7 +17,7 @@ class Plot:
     zero: bool = False
 
 
-_SPEED: Final = (("tokens_per_s", ""), ("speed/tokens_per_s", ""))
+_SPEED: Final = (("speed/tokens_per_s", ""),)
 
 MAIN: Final[dict[str, tuple[Plot, ...]]] = {
     "sft": (

@@ -77,7 +77,9 @@ def test_steps_and_samples_draw_differently():
     one = sample(network, prompts(7), how(), derive_seed("generate", 0))
     assert same(one, sample(network, prompts(7), how(), derive_seed("generate", 0)))
     assert not same(one, sample(network, prompts(7), how(), derive_seed("generate", 1)))
-    assert not same(one, sample(network, prompts(7, first_sample=7), how(), derive_seed("generate", 0)))
+    assert not same(
+        one, sample(network, prompts(7, first_sample=7), how(), derive_seed("generate", 0))
+    )
     copies = prompts(7).select([2] * 7)
     many = PromptBatch(
         tokens_BP=copies.tokens_BP,

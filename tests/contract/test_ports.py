@@ -1,0 +1,218 @@
+"""One suite for the ports: roles in this process, on one rank and on two ranks of Ray.
+
+`here` is a role of plain torch in this process. Groups of DeepSpeed ranks must say the same.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rlhf.cli.build import Part
+from rlhf.cluster.ports import GroupPolicy, GroupRanking, GroupReference, GroupReward, GroupValue
+from rlhf.flow.promise import settle
+from rlhf.models.pretrained import load_causal_lm, load_scalar
+from tests.models import demonstrations, experience, experiment, prompts, rankings, rollout
+
+pytestmark = pytest.mark.ray
+
+SEATS = ("here", "one", "two")
+on_ray = pytest.mark.parametrize("seats", SEATS[1:])
+LORA = {"method": "lora", "rank": 4, "alpha": 8}
+
+
+@pytest.fixture
+def play(seat, folder):
+    """Give a part to a group; return the group."""
+
+    def make(seats, kind, *, role="policy", model="causal", stage=0, part=None, **sections):
+        backend = "torch" if seats == "here" else "deepspeed"
+        engine = {"max_tokens_per_microbatch": 40, "zero_stage": stage}
+        wanted = {"ppo": {}, **sections}
+        asked = experiment(backend, engine={"backend": backend, **engine}, **wanted)
+        group = seat(seats)
+        group.become(
+            Part(
+                kind=kind,
+                role=role,
+                experiment=asked,
+                path=folder("llama", model),
+                total_updates=100,
+                **(part or {}),
+            )
+        )
+        return group
+
+    return make
+
+
+def assert_near(one, other, atol=1e-5):
+    torch.testing.assert_close(one, other, rtol=0, atol=atol)
+
+
+def assert_same_metrics(one, other):
+    got, wanted = one.means(), other.means()
+    assert set(got) == set(wanted)
+    for name, value in wanted.items():
+        assert got[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+
+
+def assert_same_weights(one, other):
+    for (name, got), (_, wanted) in zip(
+        one.named_parameters(), other.named_parameters(), strict=True
+    ):
+        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5, msg=name)
+
+
+@on_ray
+@pytest.mark.parametrize("stage", (0, 3))
+def test_generation_is_the_same_token_for_token(play, seats, stage):
+    wanted = settle(GroupPolicy(play("here", "policy")).generate(prompts(), 3))
+    got = settle(GroupPolicy(play(seats, "policy", stage=stage)).generate(prompts(), 3))
+    assert got.response_tokens() == wanted.response_tokens()
+    assert len({len(r) for r in got.response_tokens()}) > 2
+    assert torch.equal(got.finished_B, wanted.finished_B)
+    assert got.prompts == wanted.prompts
+    assert got.columns == wanted.columns
+    assert_near(got.sampling_logprobs_BR, wanted.sampling_logprobs_BR)
+
+
+@on_ray
+@pytest.mark.parametrize("num_rows", (7, 1))
+def test_logprobs_values_and_scores_come_back_in_row_order(play, seats, num_rows):
+    asked = {"role": "value", "model": "classifier"}
+    written = rollout(num_rows)
+    wanted = settle(GroupReference(play("here", "reference")).logprobs(written))
+    got = settle(GroupReference(play(seats, "reference")).logprobs(written))
+    assert got.shape == written.sampling_logprobs_BR.shape
+    assert_near(got, wanted)
+    wanted = settle(GroupValue(play("here", "value", **asked)).values(written))
+    assert_near(settle(GroupValue(play(seats, "value", **asked)).values(written)), wanted)
+
+
+@on_ray
+@pytest.mark.parametrize("num_rows", (7, 1))
+def test_model_and_function_scores_are_weighted_and_in_row_order(
+    play, folder, seats, num_rows, tmp_path
+):
+    (tmp_path / "judge.py").write_text(
+        "def judge(prompts, completions, row):\n    return [float(r) for r in row]\n"
+    )
+    written = rollout(num_rows)
+    asked = {
+        "model": "classifier",
+        "part": {"policy_path": folder(), "function": f"{tmp_path}/judge.py:judge"},
+    }
+    here = GroupReward(play("here", "judge", **asked), model_weight=1.0, function_weight=None)
+    alone = settle(here.score(written))
+    group = play(seats, "judge", **asked)
+    got = settle(GroupReward(group, model_weight=1.0, function_weight=None).score(written))
+    assert_near(got, alone)
+    both = settle(GroupReward(group, model_weight=2.0, function_weight=0.5).score(written))
+    assert_near(both, 2.0 * alone + 0.5 * torch.arange(num_rows))
+
+
+@pytest.fixture(scope="module")
+def batch(seat, folder):
+    """An experience of 7 ragged rows, scored by the policy and the value in this process."""
+    written = rollout(7)
+    parts = [("policy", "policy", "causal"), ("value", "value", "classifier")]
+    answers = []
+    for kind, role, model in parts:
+        group = seat("here")
+        path = folder("llama", model)
+        group.become(Part(kind=kind, role=role, experiment=experiment(), path=path))
+        port = GroupPolicy(group) if kind == "policy" else GroupValue(group)
+        ask = port.logprobs if kind == "policy" else port.values
+        answers.append(settle(ask(written)))
+    return experience(written, *answers)
+
+
+@on_ray
+@pytest.mark.parametrize("stage", (0, 2, 3))
+def test_improving_gives_the_same_metrics_and_weights(play, batch, seats, stage, tmp_path):
+    reports, folders = [], []
+    for place, at in (("here", 0), (seats, stage)):
+        port = GroupPolicy(play(place, "policy", stage=at))
+        reports.append(settle(port.improve(batch, 1)))
+        folders.append(tmp_path / place)
+        port.save(folders[-1])
+    assert reports[0]["policy/ratio_first_max_error"] <= 1e-4
+    assert_same_metrics(reports[1], reports[0])
+    assert_same_weights(*(load_causal_lm(str(path)) for path in reversed(folders)))
+
+
+@on_ray
+def test_values_learn_the_same(play, batch, seats, tmp_path):
+    reports, folders = [], []
+    for place in ("here", seats):
+        port = GroupValue(play(place, "value", role="value", model="classifier"))
+        reports.append(settle(port.improve(batch, 1)))
+        folders.append(tmp_path / place)
+        port.save(folders[-1])
+    assert_same_metrics(reports[1], reports[0])
+    assert_same_weights(*(load_scalar(str(path), "trained") for path in reversed(folders)))
+
+
+@on_ray
+def test_imitating_gives_the_same_losses(play, seats):
+    reports = []
+    for place in ("here", seats):
+        port = GroupPolicy(play(place, "pupil"))
+        steps = [settle(port.imitate(demonstrations(seed=seed))) for seed in range(3)]
+        reports.append((steps, settle(port.imitation_loss(demonstrations()))))
+    for got, wanted in zip(reports[1][0], reports[0][0], strict=True):
+        assert_same_metrics(got, wanted)
+    assert_same_metrics(reports[1][1], reports[0][1])
+
+
+def test_all_zero_stages_on_two_ranks_give_the_same_first_losses(play):
+    losses = []
+    for stage in (0, 1, 2, 3):
+        port = GroupPolicy(play("two", "pupil", stage=stage))
+        steps = [settle(port.imitate(demonstrations(seed=seed))) for seed in range(3)]
+        losses.append([step["loss/train"] for step in steps])
+    for stage in (1, 2, 3):
+        assert losses[stage] == pytest.approx(losses[0], rel=1e-5)
+    assert losses[0][0] != pytest.approx(losses[0][1], rel=1e-3)
+
+
+@on_ray
+def test_ranking_gives_the_same_metrics_and_scores(play, seats, tmp_path):
+    asked = {"role": "reward", "model": "classifier"}
+    reports = []
+    for place in ("here", seats):
+        port = GroupRanking(play(place, "apprentice", **asked))
+        steps = [settle(port.rank(rankings(seed=seed))) for seed in range(2)]
+        port.normalise({"mean": 0.5, "std": 2.0})
+        port.save(tmp_path / place)
+        reports.append((steps, settle(port.answer_scores(rankings()))))
+    for got, wanted in zip(reports[1][0], reports[0][0], strict=True):
+        assert_same_metrics(got, wanted)
+    assert_near(reports[1][1], reports[0][1], atol=5e-5)
+    assert reports[1][1].shape == (7, 3)
+    saved = load_scalar(str(tmp_path / seats), "trained").config
+    assert (saved.rlhf_score_mean, saved.rlhf_score_std) == (0.5, 2.0)
+
+
+@on_ray
+def test_a_saved_state_goes_on_in_the_other_group(play, seats, tmp_path):
+    port = GroupPolicy(play("here", "pupil"))
+    settle(port.imitate(demonstrations(seed=0)))
+    port.save_state(tmp_path)
+    wanted = settle(port.imitate(demonstrations(seed=1)))
+    again = GroupPolicy(play(seats, "pupil", stage=3))
+    again.load_state(tmp_path)
+    assert_same_metrics(settle(again.imitate(demonstrations(seed=1))), wanted)
+
+
+@pytest.mark.parametrize(("seats", "stage"), [("here", 0), ("one", 0), ("two", 3)])
+def test_with_lora_the_policys_group_answers_for_the_reference(play, batch, seats, stage):
+    written = rollout(7)
+    separate = settle(GroupReference(play("here", "reference")).logprobs(written))
+    group = play(seats, "policy", stage=stage, peft=LORA)
+    port, reference = GroupPolicy(group), GroupReference(group, "reference_logprobs")
+    assert_near(settle(reference.logprobs(written)), separate)
+    settle(port.improve(batch, 1))
+    assert not torch.allclose(settle(port.logprobs(written)), separate, atol=1e-4)
+    assert_near(settle(reference.logprobs(written)), separate)

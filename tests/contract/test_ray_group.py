@@ -1,0 +1,75 @@
+"""Errors of remote ranks arrive as ours, named; a killed process is noticed soon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from rlhf.cluster.group import on_every_rank
+from rlhf.errors import DataError, WorkerError
+from tests.contract.machines import Troublemaker
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture
+def two(seat):
+    group = seat("two")
+    group.become(Troublemaker)
+    return group
+
+
+def test_answers_come_in_rank_order_with_each_ranks_arguments(two):
+    answers = two.call("echo", [("a", 1), ("b", 2)]).result()
+    assert answers == [(0, "a", 1), (1, "b", 2)]
+
+
+def test_our_errors_arrive_as_themselves(two):
+    with pytest.raises(DataError, match=r"^prompts.jsonl:3: no prompt$"):
+        on_every_rank(two, "ours").result()
+
+
+def test_other_errors_arrive_with_role_rank_and_method(two):
+    with pytest.raises(WorkerError) as caught:
+        on_every_rank(two, "theirs").result()
+    message = str(caught.value)
+    assert message.startswith("policy rank 1 of 2 on ")
+    assert "failed in theirs: ZeroDivisionError: the last rank fell" in message
+    assert 'raise ZeroDivisionError("the last rank fell")' in message
+
+
+def test_a_group_answers_again_after_an_error(two):
+    with pytest.raises(DataError):
+        on_every_rank(two, "ours").result()
+    assert on_every_rank(two, "echo", "still here").result() == (0, "still here")
+
+
+def test_a_role_that_cannot_be_made_says_so(seat):
+    with pytest.raises(WorkerError, match=r"policy rank . of 2 .* failed in become: TypeError"):
+        seat("two").become(print_nothing)
+
+
+def print_nothing() -> None:
+    """Take no world, as no builder may."""
+
+
+def test_calls_are_kept_on_the_timeline(ray_groups, two):
+    ray_groups.timeline.drain()
+    on_every_rank(two, "sleep", 0.05).result()
+    assert ray_groups.timeline.drain()["busy/policy_s"] >= 0.1
+
+
+def test_a_killed_process_is_an_error_in_bounded_time(ray_groups):
+    group = ray_groups.doomed
+    group.become(Troublemaker)
+    pid = on_every_rank(group, "pid").result()
+    waiting = on_every_rank(group, "sleep", 600.0)
+    time.sleep(0.2)
+    os.kill(pid, signal.SIGKILL)
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match="a process of value died in sleep"):
+        waiting.result()
+    assert time.monotonic() - start < 30

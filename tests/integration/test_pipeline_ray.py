@@ -1,0 +1,147 @@
+"""The pipeline as Ray actors over DeepSpeed: who runs, what comes out, what a kill costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.integration.conftest import ENGINE, NEW, SMALL, SOURCES, metrics, write_data
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+
+ROOT = Path(__file__).resolve().parents[2]
+ON_RAY = ("cluster.policy.ranks=2", "engine.zero_stage=2", "cluster.timeout_s=120")
+LENGTH = ("ppo.num_steps=4", "checkpoint.every=2", "policy.optimizer.eps=1e-3")
+WORKERS = {f"ray::{role}Worker" for role in ("Policy", "Reference", "Reward", "Value")}
+CLOSE = 1e-4
+
+
+def command(*changes: str) -> list[str]:
+    asked = ["pipeline", *NEW, *SMALL, *SOURCES, *LENGTH, *changes]
+    return [sys.executable, "-m", "rlhf", *asked]
+
+
+def start(home: Path, run: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    with (home / f"{run}.out").open("ab") as out:
+        return subprocess.Popen(
+            command(f"run_dir={run}", *ON_RAY),
+            cwd=home,
+            env=environment,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+
+
+def said(home: Path) -> str:
+    return (home / "run.out").read_text(encoding="utf-8", errors="replace")
+
+
+def ppo_steps(folder: Path) -> int:
+    if not (folder / "metrics.jsonl").exists():
+        return 0
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    return sum(json.loads(line)["stage"] == "ppo" for line in lines if line.endswith("\n"))
+
+
+def workers_of(process: subprocess.Popen[bytes]) -> set[str]:
+    try:
+        below = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return set()
+    found = set()
+    for child in below:
+        try:
+            found |= {name for name in WORKERS if " ".join(child.cmdline()).startswith(name)}
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ray")
+    write_data(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was there when the first driver was killed."""
+
+    workers: set[str]
+    left: list[str]
+    """Role processes that outlived it by half a minute; Ray's own services may take longer."""
+    before: list[dict[str, object]]
+
+
+@pytest.fixture(scope="module")
+def seen(home):
+    """Kill the driver in the middle of PPO, then let the same command go on to the end."""
+    process, names = start(home, "run"), set()
+    while ppo_steps(home / "run") < 3:
+        assert process.poll() is None, said(home)
+        names |= workers_of(process)
+        time.sleep(0.1)
+    below = psutil.Process(process.pid).children(recursive=True)
+    roles = [child for child in below if " ".join(child.cmdline()).startswith("ray::")]
+    assert roles
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = metrics(home / "run")
+    assert not (home / "run/policy").exists()
+    _, alive = psutil.wait_procs(roles, timeout=30)
+    left = [" ".join(role.cmdline()) for role in alive]
+    again = start(home, "run")
+    assert again.wait(timeout=240) == 0, said(home)
+    return Seen(names, left, before)
+
+
+def test_every_role_has_processes_of_its_own_name(seen):
+    assert seen.workers == WORKERS
+
+
+def test_a_killed_driver_takes_its_role_processes_with_it(seen):
+    assert seen.left == []
+
+
+def test_the_terminal_shows_no_foreign_chatter(home, seen):
+    for word in ("Traceback", "Warning", "[INFO]", "pid=", "HYDRA"):
+        assert word not in said(home)
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint_in_the_same_bits(home, seen):
+    assert "going on from step 2" in said(home)
+    after = metrics(home / "run")
+    assert len(after) == len(seen.before) + 1
+    assert after[: len(seen.before)] == seen.before
+    assert (home / "run/policy/config.json").is_file()
+
+
+def test_ranks_shards_and_a_kill_change_no_figure(home, seen):
+    done = subprocess.run(
+        command("run_dir=alone", *ENGINE),
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    one, many = metrics(home / "alone"), metrics(home / "run")
+    assert [(r["stage"], r["step"]) for r in one] == [(r["stage"], r["step"]) for r in many]
+    for alone, spread in zip(one, many, strict=True):
+        assert alone.keys() == spread.keys()
+        for name in alone.keys() - {"stage", "step"}:
+            wanted = pytest.approx(alone[name], abs=CLOSE, rel=CLOSE)
+            assert spread[name] == wanted, (name, alone["stage"], alone["step"])

@@ -1,0 +1,64 @@
+"""Players: who answers for whom, and how often each optimizer will step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlhf.cli.players import Players
+from rlhf.cluster.in_process import InProcessGroup
+from rlhf.cluster.timeline import Timeline
+from rlhf.flow.promise import settle
+from tests import models
+
+
+def players(roles: tuple[str, ...], **sections: dict[str, object]) -> Players:
+    timeline = Timeline()
+    groups = {role: InProcessGroup(role, timeline) for role in roles}
+    return Players(models.experiment(**sections), lambda: groups, timeline)
+
+
+def test_with_adapters_the_policy_answers_for_the_reference(folder):
+    cast = players(("policy",), peft={"method": "lora", "rank": 2})
+    policy = cast.policy(Path(folder()))
+    reference = cast.reference(Path(folder()))
+    rollout = settle(policy.generate(models.prompts(), 0))
+    before = settle(reference.logprobs(rollout))
+    assert torch.equal(before, settle(policy.logprobs(rollout)))
+    policy.imitate(models.demonstrations()).result()
+    assert torch.equal(before, settle(reference.logprobs(rollout)))
+    assert not torch.equal(before, settle(policy.logprobs(rollout)))
+
+
+def test_model_and_function_are_added_by_their_weights(folder, tmp_path):
+    file = tmp_path / "reward.py"
+    file.write_text("def three(completions, **columns):\n    return [3.0] * len(completions)\n")
+    weights = {"function": f"{file}:three", "function_weight": 2.0, "model_weight": 0.5}
+    cast = players(("reward",), reward=weights)
+    model, policy = Path(folder(kind="classifier")), Path(folder())
+    both = settle(cast.judge(model, policy).score(models.rollout()))
+    function = settle(cast.judge(None, policy).score(models.rollout()))
+    plain = settle(players(("reward",)).judge(model, policy).score(models.rollout()))
+    assert function.tolist() == [6.0] * len(models.rollout())
+    assert torch.allclose(both, 6.0 + 0.5 * plain, atol=1e-5)
+
+
+def test_a_value_without_a_trained_head_is_zero_everywhere(folder):
+    value = players(("value",)).value(Path(folder()), trained=False)
+    assert settle(value.values(models.rollout())).abs().sum() == 0
+    trained = players(("value",)).value(Path(folder(kind="classifier")), trained=True)
+    assert settle(trained.values(models.rollout())).abs().sum() > 0
+
+
+def test_a_schedule_ends_with_the_last_update(folder):
+    falling = {"optimizer": models.optimizer(schedule="linear")}
+    ppo = {"num_steps": 1, "rollout_batch_size": 8, "minibatch_size": 4, "num_epochs": 1}
+    cast = players(("policy",), policy=falling, ppo=ppo)
+    policy = cast.policy(Path(folder()))
+    written = settle(policy.generate(models.prompts(8), 0))
+    logprobs_BR = settle(policy.logprobs(written))
+    learned = models.experience(written, logprobs_BR, torch.zeros_like(logprobs_BR))
+    report = settle(policy.improve(learned, 0))
+    assert report["lr"] == pytest.approx(3e-3 * (1 + 0.5) / 2)

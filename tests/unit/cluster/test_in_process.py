@@ -1,0 +1,44 @@
+"""InProcessGroup: a role here, spoken to like any group."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlhf.cluster.group import on_every_rank
+from rlhf.cluster.in_process import InProcessGroup
+from rlhf.cluster.timeline import Timeline
+from rlhf.errors import DataError
+
+
+class Role:
+    def __init__(self, world):
+        self.world = world
+
+    def generate(self, word):
+        return self.world.size, word
+
+    def fail(self):
+        raise DataError("row 3")
+
+
+def test_calls_are_answered_and_kept_on_the_timeline():
+    timeline = Timeline()
+    group = InProcessGroup("policy", timeline)
+    group.become(Role)
+    assert on_every_rank(group, "generate", "hello").result() == (1, "hello")
+    assert set(timeline.drain()) == {"time/generate_s", "busy/policy_s"}
+
+
+def test_errors_pass_through():
+    group = InProcessGroup("policy", Timeline())
+    group.become(Role)
+    with pytest.raises(DataError, match="row 3"):
+        on_every_rank(group, "fail").result()
+
+
+def test_a_closed_group_has_no_role():
+    group = InProcessGroup("policy", Timeline())
+    group.become(Role)
+    group.close()
+    with pytest.raises(AttributeError):
+        on_every_rank(group, "generate", "hello")

@@ -1,0 +1,108 @@
+"""Learner: one update a minibatch, the same however its rows are cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rlhf.config.optimizer import OptimizerConfig
+from rlhf.engine.local import LocalEngine
+from rlhf.errors import TrainingError
+from rlhf.flow.tensors import TensorBatch
+from rlhf.roles.learner import Learner, LossSum
+
+LENGTHS = torch.tensor([5, 2, 7, 3, 3, 6, 1])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Numbers(TensorBatch):
+    x_BH: Tensor
+
+
+def batch():
+    return Numbers(x_BH=torch.randn(7, 3, generator=torch.Generator().manual_seed(0)))
+
+
+def learner(max_tokens=100_000, **changes):
+    torch.manual_seed(1)
+    config = OptimizerConfig(**{"lr": 1e-2, "eps": 1e-3, "warmup_steps": 0, **changes})
+    engine = LocalEngine(nn.Linear(3, 1), config)
+    return Learner(engine, config, max_tokens=max_tokens, total_updates=10)
+
+
+def squares(machine):
+    seen = []
+
+    def loss_of(rows):
+        seen.append(len(rows))
+        error_B = machine.engine(rows.x_BH).squeeze(-1).square()
+        sums = {"error": error_B.sum().detach()}
+        return LossSum(error_B.sum(), sums, {"worst": error_B.max().detach()})
+
+    return loss_of, seen
+
+
+@pytest.mark.parametrize("max_tokens", (1, 7, 12))
+def test_microbatches_change_no_update(max_tokens):
+    whole, cut = learner(), learner(max_tokens)
+    whole_loss, whole_seen = squares(whole)
+    cut_loss, cut_seen = squares(cut)
+    for _ in range(3):
+        one = whole.update(batch(), LENGTHS, 7.0, whole_loss)
+        other = cut.update(batch(), LENGTHS, 7.0, cut_loss)
+        assert other.loss == pytest.approx(one.loss, rel=1e-6)
+        assert other.grad_norm == pytest.approx(one.grad_norm, rel=1e-6)
+        assert other.means == pytest.approx(one.means, rel=1e-6)
+        assert other.peaks == pytest.approx(one.peaks, rel=1e-6)
+    for name, weight in whole.engine.weights().items():
+        torch.testing.assert_close(cut.engine.weights()[name], weight, rtol=1e-6, atol=1e-7)
+    assert whole_seen == [7] * 3
+    assert len(cut_seen) > 6
+    assert sum(cut_seen) == 21
+
+
+def test_the_loss_is_divided_by_the_count():
+    machine = learner()
+    loss_of, _ = squares(machine)
+    with torch.no_grad():
+        mean = machine.engine(batch().x_BH).square().mean()
+    update = machine.update(batch(), LENGTHS, 7.0, loss_of)
+    assert update.loss == pytest.approx(float(mean))
+    assert update.means["error"] == pytest.approx(float(mean))
+
+
+def test_the_rate_follows_its_curve():
+    machine = learner(warmup_steps=2, schedule="linear")
+    loss_of, _ = squares(machine)
+    rates = [machine.update(batch(), LENGTHS, 7.0, loss_of).lr for _ in range(4)]
+    assert rates == pytest.approx([5e-3, 1e-2, 1e-2, 1e-2 * 7 / 8])
+
+
+def test_a_loss_that_is_not_a_number_leaves_the_weights():
+    machine = learner()
+    before = machine.engine.weights()
+    with pytest.raises(TrainingError, match="the loss is nan at update 0"):
+        machine.update(
+            batch(),
+            LENGTHS,
+            7.0,
+            lambda rows: LossSum(machine.engine(rows.x_BH).sum() * torch.nan),
+        )
+    assert all(torch.equal(w, before[name]) for name, w in machine.engine.weights().items())
+    assert machine.num_updates == 0
+
+
+def test_a_restored_learner_goes_on_bit_for_bit(tmp_path):
+    straight, resumed = learner(schedule="cosine"), learner(schedule="cosine")
+    loss_of, _ = squares(straight)
+    straight.update(batch(), LENGTHS, 7.0, loss_of)
+    straight.save_state(tmp_path)
+    wanted = straight.update(batch(), LENGTHS, 7.0, loss_of)
+    resumed.load_state(tmp_path)
+    assert resumed.num_updates == 1
+    assert resumed.update(batch(), LENGTHS, 7.0, squares(resumed)[0]) == wanted
+    for name, weight in straight.engine.weights().items():
+        assert torch.equal(resumed.engine.weights()[name], weight)

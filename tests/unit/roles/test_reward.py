@@ -1,0 +1,119 @@
+"""Reward: a score at the last token, a function of plain text, and learning from rankings."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rlhf.data.retokenize import encode_exchange
+from rlhf.data.tokenizer import load_tokenizer
+from rlhf.models.pretrained import load_scalar
+from rlhf.models.scalar_model import ScalarModel
+from tests.models import classifier, optimizer, rankings, rollout, tokenizer
+
+JUDGE = """
+def judge(prompts, completions, row):
+    assert len(prompts) == len(completions) == len(row)
+    for text in completions:
+        assert "<|" not in text, text
+    return [len(text) + 100.0 * number for text, number in zip(completions, row)]
+"""
+
+
+def scores_of(network, rows):
+    """Score each row of ids alone."""
+    model = ScalarModel(network)
+    with torch.no_grad():
+        return torch.cat([model(torch.tensor([r]), torch.tensor([len(r) - 1])) for r in rows])
+
+
+def test_the_model_scores_the_last_real_token(role, folder):
+    written = rollout(7)
+    judge = role("judge", part={"policy_path": folder()})
+    rows = [r[:n] for r, n in zip(written.tokens_BT.tolist(), written.lengths_B, strict=True)]
+    wanted = scores_of(load_scalar(folder("llama", "classifier"), "trained"), rows)
+    torch.testing.assert_close(judge.score_by_model(written), wanted, rtol=0, atol=1e-5)
+    order = torch.tensor([4, 2, 0, 6])
+    got = judge.score_by_model(written.select(order))
+    torch.testing.assert_close(got, wanted[order], rtol=0, atol=1e-5)
+
+
+def test_a_model_with_other_tokens_reads_the_text(role, folder, tmp_path):
+    other = tokenizer(["entirely different words are here"] * 3, vocab_size=280)
+    network = classifier(seed=4)
+    network.save_pretrained(tmp_path)
+    other.save_pretrained(tmp_path)
+    written, own = rollout(7), load_tokenizer(folder())
+    judge = role("judge", path=str(tmp_path), part={"policy_path": folder()})
+    texts = [own.decode(row, skip_special_tokens=True) for row in written.response_tokens()]
+    rows = [
+        encode_exchange(other, prompt, text, finished=bool(done))
+        for prompt, text, done in zip(written.prompts, texts, written.finished_B, strict=True)
+    ]
+    wanted = scores_of(load_scalar(str(tmp_path), "trained"), rows)
+    torch.testing.assert_close(judge.score_by_model(written), wanted, rtol=0, atol=1e-5)
+    assert judge.score_by_model(written.select([])).shape == (0,)
+
+
+def test_a_function_gets_plain_text_and_the_columns(role, folder, tmp_path):
+    file = tmp_path / "judge.py"
+    file.write_text(JUDGE, encoding="utf-8")
+    written, own = rollout(7), load_tokenizer(folder())
+    rows = torch.arange(7)
+    written.tokens_BT[rows, written.lengths_B - 1] = own.eos_token_id
+    judge = role("judge", part={"policy_path": folder(), "function": f"{file}:judge"})
+    texts = [own.decode(row, skip_special_tokens=True) for row in written.response_tokens()]
+    wanted = [len(text) + 100.0 * row for row, text in enumerate(texts)]
+    assert judge.score_by_function(written).tolist() == wanted
+    assert judge.score_by_function(written.select([])).tolist() == []
+
+
+def test_the_ranking_loss_is_bradley_terry_over_the_rows_pairs(role):
+    learner, batch = role("apprentice"), rankings(6)
+    scores_BK = learner.answer_scores(batch).double()
+    losses, correct, gaps = [], [], []
+    for row in range(6):
+        count = int((batch.lengths_BK[row] > 0).sum())
+        margin = float(batch.margin_B[row]) if count == 2 else 0.0
+        pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
+        differences = torch.stack([scores_BK[row, i] - scores_BK[row, j] for i, j in pairs])
+        losses.append(float(-torch.log(torch.sigmoid(differences - margin)).mean()))
+        correct += (differences > 0).tolist()
+        gaps += differences.tolist()
+    metrics = learner.rank(batch)
+    assert metrics["loss/train"] == pytest.approx(sum(losses) / 6, rel=1e-5)
+    assert metrics["accuracy/train"] == pytest.approx(sum(correct) / len(correct))
+    assert metrics["margin"] == pytest.approx(sum(gaps) / len(gaps), rel=1e-4)
+
+
+def test_absent_answers_score_zero(role):
+    batch = rankings(6)
+    scores_BK = role("apprentice").answer_scores(batch)
+    assert not scores_BK[batch.lengths_BK == 0].any()
+    assert scores_BK[batch.lengths_BK > 0].all()
+
+
+def test_ranking_learns_and_microbatches_change_nothing(role):
+    weights = []
+    for max_tokens in (30, 100_000):
+        engine = {"backend": "torch", "max_tokens_per_microbatch": max_tokens}
+        reward_model = {"optimizer": optimizer(lr=1e-2)}
+        learner = role("apprentice", engine=engine, reward_model=reward_model)
+        losses = [learner.rank(rankings(6))["loss/train"] for _ in range(3)]
+        assert losses[-1] < losses[0]
+        weights.append(learner.learner.engine.weights())
+    for name, weight in weights[1].items():
+        torch.testing.assert_close(weights[0][name], weight, rtol=1e-4, atol=2e-5)
+
+
+def test_normalise_makes_scores_standard(role, tmp_path):
+    learner, batch = role("apprentice"), rankings(6)
+    present_BK = batch.lengths_BK > 0
+    raw_N = learner.answer_scores(batch)[present_BK]
+    learner.normalise({"mean": float(raw_N.mean()), "std": float(raw_N.std())})
+    scores_N = learner.answer_scores(batch)[present_BK]
+    assert float(scores_N.mean()) == pytest.approx(0.0, abs=1e-5)
+    assert float(scores_N.std()) == pytest.approx(1.0, abs=1e-5)
+    learner.save(tmp_path)
+    again = role("apprentice", path=str(tmp_path))
+    assert torch.equal(again.answer_scores(batch)[present_BK], scores_N)

@@ -1,0 +1,84 @@
+"""Real roles in this process, over small models made on the fly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rlhf.cli.players import Players
+from rlhf.cluster.in_process import InProcessGroup
+from rlhf.cluster.timeline import Timeline
+from rlhf.config.experiment import Experiment
+from rlhf.config.observe import TrackingConfig
+from rlhf.observe.log import RunLog
+from rlhf.stages.ppo import PPO
+from tests import models
+
+ROLES = ("policy", "reference", "reward", "value")
+
+
+def cast(experiment: Experiment) -> Players:
+    """Return players in this process."""
+    timeline = Timeline()
+    groups = {role: InProcessGroup(role, timeline) for role in ROLES}
+    return Players(experiment, lambda: groups, timeline)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A PPO stage, its players, and the settings they were made from."""
+
+    stage: PPO
+    players: Players
+    experiment: Experiment
+
+
+@pytest.fixture
+def ppo_of(folder) -> Callable[..., Step]:
+    """Build a PPO stage over fresh roles."""
+    from rlhf.stages.acts import build_kl, prompt_source
+
+    def build(**sections: dict[str, object]) -> Step:
+        experiment = models.experiment(**{"ppo": {"num_steps": 4}, **sections})
+        players = cast(experiment)
+        policy, reward = Path(folder()), Path(folder(kind="classifier"))
+        config = experiment.ppo
+        stage = PPO(
+            prompts=prompt_source(models.prompts(), config, experiment.seed),
+            policy=players.policy(policy),
+            reference=players.reference(policy),
+            reward=players.judge(reward, policy),
+            value=players.value(reward, trained=True),
+            kl=build_kl(config),
+            config=config,
+        )
+        return Step(stage, players, experiment)
+
+    return build
+
+
+@pytest.fixture
+def logged(tmp_path) -> Callable[[str], RunLog]:
+    """Open a quiet log in a folder of its own."""
+
+    def open_log(name: str) -> RunLog:
+        return RunLog(tmp_path / name, TrackingConfig(console=False), config={"seed": 0})
+
+    return open_log
+
+
+def recorded(folder: Path) -> list[dict[str, object]]:
+    """Return every recorded step, without what a clock says."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [
+        {
+            "stage": row["stage"],
+            "step": row["step"],
+            **{k: v for k, v in row["metrics"].items() if not k.startswith(("time/", "busy/"))},
+        }
+        for row in map(json.loads, lines)
+    ]

@@ -1,0 +1,113 @@
+"""What the acts share: the prompts of any step, the KL controller, when a result still holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlhf.algo.kl import AdaptiveKL, FixedKL
+from rlhf.config.stages import PPOConfig
+from rlhf.data.split import Splits
+from rlhf.stages.acts import Run, build_kl, prompt_source
+from rlhf.stages.inputs import Inputs
+from tests import models
+from tests.unit.stages.conftest import cast
+
+
+def test_every_response_of_a_run_has_an_index_of_its_own():
+    config = PPOConfig(rollout_batch_size=4, samples_per_prompt=3, minibatch_size=4)
+    source = prompt_source(models.prompts(7), config, seed=0)
+    drawn = torch.cat([source(step).sample_B for step in range(5)])
+    assert drawn.tolist() == list(range(60))
+
+
+def test_each_prompt_stands_as_often_as_it_is_sampled():
+    config = PPOConfig(rollout_batch_size=4, samples_per_prompt=3, minibatch_size=4)
+    batch = prompt_source(models.prompts(7), config, seed=0)(0)
+    assert len(batch) == 12
+    for start in range(0, 12, 3):
+        assert len(set(batch.prompts[start : start + 3])) == 1
+    assert len(set(batch.prompts)) == 4
+
+
+def test_every_prompt_is_used_once_an_epoch_and_a_step_repeats():
+    config = PPOConfig(rollout_batch_size=7, minibatch_size=7)
+    source = prompt_source(models.prompts(7), config, seed=0)
+    assert sorted(source(0).prompts) == sorted(models.prompts(7).prompts)
+    assert source(1).prompts != source(0).prompts
+    assert source(1).prompts == prompt_source(models.prompts(7), config, seed=0)(1).prompts
+    assert source(0).prompts != prompt_source(models.prompts(7), config, seed=1)(0).prompts
+
+
+def test_a_target_makes_the_coefficient_adaptive():
+    assert isinstance(build_kl(PPOConfig(kl_coef=0.3)), FixedKL)
+    adaptive = build_kl(PPOConfig(kl_coef=0.3, kl_target=6.0))
+    assert isinstance(adaptive, AdaptiveKL)
+    assert adaptive.coef == 0.3
+
+
+@pytest.fixture
+def run_of(tmp_path, logged):
+    def make(sources: dict[str, str], **sections: dict[str, object]) -> Run:
+        experiment = models.experiment(**sections)
+        nothing = models.prompts(1).select([])
+        inputs = Inputs(
+            start=None,
+            tokenizer=models.tokenizer(),
+            demonstrations=None,
+            rankings=None,
+            prompts=Splits(models.prompts(), nothing, nothing, dropped=0),
+            sources=sources,
+        )
+        folder = tmp_path / "run"
+        folder.mkdir(exist_ok=True)
+        return Run(
+            experiment=experiment,
+            folder=folder,
+            run_id="run",
+            inputs=inputs,
+            cast=cast(experiment),
+            log=logged("log"),
+            finished=lambda stage, figures: None,
+        )
+
+    return make
+
+
+def test_a_fingerprint_follows_data_settings_and_the_model_before(run_of, folder):
+    one = run_of({"q.jsonl": "aa"})
+    base = one.fingerprint("ppo", Path("start"))
+    assert run_of({"q.jsonl": "aa"}).fingerprint("ppo", Path("start")) == base
+    assert run_of({"q.jsonl": "bb"}).fingerprint("ppo", Path("start")) != base
+    assert one.fingerprint("ppo", Path("other")) != base
+    changed = run_of({"q.jsonl": "aa"}, ppo={"kl_coef": 0.5})
+    assert changed.fingerprint("ppo", Path("start")) != base
+    elsewhere = run_of({"q.jsonl": "aa"}, checkpoint={"every": 3})
+    assert elsewhere.fingerprint("ppo", Path("start")) == base
+
+
+def test_a_published_model_is_done_until_something_it_depends_on_changes(run_of, folder):
+    run = run_of({})
+    run.cast.pupil(Path(folder()), 1).save(run.partial("sft"))
+    target = run.publish(run.partial("sft"), "sft", "base", "0" * 64)
+    assert target == run.folder / "sft"
+    assert not run.partial("sft").exists()
+    assert run.is_done("sft", "0" * 64)
+    assert not run.is_done("sft", "1" * 64)
+    assert not run.is_done("policy", "0" * 64)
+    before = run.fingerprint("ppo", target)
+    run.cast.pupil(Path(folder(family="qwen2")), 1).save(run.partial("sft"))
+    run.publish(run.partial("sft"), "sft", "base", "0" * 64)
+    assert run.fingerprint("ppo", target) != before
+    (target / "model.safetensors").unlink()
+    assert not run.is_done("sft", "0" * 64)
+
+
+def test_an_unfinished_folder_is_not_done(run_of, folder):
+    run = run_of({})
+    run.cast.pupil(Path(folder()), 1).save(run.folder / "sft")
+    assert not run.is_done("sft", "0" * 64)
+    assert replace(run, folder=Path(folder())).is_done("sft", "0" * 64) is False

@@ -1,0 +1,65 @@
+"""Best: the lowest loss is on disk, and patience ends training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rlhf.stages.best import Best
+
+
+class Writes:
+    """A role that writes down how often it was saved."""
+
+    def __init__(self) -> None:
+        self.saved = 0
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.saved += 1
+        (folder / "number").write_text(str(self.saved))
+
+    def save_state(self, folder: Path) -> None:
+        raise AssertionError(folder)
+
+    def load_state(self, folder: Path) -> None:
+        raise AssertionError(folder)
+
+
+def test_only_a_new_lowest_is_written_down(tmp_path):
+    best, role = Best(tmp_path / "best", patience=2), Writes()
+    for loss in (3.0, 2.0, 2.0, 1.0):
+        best.observe(loss, role)
+    assert role.saved == 3
+    assert not best.is_over
+
+
+def test_patience_runs_out_after_so_many_without_a_new_lowest(tmp_path):
+    best, role = Best(tmp_path / "best", patience=2), Writes()
+    over = []
+    for loss in (1.0, 2.0, 1.5):
+        best.observe(loss, role)
+        over.append(best.is_over)
+    assert over == [False, False, True]
+    assert (tmp_path / "best/number").read_text() == "1"
+
+
+def test_without_patience_the_newest_is_kept_to_the_end(tmp_path):
+    best, role = Best(tmp_path / "best", patience=None), Writes()
+    for loss in (1.0, 5.0, 6.0):
+        best.observe(loss, role)
+    assert role.saved == 3
+    assert not best.is_over
+
+
+@pytest.mark.parametrize("losses", [[], [2.0], [2.0, 3.0]])
+def test_its_state_is_plain_and_restores_it(tmp_path, losses):
+    import json
+
+    best, role = Best(tmp_path / "best", patience=5), Writes()
+    for loss in losses:
+        best.observe(loss, role)
+    other = Best(tmp_path / "best", patience=5)
+    other.load(json.loads(json.dumps(best.state())))
+    assert (other.loss, other.waited) == (best.loss, best.waited)

@@ -1,0 +1,139 @@
+"""drive: a stage that stopped anywhere goes on, and ends in the same bits as one that never did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rlhf.checkpoint.store import Store
+from rlhf.data.stream import Stream
+from rlhf.errors import TrainingError
+from rlhf.flow.metrics import Metrics
+from rlhf.stages.best import Best
+from rlhf.stages.drive import Stage, drive
+from rlhf.stages.reward_model import RewardModel
+from rlhf.stages.sft import SFT
+from tests import models
+from tests.unit.stages.conftest import cast, recorded
+
+EVERY = 2
+
+
+@dataclass
+class Interrupted:
+    """A stage whose process dies after some steps."""
+
+    stage: Stage
+    dies_after: int
+
+    def __post_init__(self) -> None:
+        self.name, self.total_steps = self.stage.name, self.stage.total_steps
+        self.keepers, self.state, self.load = (
+            self.stage.keepers,
+            self.stage.state,
+            self.stage.load,
+        )
+
+    def steps(self, first_step: int) -> Iterator[Metrics]:
+        for step, report in enumerate(self.stage.steps(first_step), start=first_step):
+            if step >= self.dies_after:
+                raise TrainingError("killed on purpose")
+            yield report
+
+
+def store(folder: Path, name: str) -> Store:
+    return Store(folder / "checkpoints" / name, "run", 2)
+
+
+def weights(stage: Stage, folder: Path) -> dict[str, bytes]:
+    for name, role in stage.keepers().items():
+        role.save_state(folder / name)
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.saf*"))}
+
+
+@pytest.fixture
+def fresh(folder, ppo_of, tmp_path) -> Callable[[str, str], Stage]:
+    """Make any of the three stages anew."""
+
+    def sft(home: str) -> Stage:
+        experiment = models.experiment(
+            sft={"num_epochs": 2.0, "batch_size": 3, "validate_every": 1}
+        )
+        train = Stream(models.demonstrations(9), 3, 0, "sft")
+        pupil = cast(experiment).pupil(Path(folder()), 6)
+        best = Best(tmp_path / home / "best", patience=9)
+        return SFT(
+            policy=pupil,
+            train=train,
+            validation=models.demonstrations(4, seed=9),
+            best=best,
+            config=experiment.sft,
+        )
+
+    def reward_model(home: str) -> Stage:
+        experiment = models.experiment(
+            reward_model={"num_epochs": 2.0, "batch_size": 3, "validate_every": 1}
+        )
+        train = Stream(models.rankings(9), 3, 0, "reward_model")
+        apprentice = cast(experiment).apprentice(Path(folder()), 6, trained=False)
+        best = Best(tmp_path / home / "best", patience=9)
+        return RewardModel(
+            reward=apprentice,
+            train=train,
+            validation=models.rankings(4, seed=9),
+            best=best,
+            config=experiment.reward_model,
+        )
+
+    def ppo(home: str) -> Stage:
+        kl = {"num_steps": 6, "num_epochs": 1, "kl_target": 3.0, "kl_horizon": 50}
+        return ppo_of(ppo=kl).stage
+
+    builders = {"sft": sft, "reward_model": reward_model, "ppo": ppo}
+    return lambda name, home: builders[name](home)
+
+
+@pytest.mark.parametrize("dies_after", [1, 2, 5])
+@pytest.mark.parametrize("name", ["sft", "reward_model", "ppo"])
+def test_a_resumed_stage_is_the_uninterrupted_one_bit_for_bit(
+    fresh, logged, tmp_path, name, dies_after
+):
+    def run(stage: Stage, home: str) -> int:
+        with logged(home) as log:
+            return drive(stage, store(tmp_path / home, name), log, every=EVERY, timings=dict)
+
+    whole = fresh(name, "whole")
+    assert run(whole, "whole") == 6
+    with pytest.raises(TrainingError, match="on purpose"):
+        run(Interrupted(fresh(name, "cut"), dies_after), "cut")
+    resumed = fresh(name, "cut")
+    assert run(resumed, "cut") == 6
+    assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
+    assert len(recorded(tmp_path / "cut")) == 6
+    assert weights(resumed, tmp_path / "end_cut") == weights(whole, tmp_path / "end_whole")
+    assert resumed.state() == whole.state()
+
+
+def test_checkpoints_are_taken_between_steps_and_never_of_the_last(fresh, logged, tmp_path):
+    stage = fresh("sft", "one")
+    kept = store(tmp_path / "one", "sft")
+    with logged("one") as log:
+        drive(stage, kept, log, every=3, timings=dict)
+    newest = kept.latest()
+    assert newest is not None
+    assert newest.step == 3
+
+
+def test_the_clock_is_started_anew_and_read_once_a_step(fresh, logged, tmp_path):
+    asked: list[int] = []
+
+    def timings() -> dict[str, float]:
+        asked.append(1)
+        return {"time/learn_s": float(len(asked))}
+
+    with logged("one") as log:
+        drive(fresh("sft", "one"), store(tmp_path / "one", "sft"), log, every=9, timings=timings)
+    assert len(asked) == 7

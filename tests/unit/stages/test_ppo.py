@@ -1,0 +1,88 @@
+"""The PPO step, over real roles: where it starts, what it asks for, and what it reports."""
+
+from __future__ import annotations
+
+import torch
+
+from rlhf.flow.promise import settle
+
+
+def test_at_the_first_step_the_policy_is_the_reference(ppo_of):
+    stage = ppo_of().stage
+    rollout = settle(stage.policy.generate(stage.prompts(0), 0))
+    scores = stage.score(rollout)
+    assert torch.equal(scores.logprobs_BR, scores.ref_logprobs_BR)
+    assert torch.allclose(
+        scores.logprobs_BR[rollout.response_mask_BR],
+        rollout.sampling_logprobs_BR[rollout.response_mask_BR],
+        atol=1e-4,
+    )
+    report = stage.step(0)
+    assert report["objective/kl"] == 0
+    assert report["policy/ratio_first_max_error"] < 1e-5
+    assert stage.step(1)["objective/kl"] != 0
+
+
+def test_scores_stand_in_the_rows_of_the_rollout(ppo_of):
+    stage = ppo_of().stage
+    rollout = settle(stage.policy.generate(stage.prompts(0), 0))
+    order = list(reversed(range(len(rollout))))
+    forward, backward = stage.score(rollout), stage.score(rollout.select(order))
+    assert torch.allclose(forward.score_B[order], backward.score_B, atol=1e-5)
+    assert torch.allclose(forward.values_BR[order], backward.values_BR, atol=1e-5)
+
+
+def test_a_step_reports_every_side_and_moves_both_learners(ppo_of):
+    stage = ppo_of().stage
+    rollout = settle(stage.policy.generate(stage.prompts(0), 0))
+    before = stage.score(rollout)
+    report = stage.step(0)
+    after = stage.score(rollout)
+    assert {
+        "objective/scores",
+        "objective/kl_coef",
+        "completions/mean_length",
+        "val/explained_variance",
+        "loss/policy_avg",
+        "loss/value_avg",
+        "val/clipfrac_avg",
+        "policy/clipfrac_avg",
+    } <= set(report)
+    assert not torch.equal(before.logprobs_BR, after.logprobs_BR)
+    assert not torch.equal(before.values_BR, after.values_BR)
+    assert torch.equal(before.ref_logprobs_BR, after.ref_logprobs_BR)
+    assert torch.equal(before.score_B, after.score_B)
+
+
+def test_a_step_depends_on_its_number_alone(ppo_of):
+    assert ppo_of().stage.step(2).means() == ppo_of().stage.step(2).means()
+    assert ppo_of().stage.step(2).means() != ppo_of().stage.step(1).means()
+
+
+def test_while_the_value_warms_up_the_policy_waits(ppo_of):
+    stage = ppo_of(ppo={"num_steps": 2, "value_warmup_steps": 1}).stage
+    rollout = settle(stage.policy.generate(stage.prompts(0), 0))
+    before = stage.score(rollout)
+    report = stage.step(0)
+    after = stage.score(rollout)
+    assert "loss/policy_avg" not in report
+    assert torch.equal(before.logprobs_BR, after.logprobs_BR)
+    assert not torch.equal(before.values_BR, after.values_BR)
+
+
+def test_the_adaptive_coefficient_is_observed_kept_and_taken_up(ppo_of):
+    adaptive = {"num_steps": 4, "kl_target": 5.0, "kl_horizon": 10}
+    stage = ppo_of(ppo=adaptive).stage
+    start = stage.kl.coef
+    stage.step(0)
+    assert stage.kl.coef < start
+    other = ppo_of(ppo=adaptive).stage
+    other.load(stage.state())
+    assert other.kl.coef == stage.kl.coef
+
+
+def test_steps_go_from_the_first_to_the_last_and_keepers_are_those_that_learn(ppo_of):
+    stage = ppo_of(ppo={"num_steps": 2, "num_epochs": 1}).stage
+    assert stage.total_steps == 2
+    assert len(list(stage.steps(1))) == 1
+    assert set(stage.keepers()) == {"policy", "value"}

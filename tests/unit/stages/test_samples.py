@@ -1,0 +1,42 @@
+"""Samples: the same draws before and after, so that only the weights differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rlhf.stages.samples import as_samples, take_samples
+from tests import models
+from tests.unit.stages.conftest import cast
+
+
+@pytest.fixture
+def players():
+    return cast(models.experiment())
+
+
+def test_answers_are_scored_and_repeat_exactly(players, folder):
+    policy = Path(folder())
+    writer = players.writer(policy)
+    judge = players.judge(Path(folder(kind="classifier")), policy)
+    first = take_samples(writer, judge, models.prompts(3), models.tokenizer())
+    again = take_samples(writer, judge, models.prompts(3), models.tokenizer())
+    assert first == again
+    assert [sample.prompt for sample in first] == ["prompt 0", "prompt 1", "prompt 2"]
+    assert len({sample.score for sample in first}) == 3
+    assert all(1 <= sample.length <= 8 for sample in first)
+
+
+def test_without_a_judge_there_is_no_score_and_without_prompts_no_sample(players, folder):
+    writer, tokenizer = players.writer(Path(folder())), models.tokenizer()
+    assert {s.score for s in take_samples(writer, None, models.prompts(2), tokenizer)} == {None}
+    assert take_samples(writer, None, models.prompts(2).select([]), tokenizer) == []
+
+
+def test_a_rollout_becomes_text_row_by_row():
+    rollout = models.rollout(4)
+    samples = as_samples(rollout, [1.0, 2.0, 3.0, 4.0], models.tokenizer())
+    assert [sample.score for sample in samples] == [1.0, 2.0, 3.0, 4.0]
+    assert [sample.length for sample in samples] == rollout.response_lengths_B.tolist()
+    assert [sample.finished for sample in samples] == rollout.finished_B.tolist()
