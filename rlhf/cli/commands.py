@@ -95,8 +95,8 @@ def _opened(
         )
         data = inputs.described(experiment.data)
         write_manifest(folder.path, ["rlhf", command, *_typed()], config, data)
-        for warning in inputs.warnings:
-            log.warn(warning)
+        for line in inputs.left_out:
+            log.note(line)
         table = arithmetic(experiment, inputs.rows())
         if table:
             log.table("batch arithmetic", ["stage", "quantity", "value"], table)

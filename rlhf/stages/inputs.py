@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -42,17 +42,12 @@ class Inputs:
     """sha256 of every data source by its path, by kind of data."""
 
     @property
-    def warnings(self) -> list[str]:
-        """What was left out, a line a kind of data."""
-        kinds = {
-            "demonstrations": self.demonstrations,
-            "preferences": self.rankings,
-            "prompts": self.prompts,
-        }
+    def left_out(self) -> list[str]:
+        """What data.overlong=drop left out, a line a kind of data."""
         return [
-            f"data.{name}: {splits.dropped} rows were longer than their limit and left out"
-            for name, splits in kinds.items()
-            if splits is not None and splits.dropped
+            f"data.{name}: left out {splits.dropped:,} rows over their limit (data.overlong=drop)"
+            for name, splits in self._kinds().items()
+            if splits.dropped
         ]
 
     def sources_of(self, stage: str) -> dict[str, str]:
@@ -67,20 +62,23 @@ class Inputs:
             for paths in self.sources.values()
             for path, sha256 in paths.items()
         }
-        for kind, rows in self.rows().items():
+        for kind, splits in self._kinds().items():
             sources = config.sources(kind)  # type: ignore[arg-type]
             if len(sources) == 1:
-                found[sources[0].path]["rows"] = rows
+                found[sources[0].path].update(rows=len(splits.train), dropped=splits.dropped)
         return found
 
     def rows(self) -> dict[str, int]:
         """Return training rows by kind of data."""
-        kinds = {
+        return {name: len(splits.train) for name, splits in self._kinds().items()}
+
+    def _kinds(self) -> dict[str, Splits[Any]]:
+        kinds: dict[str, Splits[Any] | None] = {
             "demonstrations": self.demonstrations,
             "preferences": self.rankings,
             "prompts": self.prompts,
         }
-        return {name: len(splits.train) for name, splits in kinds.items() if splits is not None}
+        return {name: splits for name, splits in kinds.items() if splits is not None}
 
 
 def load_inputs(experiment: Experiment, stages: list[StageName], start: str | None) -> Inputs:

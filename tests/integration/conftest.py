@@ -133,7 +133,7 @@ def metrics(run: Path) -> list[dict[str, object]]:
         {
             "stage": row["stage"],
             "step": row["step"],
-            **{k: v for k, v in row["metrics"].items() if not k.startswith(("time/", "busy/"))},
+            **{k: v for k, v in row["metrics"].items() if not k.startswith(("time/", "busy/", "speed/"))},
         }
         for row in map(json.loads, lines)
     ]

@@ -94,7 +94,7 @@ def seen(home):
         names |= workers_of(process)
         time.sleep(0.1)
     below = psutil.Process(process.pid).children(recursive=True)
-    roles = [child for child in below if " ".join(child.cmdline()).startswith("ray::")]
+    roles = [child for child in below if " ".join(child.cmdline()).startswith(tuple(WORKERS))]
     assert roles
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

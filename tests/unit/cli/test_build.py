@@ -38,7 +38,7 @@ def test_a_part_that_was_pickled_builds_its_role(folder, kind):
         path=folder(kind=model),
         policy_path=folder(),
     )
-    again = pickle.loads(pickle.dumps(part))  # noqa: S301 - our own bytes
+    again = pickle.loads(pickle.dumps(part))
     assert again == part
     assert type(again(models.alone())) is built
 

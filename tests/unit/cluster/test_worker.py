@@ -47,7 +47,7 @@ def test_our_errors_pass_and_others_are_named(worker):
         worker.call("theirs")
     start = f"policy rank 1 of 2 on {socket.gethostname()} failed in theirs: KeyError: 'weight'"
     assert str(caught.value).startswith(start)
-    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_becoming_drops_the_old_role_even_when_the_new_one_fails(worker):

@@ -60,7 +60,7 @@ def run_of(tmp_path, logged):
             demonstrations=None,
             rankings=None,
             prompts=Splits(models.prompts(), nothing, nothing, dropped=0),
-            sources=sources,
+            sources={"prompts": sources},
         )
         folder = tmp_path / "run"
         folder.mkdir(exist_ok=True)

@@ -13,7 +13,7 @@ from rlhf.flow.rollout import Rollout, Scores
 from rlhf.stages.experience import make_experience
 from tests import models
 
-POISON = 1e6
+POISONS = {"logprobs_BR": 1e6, "ref_logprobs_BR": -3e5, "values_BR": 7e4}
 
 
 def drawn(rollout: Rollout, seed: int = 0) -> Scores:
@@ -35,8 +35,8 @@ def poisoned(scores: Scores, mask_BR: Tensor) -> Scores:
     return replace(
         scores,
         **{
-            name: torch.where(mask_BR, getattr(scores, name), POISON)
-            for name in ("logprobs_BR", "ref_logprobs_BR", "values_BR")
+            name: torch.where(mask_BR, getattr(scores, name), poison)
+            for name, poison in POISONS.items()
         },
     )
 

@@ -39,19 +39,19 @@ def test_only_what_the_stages_need_is_read(data):
     assert inputs.prompts is None
     assert inputs.rankings is None
     assert set(inputs.rows()) == {"demonstrations"}
-    assert list(inputs.sources) == [data["demonstrations"]]
-    assert len(inputs.sources[data["demonstrations"]]) == 64
+    assert list(inputs.sources) == ["demonstrations"]
+    assert len(inputs.sources_of("sft")[data["demonstrations"]]) == 64
     with pytest.raises(DataError, match=r"nowhere\.jsonl"):
         load_inputs(experiment, ["reward_model"], None)
 
 
-def test_rows_left_out_are_counted_in_a_warning(data):
+def test_rows_left_out_are_counted_in_a_line(data):
     with Path(data["prompts"]).open("a", encoding="utf-8") as file:
         file.write(json.dumps({"prompt": "number " * 20, "wanted": 0}) + "\n")
     limits = {"max_prompt_length": 12, "overlong": "drop"}
     inputs = load_inputs(models.experiment(policy=NEW, data={**data, **limits}), ["ppo"], None)
-    (warning,) = inputs.warnings
-    assert warning == "data.prompts: 1 rows were longer than their limit and left out"
+    (line,) = inputs.left_out
+    assert line == "data.prompts: left out 1 rows over their limit (data.overlong=drop)"
 
 
 def test_a_test_file_takes_the_place_of_the_test_side(data, tmp_path):

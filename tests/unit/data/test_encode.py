@@ -1,0 +1,87 @@
+"""Encoding in one batch gives each row what is its own; rows over a limit stop or are counted."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from rlhf.data.encode import encode_answers, encode_prompts, pad_rows, short_enough
+from rlhf.data.examples import Asked, Example
+from rlhf.data.rows import Row
+from rlhf.errors import DataError
+
+USER = {"role": "user", "content": "hello world"}
+GOOD = {"role": "assistant", "content": "good film"}
+
+
+def example(prompt, *answers, line=1):
+    asked = Asked(prompt=prompt, answers=answers, key="k")
+    return Example(Row({}, f"a.jsonl:{line}"), asked, options={}, weight=1.0)
+
+
+def texts(tokenizer, answers):
+    return [
+        (tokenizer.decode(ids), tokenizer.decode([i for i, m in zip(ids, mask, strict=True) if m]))
+        for ids, mask in answers
+    ]
+
+
+def test_plain_rows_and_conversations_keep_their_order(chatml):
+    first, second, third = encode_answers(
+        chatml,
+        [
+            example("hello ", "there", "you"),
+            example([USER], [GOOD]),
+            example(None, [USER, GOOD]),
+        ],
+    )
+    end = "<|im_end|>"
+    whole = [("hello there" + end, "there" + end), ("hello you" + end, "you" + end)]
+    assert texts(chatml, first) == whole
+    assert texts(chatml, second)[0][1] == "good film" + end
+    assert second == third
+
+
+def test_prompts_of_both_kinds_keep_their_order(llama):
+    plain, chat, again = encode_prompts(
+        llama, [example("the film"), example([USER]), example("world")]
+    )
+    assert [llama.decode(ids) for ids in (plain, again)] == ["<s>the film", "<s>world"]
+    assert llama.decode(chat).endswith("<|im_start|>assistant\n\n")
+
+
+@pytest.mark.parametrize("encode", [encode_answers, encode_prompts])
+def test_every_refused_conversation_is_listed(plain, encode):
+    rows = [
+        example([USER], [GOOD], line=1),
+        example("fine", "x", line=2),
+        example([USER], [GOOD], line=3),
+    ]
+    with pytest.raises(DataError, match=r"(?s)a\.jsonl:1: messages.*a\.jsonl:3: messages"):
+        encode(plain, rows)
+
+
+def test_typed_special_tokens_are_counted(chatml, caplog):
+    rows = [example("<|im_start|>user"), example("film<|im_end|>"), example("film")]
+    with caplog.at_level(logging.WARNING):
+        encode_prompts(chatml, rows)
+    assert "1 plain texts spell special tokens" in caplog.text
+
+
+def test_rows_over_the_limit(configured):
+    rows = [example("x", line=line) for line in (1, 2, 3)]
+    lengths, limit = [4, 5, 6], ("max_length", 5)
+    with pytest.raises(DataError, match=r"a\.jsonl:3: 6 tokens, 5 allowed"):
+        short_enough(rows, lengths, limit, configured())
+    drop = configured(overlong="drop")
+    assert short_enough(rows, lengths, limit, drop) == [0, 1]
+    with pytest.raises(DataError, match=r"all 3 rows are longer than data\.max_length=3"):
+        short_enough(rows, lengths, ("max_length", 3), drop)
+
+
+def test_rows_are_padded_on_the_right():
+    assert pad_rows([[1, 2, 3], [], [4]]).tolist() == [[1, 2, 3], [0, 0, 0], [4, 0, 0]]
+    assert pad_rows([[True], [False]], torch.bool).dtype == torch.bool
+    assert pad_rows([]).shape == (0, 0)
