@@ -43,6 +43,9 @@ def _run(path: Path, spec: str) -> ModuleType:
         raise ConfigError(f"reward function {spec}: {path} is no Python file")
     module = importlib.util.module_from_spec(found)
     sys.modules[found.name] = module
+    folder = str(path.absolute().parent)
+    if folder not in sys.path:  # so that it may import the files beside it, as a script may
+        sys.path.append(folder)
     try:
         found.loader.exec_module(module)
     except Exception as error:  # a user's file may raise anything

@@ -14,6 +14,7 @@ from rlhf.cli.main import main
 
 GOOD, BAD = ("good", "fine", "great", "lovely"), ("bad", "dull", "poor", "awful")
 NOUNS = ("film", "plot", "cast", "score", "scene")
+CLOCKED = ("time/", "busy/", "speed/")
 ENGINE = ("cluster.backend=in_process", "engine.backend=torch")
 NEW = (
     "policy.new.hidden_size=32",
@@ -133,7 +134,7 @@ def metrics(run: Path) -> list[dict[str, object]]:
         {
             "stage": row["stage"],
             "step": row["step"],
-            **{k: v for k, v in row["metrics"].items() if not k.startswith(("time/", "busy/", "speed/"))},
+            **{k: v for k, v in row["metrics"].items() if not k.startswith(CLOCKED)},
         }
         for row in map(json.loads, lines)
     ]

@@ -94,3 +94,13 @@ def test_a_file_that_does_not_import_shows_its_line(
     with pytest.raises(ConfigError, match=message) as caught:
         load_function(f"{tmp_path}/bad.py:f")
     assert "\n" not in str(caught.value)
+
+
+def test_a_reward_file_may_import_the_file_beside_it(tmp_path):
+    (tmp_path / "words_of_mine.py").write_text("GOOD = 2.0\n")
+    (tmp_path / "reward.py").write_text(
+        "from words_of_mine import GOOD\n\ndef score(prompts, completions):\n"
+        "    return [GOOD for _ in completions]\n"
+    )
+    function = load_function(f"{tmp_path / 'reward.py'}:score")
+    assert function(prompts=["a"], completions=["b"]) == [2.0]

@@ -18,6 +18,7 @@ from rlhf.observe.log import RunLog
 from rlhf.stages.ppo import PPO
 from tests import models
 
+CLOCKED = ("time/", "busy/", "speed/")
 ROLES = ("policy", "reference", "reward", "value")
 
 
@@ -78,7 +79,7 @@ def recorded(folder: Path) -> list[dict[str, object]]:
         {
             "stage": row["stage"],
             "step": row["step"],
-            **{k: v for k, v in row["metrics"].items() if not k.startswith(("time/", "busy/", "speed/"))},
+            **{k: v for k, v in row["metrics"].items() if not k.startswith(CLOCKED)},
         }
         for row in map(json.loads, lines)
     ]
