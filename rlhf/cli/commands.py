@@ -93,12 +93,12 @@ def _opened(
         log = stack.enter_context(
             RunLog(folder.path, experiment.tracking, config=config, run_id=folder.run_id)
         )
-        data = inputs.described(experiment.data)
-        write_manifest(folder.path, ["rlhf", command, *_typed()], config, data)
-        for line in inputs.left_out:
-            log.note(line)
-        table = arithmetic(experiment, inputs.rows())
-        if table:
+        if command in TRAINING:
+            data = inputs.described(experiment.data)
+            write_manifest(folder.path, ["rlhf", command, *_typed()], config, data)
+            for line in inputs.left_out:
+                log.note(line)
+            table = arithmetic(experiment, inputs.rows())
             log.table("batch arithmetic", ["stage", "quantity", "value"], table)
         company = stack.enter_context(Company(experiment, roles_of(stages, experiment), log))
         yield Run(

@@ -44,6 +44,8 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     Raises:
         ModelError: when nothing loads, or there is no EOS token to end a response with.
     """
+    if path.startswith(("/", "./", "../", "~")) and not Path(path).exists():
+        raise ModelError(f"{path}: there is no such folder; give a model folder or a hub name")
     name, options = path, dict[str, str]()
     if path.endswith(".gguf"):
         name, options = str(Path(path).parent), {"gguf_file": Path(path).name}

@@ -144,6 +144,9 @@ def save_network(
     folder.mkdir(parents=True, exist_ok=True)
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    mode = (folder / "config.json").stat().st_mode
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(mode)  # else only the owner could read them
 
 
 def rebuild(network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:
