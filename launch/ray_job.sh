@@ -4,7 +4,8 @@
 #   RAY_ADDRESS=http://HEAD:8265 launch/ray_job.sh policy.path=... run_dir=/shared/runs/first
 #
 # A cluster started with Ray's defaults also asks for its token: RAY_AUTH_MODE=token and RAY_AUTH_TOKEN.
-# The nodes need this package's dependencies installed and run_dir on a disk they share.
+# The nodes need this package's dependencies installed and run_dir on a disk they share; start Ray from
+# that environment (activated), so that `python` is the one that has them.
 set -euo pipefail
 : "${RAY_ADDRESS:?set it to the dashboard of the cluster, such as http://HEAD:8265}"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -39,6 +39,7 @@ _REWARD_MODEL_TRAINING = (
     "reward_model.batch_size",
     "reward_model.validate_every",
     "reward_model.patience",
+    "reward_model.margin_coef",
     "reward_model.center_coef",
     "reward_model.optimizer",
 )

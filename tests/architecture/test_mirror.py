@@ -9,7 +9,35 @@ import ast
 OTHER_FOLDERS = {"cluster": ("contract", "integration"), "cli": ("contract", "integration")}
 
 # Modules without a test of their own name: the file that covers each, and why it is there.
-COVERED_BY: dict[str, tuple[str, str]] = {}
+PAGE = "tests/unit/observe/report/test_page.py"
+COVERED_BY: dict[str, tuple[str, str]] = {
+    "rlhf.checkpoint.manifest": (
+        "tests/unit/checkpoint/test_store.py",
+        "damage in any file is seen where a store reads its newest checkpoint",
+    ),
+    "rlhf.data.template": (
+        "tests/unit/data/test_chat.py",
+        "what a template renders is judged by the ids that chat gives",
+    ),
+    "rlhf.data.turns": (
+        "tests/unit/data/test_chat.py",
+        "the turns that are learned are judged on whole conversations",
+    ),
+    "rlhf.engine.zero_state": (
+        "tests/contract/test_engines.py",
+        "it needs a DeepSpeed engine, on one rank and on two",
+    ),
+    "rlhf.observe.report.answers": (PAGE, "a section is judged on the page that holds it"),
+    "rlhf.observe.report.curves": (PAGE, "a section is judged on the page that holds it"),
+    "rlhf.observe.report.outcome": (PAGE, "a section is judged on the page that holds it"),
+    "rlhf.observe.report.quality": (PAGE, "a section is judged on the page that holds it"),
+    "rlhf.observe.report.setup": (PAGE, "a section is judged on the page that holds it"),
+    "rlhf.observe.report.read": (PAGE, "whole, partial and damaged runs are read for a page"),
+    "rlhf.observe.report.stack": (
+        "tests/unit/observe/report/test_chart.py",
+        "stacked areas are charts, and keep the rules of charts",
+    ),
+}
 
 
 def has_code(tree: ast.Module) -> bool:

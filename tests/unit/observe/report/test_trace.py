@@ -18,7 +18,7 @@ def test_smoothing_averages_neighbours_and_keeps_the_steps():
 
 def test_a_straight_line_stays_straight_away_from_its_ends():
     line = [(float(step), 2.0 * step) for step in range(60)]
-    assert smooth(line)[2:-2] == pytest.approx(line[2:-2])
+    assert smooth(line)[2:-2] == line[2:-2]
 
 
 def test_thinning_takes_means_of_equal_groups():
