@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from rlhf.checkpoint.artifact import inputs_fingerprint
 from rlhf.checkpoint.files import write_json
 from rlhf.checkpoint.run import open_run
 from rlhf.cli.company import Company
@@ -20,7 +21,7 @@ from rlhf.errors import ConfigError
 from rlhf.evaluation.compare import answer, compare
 from rlhf.evaluation.judges import Judge, load_judge
 from rlhf.models.weights import check_weights
-from rlhf.observe.files import METRICS, read_object, read_rows
+from rlhf.observe.files import EVALUATION, METRICS, read_object, read_rows
 from rlhf.observe.log import RunLog
 from rlhf.observe.manifest import note_stage, write_manifest
 from rlhf.observe.report import write_report
@@ -126,13 +127,21 @@ def _compare(run: Run, candidate: Path, baseline: Path, judge: Judge) -> None:
     """Let both policies answer the held-out prompts; write RUN/evaluation.json."""
     assert run.inputs.prompts is not None
     config = run.experiment.evaluation
+    judge_file = Path(str(config.judge).rpartition(":")[0])
+    made_of = run.fingerprint("ppo", candidate, baseline, judge_file)
+    settings = config.model_dump(mode="json")
+    inputs_sha256 = inputs_fingerprint({"made_of": made_of, "settings": settings})
+    path = run.folder / EVALUATION
+    if read_object(path).get("inputs_sha256") == inputs_sha256:
+        run.log.note("evaluation: already done, nothing it depends on has changed")
+        return
     prompts = held_out(run.inputs.prompts, config.num_prompts, samples=config.samples_per_prompt)
     tokenizer = run.inputs.tokenizer
     run.log.note(f"evaluation: {len(prompts)} answers each by {candidate} and {baseline}")
     new = answer(run.cast.writer(candidate), prompts, judge, tokenizer)
     old = answer(run.cast.writer(baseline), prompts, judge, tokenizer)
     result = compare(new, old, str(config.judge), judge, run.experiment.seed)
-    write_json(run.folder / "evaluation.json", result)
+    write_json(path, {**result, "inputs_sha256": inputs_sha256})
     low, high = result["interval"]  # type: ignore[misc]
     run.log.note(
         f"evaluation: the judge prefers {candidate.name} to {baseline.name} in "
@@ -148,7 +157,7 @@ def _reported(run: Run) -> float | None:
 
 def _last_score(run_dir: Path) -> float | None:
     """Return what a sweep compares: the held-out judge's win rate, else the last mean score."""
-    win_rate = read_object(run_dir / "evaluation.json").get("win_rate")
+    win_rate = read_object(run_dir / EVALUATION).get("win_rate")
     if isinstance(win_rate, float):
         return win_rate
     rows = [row for row in read_rows(run_dir / METRICS) if row.get("stage") == "ppo"]
@@ -168,6 +177,10 @@ def _evaluate(command: str, experiment: Experiment) -> float | None:
         raise ConfigError("data.prompts is not set; evaluate answers its held-out prompts")
     candidate = Path(experiment.evaluation.candidate or run_dir / "policy")
     baseline = Path(experiment.evaluation.baseline or run_dir / "sft")
+    if experiment.evaluation.candidate is None and not candidate.is_dir():
+        raise ConfigError(
+            f"run_dir={run_dir} has no finished policy; run ppo, or set evaluation.candidate"
+        )
     inputs = load_inputs(experiment, ["ppo"], str(candidate))
     check_reach(experiment.cluster, ["policy"])
     for folder in (candidate, baseline):

@@ -153,6 +153,18 @@ def test_report_and_evaluate_work_on_a_finished_run(whole, rlhf, monkeypatch):
     assert judged["judge"] == "reward.py:wanted"
 
 
+def test_a_judgement_is_made_anew_only_when_its_judge_changes(whole, rlhf, monkeypatch):
+    monkeypatch.chdir(whole)
+    judge = whole / "fickle.py"
+    judge.write_text("def score(prompts, completions):\n    return [0.0 for _ in completions]\n")
+    ours = ("generation.max_new_tokens=8", "evaluation.judge=fickle.py:score")
+    asked = ("evaluate", "run_dir=run", *ENGINE, "data.prompts=prompts.jsonl", *ours)
+    assert "already done" not in rlhf(*asked).out
+    assert "already done" in rlhf(*asked).out
+    judge.write_text(judge.read_text().replace("0.0", "float(len(_))"))
+    assert "already done" not in rlhf(*asked).out
+
+
 def test_longer_runs_on_when_more_steps_are_asked_for(home, rlhf):
     assert rlhf("pipeline", "run_dir=run", *FAST, *SOURCES).code == 0
     assert rlhf("pipeline", "run_dir=run", *FAST, *SOURCES, "ppo.num_steps=4").code == 0
