@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from rlhf.checkpoint.artifact import read_artifact, verify
 from rlhf.cluster.reach import check_reach
 from rlhf.config.commands import StageName, roles_of
 from rlhf.config.experiment import Experiment
-from rlhf.errors import ModelError
+from rlhf.data.tokenizer import fingerprint, load_tokenizer
+from rlhf.errors import CheckpointError, ModelError
 from rlhf.models.weights import check_weights
 from rlhf.stages.inputs import Inputs
+
+WRITERS, SCORERS = ("policy", "sft"), ("reward_model", "value")
+"""Kinds of finished folders that may serve as a language model, and as a scalar model."""
 
 
 def preflight(experiment: Experiment, stages: list[StageName], inputs: Inputs) -> None:
@@ -16,6 +23,7 @@ def preflight(experiment: Experiment, stages: list[StageName], inputs: Inputs) -
     Raises:
         ConfigError: when the cluster is not there, or too small.
         ModelError: one line for each model that cannot serve.
+        CheckpointError: when a folder that a stage made is damaged, or of another kind.
     """
     check_reach(experiment.cluster, roles_of(stages, experiment))
     wanted: list[tuple[str | None, bool]] = [(inputs.start, False)]
@@ -23,14 +31,12 @@ def preflight(experiment: Experiment, stages: list[StageName], inputs: Inputs) -
         wanted.append((experiment.reference.path, False))
         wanted.append((experiment.reward_model.path, True))
         wanted.append((experiment.value.path, True))
-    problems = [
-        problem
-        for path, scored in wanted
-        if path is not None and not path.endswith(".gguf")
-        for problem in _problems(path, scored=scored)
-    ]
+    given = [(path, scored) for path, scored in wanted if path and not path.endswith(".gguf")]
+    problems = [problem for path, scored in given for problem in _problems(path, scored=scored)]
     if problems:
         raise ModelError("\n".join(dict.fromkeys(problems)))
+    for path, scored in given:
+        _check_handed_over(path, scored=scored)
 
 
 def _problems(path: str, *, scored: bool) -> list[str]:
@@ -39,3 +45,24 @@ def _problems(path: str, *, scored: bool) -> list[str]:
     except ModelError as error:
         return [str(error)]
     return []
+
+
+def _check_handed_over(path: str, *, scored: bool) -> None:
+    """Check a folder that a stage of ours made: whole, of the right kind, with its own tokenizer.
+
+    Raises:
+        CheckpointError: when it is not; a folder made by other software is not asked.
+    """
+    folder = Path(path)
+    if read_artifact(folder) is None:
+        return
+    artifact, kinds = verify(folder), SCORERS if scored else WRITERS
+    if artifact.kind not in kinds:
+        raise CheckpointError(
+            f"{path} is a {artifact.kind}; what is wanted here is one of: {', '.join(kinds)}"
+        )
+    if artifact.tokenizer_sha256 != fingerprint(load_tokenizer(path)):
+        raise CheckpointError(
+            f"{path}: its tokenizer or chat template is not the one it was trained with; put the "
+            "files of its training back"
+        )

@@ -16,6 +16,7 @@ from rlhf.checkpoint.artifact import (
     Artifact,
     inputs_fingerprint,
     is_current,
+    verify,
     write_artifact,
 )
 from rlhf.checkpoint.files import sha256
@@ -76,9 +77,14 @@ class Run:
         )
 
     def is_done(self, name: str, inputs_sha256: str) -> bool:
-        """Return whether a stage's folder is there, made from exactly these inputs."""
+        """Return whether a stage's folder is there, whole, made from exactly these inputs.
+
+        Raises:
+            CheckpointError: when a weight file is damaged.
+        """
         done = is_current(self.folder / name, inputs_sha256)
         if done:
+            verify(self.folder / name)
             self.log.note(f"{name}: already done, nothing it depends on has changed")
         return done
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
+from rlhf.checkpoint.artifact import Artifact, write_artifact
 from rlhf.cli.preflight import preflight
-from rlhf.errors import ConfigError, ModelError
+from rlhf.data.tokenizer import fingerprint, load_tokenizer
+from rlhf.errors import CheckpointError, ConfigError, ModelError
 from rlhf.stages.inputs import Inputs
 from tests import models
 
@@ -50,3 +55,47 @@ def test_a_cluster_too_small_is_refused():
     experiment = models.experiment("deepspeed", cluster={"policy": {"ranks": 999}})
     with pytest.raises(ConfigError, match=r"cluster\.policy\.ranks=999"):
         preflight(experiment, ["sft"], inputs(None))
+
+
+def signed(folder: Path, kind: str) -> Path:
+    """Sign a model folder as a finished stage does."""
+    own = fingerprint(load_tokenizer(str(folder)))
+    artifact = Artifact(
+        kind=kind,
+        head_trained=True,
+        tokenizer_sha256=own,
+        chat_template_sha256=None,
+        base="somewhere",
+        inputs_sha256="0",
+    )
+    write_artifact(folder, artifact)
+    return folder
+
+
+def test_a_finished_folder_of_the_right_kind_passes(folder, tmp_path):
+    made = signed(shutil.copytree(folder(), tmp_path / "sft"), "sft")
+    preflight(models.experiment(), ["ppo"], inputs(str(made)))
+
+
+def test_a_folder_of_another_kind_is_refused(folder, tmp_path):
+    made = signed(shutil.copytree(folder(), tmp_path / "value"), "value")
+    with pytest.raises(CheckpointError, match="is a value; what is wanted here"):
+        preflight(models.experiment(), ["ppo"], inputs(str(made)))
+
+
+def test_damaged_weights_are_named(folder, tmp_path):
+    made = signed(shutil.copytree(folder(), tmp_path / "sft"), "sft")
+    weights = bytearray((made / "model.safetensors").read_bytes())
+    weights[-3] ^= 1
+    (made / "model.safetensors").write_bytes(weights)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+        preflight(models.experiment(), ["ppo"], inputs(str(made)))
+
+
+def test_another_tokenizer_than_in_training_is_refused(folder, tmp_path):
+    made = signed(shutil.copytree(folder(), tmp_path / "sft"), "sft")
+    tokenizer = load_tokenizer(str(made))
+    tokenizer.chat_template = "{{ 'another' }}"
+    tokenizer.save_pretrained(made)
+    with pytest.raises(CheckpointError, match="tokenizer or chat template is not the one"):
+        preflight(models.experiment(), ["ppo"], inputs(str(made)))
