@@ -39,7 +39,8 @@ def figures(run: Path) -> dict[str, object]:
     return {
         "win_rate": round(judged["win_rate"], 3),
         "interval": [round(edge, 3) for edge in judged["interval"]],
-        "answers": judged["num_prompts"],
+        "prompts": judged["num_prompts"],
+        "answers": judged["num_answers"],
         "judge_pair_accuracy": round(judged["judge_agreement"]["pair_accuracy"], 3),
         "judge_score": [round(before["mean_score"], 2), round(after["mean_score"], 2)],
         "mean_length": [round(before["mean_length"], 1), round(after["mean_length"], 1)],

@@ -145,7 +145,7 @@ def _compare(run: Run, candidate: Path, baseline: Path, judge: Judge) -> None:
     low, high = result["interval"]  # type: ignore[misc]
     run.log.note(
         f"evaluation: the judge prefers {candidate.name} to {baseline.name} in "
-        f"{result['win_rate']:.0%} of {result['num_prompts']} answers "
+        f"{result['win_rate']:.0%} of {result['num_answers']} answers "
         f"(95 % interval {low:.0%} to {high:.0%})"
     )
 

@@ -62,19 +62,32 @@ def preference(candidate: float, baseline: float) -> float:
 def compare(
     candidate: Answers, baseline: Answers, name: str, judge: Judge, seed: int
 ) -> dict[str, object]:
-    """Return the figures of RUN/evaluation.json: win rate with a 95 % bootstrap interval."""
+    """Return the figures of RUN/evaluation.json: win rate with a 95 % bootstrap interval.
+
+    The interval is over prompts, not answers: answers to one prompt are alike.
+    """
     wins = [preference(c, b) for c, b in zip(candidate.scores, baseline.scores, strict=True)]
+    by_prompt = _by_prompt(candidate.samples, wins)
     return {
         "judge": name,
         "judge_agreement": dict(judge.agreement) or None,
-        "num_prompts": len(wins),
+        "num_prompts": len(by_prompt),
+        "num_answers": len(wins),
         "win_rate": sum(wins) / len(wins),
-        "interval": list(bootstrap_mean_interval(wins, seed)),
+        "interval": list(bootstrap_mean_interval(by_prompt, seed)),
         "ties": sum(win == 0.5 for win in wins) / len(wins),
         "candidate": candidate.summary(),
         "baseline": baseline.summary(),
         "pairs": _pairs(candidate, baseline),
     }
+
+
+def _by_prompt(samples: Sequence[Sample], wins: Sequence[float]) -> list[float]:
+    """Return the mean win of each prompt; every prompt has as many answers."""
+    found: dict[str, list[float]] = {}
+    for sample, win in zip(samples, wins, strict=True):
+        found.setdefault(str(sample.prompt), []).append(win)
+    return [sum(own) / len(own) for own in found.values()]
 
 
 def _pairs(candidate: Answers, baseline: Answers) -> Sequence[dict[str, object]]:

@@ -76,7 +76,9 @@ def _verdict(run: RunFiles) -> str:
         return ""
     candidate, baseline = policy_names(run)
     prompts = number(run.evaluation, "num_prompts")
-    of = f" of {prompts:,.0f} held-out prompts" if prompts else " of the held-out prompts"
+    answers = number(run.evaluation, "num_answers")
+    many = f" of {answers:,.0f} answers to" if answers and answers != prompts else " of"
+    of = f"{many} {prompts:,.0f} held-out prompts" if prompts else " of the held-out prompts"
     spread = f" (95\u00a0% interval {_range(interval)})" if interval else ""
     line = (
         f"The judge prefers the {candidate} answers to the {baseline} answers in "
@@ -121,7 +123,8 @@ def _sft(run: RunFiles) -> str:
     losses = run.curve("sft", name)
     if len(losses) < 2:
         return ""
-    first, last = losses[0][1], losses[-1][1]
+    is_noisy = name == "loss/train"
+    first, last = ends(losses) if is_noisy else (losses[0][1], losses[-1][1])
     verb = "lowered" if last < first else "raised"
     return f"Fine-tuning {verb} the {kind} loss from {short(first)} to {short(last)}."
 

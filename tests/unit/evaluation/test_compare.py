@@ -70,3 +70,12 @@ def test_a_policy_against_itself_ties_everywhere(folder):
     assert result["win_rate"] == 0.5
     assert result["ties"] == 1.0
     assert result["pairs"][0]["prompt"] == "prompt 0"
+
+
+def test_the_interval_is_over_prompts_not_over_their_answers():
+    asked = [Sample(prompt=p, response="", score=None, finished=True, length=1) for p in "ab" * 8]
+    new = Answers(samples=asked, token_lists=[[1, 2]] * 16, scores=[1.0, 0.0] * 8)
+    old = Answers(samples=asked, token_lists=[[1, 2]] * 16, scores=[0.0, 1.0] * 8)
+    result = compare(new, old, "length", Length(), seed=0)
+    assert (result["num_prompts"], result["num_answers"], result["win_rate"]) == (2, 16, 0.5)
+    assert result["interval"] == [0.0, 1.0]
