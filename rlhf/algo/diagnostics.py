@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rlhf.algo.masking import masked_moments, zero_padding
+from rlhf.algo.masking import masked_mean, masked_moments, zero_padding
 from rlhf.algo.seeding import uniforms
 from rlhf.errors import DataError
 
@@ -26,6 +26,24 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
     _, total = masked_moments(returns, mask)
     _, left = masked_moments(returns - values, mask)
     return 1.0 - left.item() / total.item() if total.item() > 0 else 0.0
+
+
+def means_by_quarter(values_BR: Tensor, lengths_B: Tensor) -> list[float | None]:
+    """Return the mean over real tokens in each quarter of their own response's length.
+
+    Token j of a response of n belongs to quarter floor(4 j / n). None where no row has a token
+    in the quarter, as when all are shorter than four. Values that start low at early tokens show
+    a value role that knows only ends (VC-PPO, Yuan et al. 2025).
+
+    Args:
+        values_BR: A number a token; anything at padding.
+        lengths_B: Response tokens a row, int64, at least 1.
+    """
+    place_R = torch.arange(values_BR.shape[1], device=lengths_B.device)
+    quarter_BR = 4 * place_R // lengths_B[:, None]  # 4 and more at padding
+    wide_BR = values_BR.double()
+    members = [quarter_BR == quarter for quarter in range(4)]
+    return [masked_mean(wide_BR, m).item() if m.any() else None for m in members]
 
 
 def distinct_n(token_lists: Sequence[Sequence[int]], n: int) -> float:

@@ -23,13 +23,27 @@ LOG_RATIO_BOUND = 20.0
 
 
 @dataclass(frozen=True, slots=True)
+class Clip:
+    """Where the clipped surrogate stops paying: ratios outside [1 - low, 1 + high]."""
+
+    low: float
+    """Below 1; Schulman et al. 2017 have 0.2 on both sides."""
+    high: float
+    """Above 1; larger than low it is clip-higher (DAPO, Yu et al. 2025, eq. 10: 0.28)."""
+    dual: float | None = None
+    """Above 1: with A < 0 a token costs at most dual |A| (Ye et al. 2019); None: no bound."""
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyLoss:
     """Clipped surrogate over some tokens."""
 
     loss: Tensor
     """Sum over tokens; the only field with a gradient."""
     clipped: Tensor
-    """Tokens where the clip binds, so that their gradient is 0."""
+    """Tokens where the ordinary clip binds, so that their gradient is 0."""
+    dual_clipped: Tensor
+    """Tokens where the dual bound binds, so that their gradient is 0; none of them in `clipped`."""
     approx_kl: Tensor
     """Sum of (logprobs - old_logprobs)^2 / 2, in nats: KL(old || new), k2 estimate."""
     ratio_sum: Tensor
@@ -73,28 +87,33 @@ class RankingLoss:
 
 
 def policy_loss(
-    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip_range: float
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: Clip
 ) -> PolicyLoss:
     """Return the clipped surrogate (Schulman et al. 2017, eq. 7), negated and summed.
+
+    It is positively homogeneous in the advantages: a token with advantage w A, w >= 0, has w
+    times the loss and the gradient. So a weight of a row or of a token goes into its advantage.
 
     Args:
         logprobs: By the policy now; differentiated.
         old_logprobs: By the policy before the step's update.
         advantages: A token.
         mask: Bool.
-        clip_range: Epsilon; the ratio gains nothing beyond 1 +- epsilon.
+        clip: Bounds of the ratio and of the loss.
     """
     log_ratio = zero_padding(logprobs, mask) - zero_padding(old_logprobs, mask)
     ratio = log_ratio.clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND).exp()
     gains = zero_padding(advantages, mask)
     plain = -gains * ratio
-    clipped = -gains * ratio.clamp(1 - clip_range, 1 + clip_range)
-    loss = torch.max(plain, clipped).sum()
+    clipped = -gains * ratio.clamp(1 - clip.low, 1 + clip.high)
+    losses, held = _dual_clip(torch.max(plain, clipped), gains, clip.dual)
+    loss = losses.sum()
     with torch.no_grad():
         ratios = zero_padding(ratio, mask)
         return PolicyLoss(
             loss=loss,
             clipped=(clipped > plain).float().sum(),
+            dual_clipped=held.float().sum(),
             approx_kl=0.5 * log_ratio.square().sum(),
             ratio_sum=ratios.sum(),
             ratio_square_sum=ratios.square().sum(),
@@ -102,6 +121,18 @@ def policy_loss(
             log_ratio_max=log_ratio.abs().max(),
             num_clamped=(log_ratio.abs() > LOG_RATIO_BOUND).float().sum(),
         )
+
+
+def _dual_clip(losses: Tensor, gains: Tensor, dual: float | None) -> tuple[Tensor, Tensor]:
+    """Return the losses with those of gains below 0 held to dual * |gain|, and which are held.
+
+    Where the gain is above 0 the loss is below 0, so the bound never binds.
+    """
+    if dual is None:
+        return losses, torch.zeros_like(losses, dtype=torch.bool)
+    most = dual * gains.abs()
+    held = losses > most
+    return torch.where(held, most, losses), held
 
 
 def value_loss(

@@ -39,3 +39,23 @@ def penalise_missing_eos(score_B: Tensor, finished_B: Tensor, penalty: float) ->
     than a finished answer that scores lower still.
     """
     return torch.where(finished_B, score_B, score_B - penalty)
+
+
+def penalise_overlong(
+    score_B: Tensor, lengths_B: Tensor, *, longest: int, buffer: int, penalty: float
+) -> Tensor:
+    """Return score_B less a penalty that grows over the last `buffer` tokens allowed.
+
+    DAPO's soft overlong punishment (Yu et al. 2025, eq. 13), times the penalty: nothing up to
+    longest - buffer tokens, then in proportion, all of it at `longest` and beyond. As in the
+    paper's first case, without a buffer nothing is owed up to `longest` itself.
+
+    Args:
+        score_B: One number a response.
+        lengths_B: Response tokens a row, int64.
+        longest: Most tokens a response may have.
+        buffer: Tokens over which the penalty grows, at most `longest`.
+        penalty: In score units; 0 changes no bit.
+    """
+    excess_B = (lengths_B - (longest - buffer)).to(score_B)
+    return score_B - penalty * (excess_B / max(1, buffer)).clamp(0.0, 1.0)

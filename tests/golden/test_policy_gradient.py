@@ -17,7 +17,7 @@ from torch import Tensor
 from rlhf.algo.advantages import gae
 from rlhf.algo.kl import kl_k1
 from rlhf.algo.logprobs import token_logprobs
-from rlhf.algo.losses import policy_loss
+from rlhf.algo.losses import Clip, policy_loss
 from rlhf.algo.masking import zero_padding
 from rlhf.algo.shaping import penalise_missing_eos, token_rewards
 from rlhf.flow.tensors import length_mask
@@ -83,7 +83,7 @@ def test_the_expected_update_is_the_gradient_of_the_objective() -> None:
     rewards = token_rewards(shaped, kl_k1(old, ref_logprobs), lengths, BETA)
     advantages = gae(rewards, torch.zeros_like(rewards), mask, 1.0, 1.0)
     weighted = advantages * chance.detach()[:, None]
-    loss = policy_loss(logprobs, old, weighted, mask, 0.2).loss
+    loss = policy_loss(logprobs, old, weighted, mask, Clip(0.2, 0.2)).loss
     found = torch.autograd.grad(-loss, list(policy.parameters()))
 
     a = torch.cat([g.flatten() for g in exact])

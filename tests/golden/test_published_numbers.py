@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rlhf.algo.kl import AdaptiveKL
-from rlhf.algo.losses import policy_loss
+from rlhf.algo.losses import Clip, policy_loss
 from rlhf.algo.masking import masked_moments, masked_whiten
 
 
@@ -59,7 +59,7 @@ def test_the_four_quadrants_of_the_clip(
         torch.zeros(1, dtype=torch.float64),
         torch.tensor([advantage], dtype=torch.float64),
         torch.ones(1, dtype=torch.bool),
-        0.2,
+        Clip(0.2, 0.2),
     )
     result.loss.backward()
     assert logprobs.grad is not None

@@ -12,6 +12,7 @@ from rlhf.algo.diagnostics import (
     calibration_error,
     distinct_n,
     explained_variance,
+    means_by_quarter,
     wilson_interval,
 )
 from rlhf.errors import DataError
@@ -28,6 +29,39 @@ def test_explained_variance_of_perfect_useless_and_harmful_values() -> None:
     assert explained_variance(-returns, returns, mask) == pytest.approx(-3)
     assert explained_variance(0.5 * returns, returns, mask) == pytest.approx(0.75)
     assert explained_variance(returns, torch.ones(2, 3), mask) == 0
+
+
+def test_means_by_quarter_of_each_response_s_own_length() -> None:
+    # correctness 53: by hand: 8 tokens, two a quarter; 4 tokens, one; 2 tokens, first and third.
+    lengths = torch.tensor([8, 4, 2])
+    values = torch.arange(24.0).reshape(3, 8)
+    values = torch.where(length_mask(lengths, 8), values, math.nan)
+    expected = [(0 + 1 + 8 + 16) / 4, (2 + 3 + 9) / 3, (4 + 5 + 10 + 17) / 4, (6 + 7 + 11) / 3]
+    assert means_by_quarter(values, lengths) == pytest.approx(expected)
+
+
+def test_means_by_quarter_against_a_loop() -> None:
+    # correctness 53: every length up to 13.
+    lengths = torch.arange(1, 14)
+    values = torch.randn(13, 13, generator=torch.Generator().manual_seed(0))
+    quarters: list[list[float]] = [[], [], [], []]
+    for row, n in enumerate(lengths.tolist()):
+        for j in range(n):
+            quarters[math.floor(4 * j / n)].append(values[row, j].item())
+    expected = [sum(found) / len(found) for found in quarters]
+    assert means_by_quarter(values, lengths) == pytest.approx(expected)
+
+
+def test_a_quarter_without_tokens_has_no_mean() -> None:
+    # correctness 53
+    found = means_by_quarter(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([3]))
+    assert found == [1.0, 2.0, 3.0, None]
+    assert means_by_quarter(torch.tensor([[5.0, 9.0]]), torch.tensor([1])) == [
+        5.0,
+        None,
+        None,
+        None,
+    ]
 
 
 def test_distinct_n_counts_n_grams_over_all_texts() -> None:

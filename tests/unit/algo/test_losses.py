@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rlhf.algo.losses import (
+    Clip,
     RankingLoss,
     centering_loss,
     policy_loss,
@@ -25,6 +26,7 @@ from rlhf.flow.tensors import length_mask
 
 LENGTHS = torch.tensor([5, 1, 3, 4, 2, 5, 2, 1])
 MASK = length_mask(LENGTHS, 5)
+CLIP = Clip(0.2, 0.2)
 
 
 def noise(seed: int) -> Tensor:
@@ -32,7 +34,7 @@ def noise(seed: int) -> Tensor:
 
 
 def policy_total(logprobs: Tensor, mask: Tensor, rows: slice = slice(None)) -> Tensor:
-    return policy_loss(logprobs, noise(1)[rows], noise(2)[rows], mask, 0.2).loss
+    return policy_loss(logprobs, noise(1)[rows], noise(2)[rows], mask, CLIP).loss
 
 
 def value_total(values: Tensor, mask: Tensor, rows: slice = slice(None)) -> Tensor:
@@ -72,7 +74,7 @@ def test_poison_at_padding_changes_no_loss_and_no_gradient(poison: float) -> Non
     def both(function: Callable[..., object], fill: float) -> tuple[object, Tensor]:
         inputs = [torch.where(MASK, noise(seed), fill) for seed in (0, 1, 2)]
         inputs[0].requires_grad_()
-        result = function(*inputs, MASK, 0.2)
+        result = function(*inputs, MASK, CLIP if function is policy_loss else 0.2)
         result.loss.backward()
         assert inputs[0].grad is not None
         return result, inputs[0].grad
@@ -90,21 +92,21 @@ def test_the_first_minibatch_has_ratio_1() -> None:
     # correctness 45: ratio 1, KL 0, nothing clipped, loss == -mean advantage (0 when whitened).
     logprobs = noise(0).float()
     advantages = masked_whiten(noise(2).float(), MASK)
-    result = policy_loss(logprobs, logprobs.clone(), advantages, MASK, 0.2)
+    result = policy_loss(logprobs, logprobs.clone(), advantages, MASK, CLIP)
     count = MASK.sum()
     assert result.ratio_sum == count
     assert result.ratio_square_sum == count
     assert result.ratio_max == 1
     assert result.log_ratio_max == result.approx_kl == result.clipped == result.num_clamped == 0
     assert abs(result.loss.item() / count.item()) < 1e-6
-    shifted = policy_loss(logprobs, logprobs.clone(), advantages + 2, MASK, 0.2)
+    shifted = policy_loss(logprobs, logprobs.clone(), advantages + 2, MASK, CLIP)
     assert (shifted.loss / count).item() == pytest.approx(-2, rel=1e-6)
 
 
 def test_at_ratio_1_the_gradient_is_the_policy_gradient() -> None:
     # correctness 44: gradient == -A a token.
     logprobs, advantages = noise(0).requires_grad_(), noise(2)
-    policy_loss(logprobs, noise(0), advantages, MASK, 0.2).loss.backward()
+    policy_loss(logprobs, noise(0), advantages, MASK, CLIP).loss.backward()
     assert logprobs.grad is not None
     assert torch.allclose(logprobs.grad, torch.where(MASK, -advantages, 0.0), rtol=1e-14)
 
@@ -115,7 +117,7 @@ def test_huge_ratios_stay_finite_and_are_counted(change: float, advantage: float
     # correctness 48: no inf or NaN at |dlogp| = 100; the clamped count is told.
     logprobs = torch.tensor([change, 0.0], requires_grad=True)
     gains = torch.tensor([advantage, advantage])
-    result = policy_loss(logprobs, torch.zeros(2), gains, torch.ones(2).bool(), 0.2)
+    result = policy_loss(logprobs, torch.zeros(2), gains, torch.ones(2).bool(), CLIP)
     result.loss.backward()
     assert result.loss.isfinite()
     assert logprobs.grad is not None
@@ -128,7 +130,7 @@ def test_huge_ratios_stay_finite_and_are_counted(change: float, advantage: float
 def test_statistics_match_independent_formulas() -> None:
     # correctness 65
     logprobs, old, advantages = noise(0), noise(1), noise(2)
-    result = policy_loss(logprobs, old, advantages, MASK, 0.2)
+    result = policy_loss(logprobs, old, advantages, MASK, CLIP)
     change = (logprobs - old)[MASK]
     ratio, gains = change.exp(), advantages[MASK]
     bound = ((ratio > 1.2) & (gains > 0)) | ((ratio < 0.8) & (gains < 0))
@@ -142,7 +144,7 @@ def test_statistics_match_independent_formulas() -> None:
 
 def test_only_the_loss_carries_a_gradient() -> None:
     results = [
-        policy_loss(noise(0).requires_grad_(), noise(1), noise(2), MASK, 0.2),
+        policy_loss(noise(0).requires_grad_(), noise(1), noise(2), MASK, CLIP),
         value_loss(noise(0).requires_grad_(), noise(1), noise(2), MASK, 0.2),
         ranking_loss(noise(0).requires_grad_(), MASK, torch.zeros(8)),
     ]

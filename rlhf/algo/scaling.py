@@ -1,0 +1,100 @@
+"""What scores are divided by before they become rewards, so that their spread stays near 1.
+
+The mean is never taken off: it would turn a good score into a punishment, and with KL in the
+reward it would move the optimum (Zheng et al. 2023, "Secrets of RLHF", PPO-max).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+from rlhf.errors import TrainingError
+
+
+class ScoreScale(Protocol):
+    """Brings each step's scores to a scale, and may learn it from them."""
+
+    def scale(self, score_B: Tensor) -> Tensor:
+        """Take in the step's scores, all ranks' together, and return them scaled."""
+        ...
+
+    def state(self) -> dict[str, float]:
+        """Return what a checkpoint must keep."""
+        ...
+
+    def load(self, state: Mapping[str, float]) -> None:
+        """Go on from a kept state."""
+        ...
+
+
+class NoScale:
+    """Leaves scores as they are."""
+
+    def scale(self, score_B: Tensor) -> Tensor:
+        """Return the scores themselves."""
+        return score_B
+
+    def state(self) -> dict[str, float]:
+        """Return nothing."""
+        return {}
+
+    def load(self, state: Mapping[str, float]) -> None:
+        """Take nothing."""
+
+
+class RunningScale:
+    """Divides by the biased standard deviation of all scores so far, the present ones included.
+
+    Scores are taken in one by one (Welford 1962) in float64, so that how they are cut into
+    batches changes no bit of the state.
+    """
+
+    def __init__(self) -> None:
+        """Start without any score."""
+        self._count = 0.0
+        self._mean = 0.0
+        self._square_sum = 0.0
+
+    def scale(self, score_B: Tensor) -> Tensor:
+        """Take in the scores and return them over the deviation; over 1 while that is 0.
+
+        Args:
+            score_B: One number a response, any float dtype.
+
+        Returns:
+            Scores of the same shape and dtype.
+
+        Raises:
+            TrainingError: when a score is not finite; the state is then as before.
+        """
+        scores: list[float] = score_B.double().tolist()
+        for row, score in enumerate(scores):
+            if not math.isfinite(score):
+                raise TrainingError(
+                    f"score={score} in row {row}; a running scale needs finite scores; "
+                    "look at the reward model or reward function that gave it"
+                )
+        for score in scores:
+            self._observe(score)
+        deviation = math.sqrt(self._square_sum / self._count) if self._count else 0.0
+        return (score_B.double() / (deviation or 1.0)).to(score_B.dtype)
+
+    def _observe(self, score: float) -> None:
+        self._count += 1.0
+        change = score - self._mean
+        self._mean += change / self._count
+        self._square_sum += change * (score - self._mean)
+
+    def state(self) -> dict[str, float]:
+        """Return the number of scores, their mean, and their squared distances from it summed."""
+        return {"count": self._count, "mean": self._mean, "square_sum": self._square_sum}
+
+    def load(self, state: Mapping[str, float]) -> None:
+        """Take the kept moments."""
+        self._count = state["count"]
+        self._mean = state["mean"]
+        self._square_sum = state["square_sum"]
