@@ -55,6 +55,7 @@ NOT_READ: Mapping[str, tuple[str, ...]] = {
         "generation",
         "data.preferences",
         "data.prompts",
+        "data.pretraining",
         "data.max_prompt_length",
     ),
     "reward_model": (
@@ -67,6 +68,7 @@ NOT_READ: Mapping[str, tuple[str, ...]] = {
         "generation",
         "data.demonstrations",
         "data.prompts",
+        "data.pretraining",
         "data.max_prompt_length",
     ),
     "ppo": (*_REWARD_MODEL_TRAINING, "sft", "data.demonstrations", "data.preferences"),

@@ -208,6 +208,7 @@ def _settings(part: Part) -> Settings:
         ppo=experiment.ppo,
         seed=experiment.seed,
         precision=experiment.engine.precision,
+        longest_response=experiment.generation.max_new_tokens,
         max_tokens=experiment.engine.max_tokens_per_microbatch,
     )
 

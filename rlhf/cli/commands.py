@@ -12,10 +12,10 @@ from rlhf.checkpoint.files import write_json
 from rlhf.checkpoint.run import open_run
 from rlhf.cli.company import Company
 from rlhf.cli.export import export
-from rlhf.cli.preflight import preflight
+from rlhf.cli.preflight import company_of, preflight
 from rlhf.cluster.reach import check_reach
 from rlhf.config.arithmetic import arithmetic
-from rlhf.config.commands import StageName, missing, roles_of, stages_of
+from rlhf.config.commands import StageName, missing, stages_of
 from rlhf.config.experiment import Experiment
 from rlhf.errors import ConfigError
 from rlhf.evaluation.compare import answer, compare
@@ -101,7 +101,7 @@ def _opened(
                 log.note(line)
             table = arithmetic(experiment, inputs.rows())
             log.table("batch arithmetic", ["stage", "quantity", "value"], table)
-        company = stack.enter_context(Company(experiment, roles_of(stages, experiment), log))
+        company = stack.enter_context(Company(experiment, company_of(stages, experiment), log))
         yield Run(
             experiment=experiment,
             folder=folder.path,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rlhf.algo.estimators import find_estimator
 from rlhf.checkpoint.artifact import read_artifact, verify
 from rlhf.cluster.reach import check_reach
+from rlhf.config.cluster import RoleName
 from rlhf.config.commands import StageName, roles_of
 from rlhf.config.experiment import Experiment
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
-from rlhf.errors import CheckpointError, ModelError
+from rlhf.errors import CheckpointError, ConfigError, ModelError
 from rlhf.models.weights import check_weights
 from rlhf.stages.inputs import Inputs
 
@@ -21,11 +23,14 @@ def preflight(experiment: Experiment, stages: list[StageName], inputs: Inputs) -
     """Check the cluster and every model that the stages will load.
 
     Raises:
-        ConfigError: when the cluster is not there, or too small.
+        ConfigError: when the cluster is not there, or too small; when the advantage estimator is
+            unknown, or learns nothing from so few samples a prompt.
         ModelError: one line for each model that cannot serve.
         CheckpointError: when a folder that a stage made is damaged, or of another kind.
     """
-    check_reach(experiment.cluster, roles_of(stages, experiment))
+    if "ppo" in stages:
+        _check_estimator(experiment)
+    check_reach(experiment.cluster, company_of(stages, experiment))
     wanted: list[tuple[str | None, bool]] = [(inputs.start, False)]
     if "ppo" in stages:
         wanted.append((experiment.reference.path, False))
@@ -37,6 +42,22 @@ def preflight(experiment: Experiment, stages: list[StageName], inputs: Inputs) -
         raise ModelError("\n".join(dict.fromkeys(problems)))
     for path, scored in given:
         _check_handed_over(path, scored=scored)
+
+
+def company_of(stages: list[StageName], experiment: Experiment) -> list[RoleName]:
+    """Return the roles whose processes the stages need, by what the advantages are made of."""
+    reads_values = find_estimator(experiment.ppo.advantage_estimator).reads_values
+    return roles_of(stages, experiment, reads_values=reads_values)
+
+
+def _check_estimator(experiment: Experiment) -> None:
+    ppo = experiment.ppo
+    fewest = find_estimator(ppo.advantage_estimator).min_samples
+    if ppo.samples_per_prompt < fewest:
+        raise ConfigError(
+            f"ppo.advantage_estimator={ppo.advantage_estimator} compares the responses to one "
+            f"prompt, but ppo.samples_per_prompt={ppo.samples_per_prompt}; legal: {fewest} or more"
+        )
 
 
 def _problems(path: str, *, scored: bool) -> list[str]:

@@ -59,9 +59,11 @@ class GroupPolicy(_Kept):
         """Return logprobs_BR."""
         return _joined(self.group, "logprobs", rollout, rollout.lengths_B)
 
-    def improve(self, experience: Experience, step: int) -> Promise[Metrics]:
+    def improve(
+        self, experience: Experience, step: int, texts: Demonstrations | None = None
+    ) -> Promise[Metrics]:
         """Run the step's PPO epochs."""
-        return on_every_rank(self.group, "improve", experience, step)
+        return on_every_rank(self.group, "improve", experience, step, texts)
 
     def imitate(self, batch: Demonstrations) -> Promise[Metrics]:
         """Take one SFT step."""

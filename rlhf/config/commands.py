@@ -22,14 +22,26 @@ def stages_of(command: str, experiment: Experiment) -> list[StageName]:
     return [*stages, "ppo"]
 
 
-def roles_of(stages: list[StageName], experiment: Experiment) -> list[RoleName]:
-    """Return the roles whose processes the stages need."""
+def roles_of(
+    stages: list[StageName], experiment: Experiment, *, reads_values: bool = True
+) -> list[RoleName]:
+    """Return the roles whose processes the stages need.
+
+    Args:
+        stages: Those that will run.
+        experiment: The configuration.
+        reads_values: Whether the advantage estimator has a use for the value role.
+    """
     if "ppo" not in stages:
         roles: dict[StageName, RoleName] = {"sft": "policy", "reward_model": "reward"}
         return [roles[stage] for stage in stages]
-    if experiment.peft.method != "none":
-        return ["policy", "reward", "value"]
-    return ["policy", "reference", "reward", "value"]
+    wanted: dict[RoleName, bool] = {
+        "policy": True,
+        "reference": experiment.peft.method == "none",
+        "reward": True,
+        "value": reads_values,
+    }
+    return [role for role, is_wanted in wanted.items() if is_wanted]
 
 
 def missing(command: str, experiment: Experiment) -> Iterator[str]:

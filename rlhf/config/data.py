@@ -31,6 +31,8 @@ class DataConfig(Section):
     """Reward-model rows: chosen + rejected (with or without prompt), or prompt + ranked answers."""
     prompts: Sources | None = None
     """PPO rows: prompt; every other column goes to the reward function."""
+    pretraining: Sources | None = None
+    """Texts for ppo.ptx_coef: rows of any SFT format, as a rule text."""
     test_preferences: str | None = None
     """Rankings for the final figures, in place of the test side of `preferences`."""
     test_prompts: str | None = None
@@ -50,7 +52,7 @@ class DataConfig(Section):
     """A row longer than its limit stops the run with its file:line, or is dropped and counted."""
 
     def sources(
-        self, kind: Literal["demonstrations", "preferences", "prompts"]
+        self, kind: Literal["demonstrations", "preferences", "prompts", "pretraining"]
     ) -> list[SourceConfig]:
         """Return the mixture of one kind, empty when none was given."""
         given: Sources = getattr(self, kind) or []

@@ -44,6 +44,7 @@ class Experiment(Section):
 def cross_checks(experiment: Experiment) -> Iterator[str]:
     """Yield one message for every impossible combination of settings."""
     yield from _batch_checks(experiment.ppo)
+    yield from _ppo_checks(experiment)
     yield from _model_checks(experiment)
     yield from _engine_checks(experiment)
 
@@ -62,6 +63,21 @@ def _batch_checks(ppo: PPOConfig) -> Iterator[str]:
             f"ppo.rollout_batch_size={ppo.rollout_batch_size}"
             f"{samples if ppo.samples_per_prompt > 1 else ''} is not a multiple of "
             f"ppo.minibatch_size={ppo.minibatch_size}; nearest legal values: {', '.join(legal)}"
+        )
+
+
+def _ppo_checks(experiment: Experiment) -> Iterator[str]:
+    ppo, longest = experiment.ppo, experiment.generation.max_new_tokens
+    if ppo.ptx_coef and experiment.data.pretraining is None:
+        yield (
+            f"ppo.ptx_coef={ppo.ptx_coef} needs texts; set data.pretraining=FILE.jsonl, "
+            "or ppo.ptx_coef=0"
+        )
+    if bool(ppo.overlong_penalty) != bool(ppo.overlong_buffer) or ppo.overlong_buffer > longest:
+        yield (
+            f"ppo.overlong_penalty={ppo.overlong_penalty} grows over the last "
+            f"ppo.overlong_buffer={ppo.overlong_buffer} of generation.max_new_tokens={longest} "
+            f"tokens; set both, or neither; legal buffers: 1 to {longest}"
         )
 
 

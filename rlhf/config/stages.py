@@ -80,8 +80,23 @@ class PPOConfig(Section):
     """Nats a response that kl_coef is steered towards (Ziegler et al. 2019, section 2.2)."""
     kl_horizon: int = Field(default=10_000, gt=0)
     """Responses over which the adaptive coefficient moves."""
+    advantage_estimator: str = "gae"
+    """A function of rlhf/algo/estimators.py: gae, reinforce_pp, rloo, grpo or dr_grpo; `algorithm=`
+    sets it together with what belongs to it (docs/algorithms.md)."""
+    loss_aggregation: Literal[
+        "token_mean", "seq_mean_token_mean", "seq_mean_token_sum", "seq_mean_token_sum_norm"
+    ] = "token_mean"
+    """How token losses become one: mean over tokens (DAPO), or over responses of their mean (GRPO),
+    their sum, or their sum / generation.max_new_tokens (Dr. GRPO)."""
     clip_range: float = Field(default=0.2, gt=0)
     """Epsilon of the clipped surrogate."""
+    clip_range_high: float | None = Field(default=None, gt=0)
+    """Epsilon upwards (clip-higher; Yu et al. 2025, eq. 10); clip_range when not given."""
+    dual_clip: float | None = Field(default=None, gt=1)
+    """Bounds the loss of a negative advantage A at dual_clip * |A| (Ye et al. 2020, eq. 5)."""
+    max_approx_kl: float | None = Field(default=None, gt=0)
+    """A step's epochs stop at the minibatch whose approximate KL(old || new), nats a token, is
+    above this."""
     value_clip_range: float = Field(default=0.2, gt=0)
     """How far a new value may move from the old one, in score units."""
     discount: float = Field(default=1.0, gt=0, le=1)
@@ -92,6 +107,23 @@ class PPOConfig(Section):
     """Lambda of the value targets (VC-PPO); gae_lambda when not given."""
     missing_eos_penalty: float = Field(default=1.0, ge=0)
     """Subtracted from the score of a response that was cut before its EOS."""
+    overlong_penalty: float = Field(default=0.0, ge=0)
+    """Subtracted from the score of a response of generation.max_new_tokens tokens, and less over
+    the overlong_buffer tokens before (Yu et al. 2025, eq. 13)."""
+    overlong_buffer: int = Field(default=0, ge=0)
+    """Tokens before the longest response over which overlong_penalty grows from 0."""
+    scale_scores: bool = False
+    """Divide scores by their running standard deviation; the mean is never shifted (Zheng et al.
+    2023). Off, a score has the unit the reward gave it."""
+    importance_cap: float | None = Field(default=None, ge=1)
+    """Weigh each token by min(training / sampling probability, this), for rollouts whose sampler
+    was not quite the trainer (bf16); no effect where both agree."""
+    ptx_coef: float = Field(default=0.0, ge=0)
+    """Weight of the language-model loss on data.pretraining, as many texts a minibatch as
+    responses (Ouyang et al. 2022, eq. 2: gamma)."""
+    ema_decay: float | None = Field(default=None, ge=0, lt=1)
+    """RUN/policy becomes the exponential moving average of the weights after each step (Ouyang et
+    al. 2022, appendix C.4: 0.992)."""
     whiten_advantages: bool = True
     """Shift and scale advantages to mean 0, variance 1 over all tokens of the step."""
     value_warmup_steps: int = Field(default=0, ge=0)

@@ -34,9 +34,14 @@ class Keeper:
         self.adapter = adapter
         self._engine, self._network, self._tokenizer = engine, network, tokenizer
 
-    def save(self, folder: Path) -> None:
-        """Write the model; rank 0 writes, every rank must call."""
-        weights = self._engine.weights()
+    def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write the model; rank 0 writes, every rank must call.
+
+        Args:
+            folder: Where to.
+            weights: By the engine's names, in place of those it holds; read on rank 0 only.
+        """
+        weights = self._engine.weights() if weights is None else weights
         if self._engine.world.rank == 0:
             self._write(folder, {k.removeprefix("network."): v for k, v in weights.items()})
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -39,15 +39,55 @@ class LossSum:
     """Statistics of which the largest counts."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objective(Generic[B]):
+    """One term of what an optimizer step minimises: coef * sum of a loss over rows / count."""
+
+    batch: B
+    """The minibatch, which every rank holds whole."""
+    lengths_B: Tensor
+    """Tokens a row; rows are dealt to ranks and microbatches by them."""
+    count: float
+    """What the summed loss is divided by, over the whole minibatch."""
+    loss_of: Callable[[B], LossSum]
+    """Gives the summed loss of some rows."""
+    coef: float = 1.0
+    """Weight of the term."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of one objective in an optimizer step, the same on every rank."""
+
+    loss: float
+    """Sum / count, without the coefficient."""
+    means: dict[str, float]
+    peaks: dict[str, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Update:
     """What one optimizer step did, the same on every rank."""
 
-    loss: float
-    means: dict[str, float]
-    peaks: dict[str, float]
+    reports: tuple[Report, ...]
+    """One an objective, in their order."""
     grad_norm: float
     lr: float
+
+    @property
+    def loss(self) -> float:
+        """The first objective's loss."""
+        return self.reports[0].loss
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The first objective's statistics, divided by its count."""
+        return self.reports[0].means
+
+    @property
+    def peaks(self) -> dict[str, float]:
+        """The first objective's largest values."""
+        return self.reports[0].peaks
 
 
 class Learner:
@@ -65,42 +105,43 @@ class Learner:
         self.engine, self.num_updates = engine, 0
         self._config, self._max_tokens, self._total_updates = config, max_tokens, total_updates
 
-    def update(
-        self, batch: B, lengths_B: Tensor, count: float, loss_of: Callable[[B], LossSum]
-    ) -> Update:
-        """Take one step on a minibatch that every rank holds whole.
-
-        Args:
-            batch: The minibatch.
-            lengths_B: Tokens a row; rows are dealt to ranks and microbatches by them.
-            count: What the summed loss is divided by, over the whole minibatch.
-            loss_of: Gives the summed loss of some rows.
+    def update(self, *objectives: Objective[Any]) -> Update:
+        """Take one step on a minibatch (several, where a loss has several terms).
 
         Raises:
-            TrainingError: when the loss is not finite; the weights are then untouched.
+            TrainingError: when a loss is not finite; the weights are then untouched.
         """
-        reports = [
-            self._backward(batch, piece, count, loss_of) for piece in self._pieces(lengths_B)
-        ]
-        totals, peaks = self._combine(reports)
-        loss = totals.pop("loss") / max(count, 1.0)
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at update {self.num_updates}; the weights were left as they "
-                "were; lower the learning rate, or look for non-finite scores in samples.jsonl"
-            )
+        reports = tuple(self._accumulate(objective) for objective in objectives)
+        lr = self.learning_rate()
+        norm = self.engine.step(lr)
+        self.num_updates += 1
+        return Update(reports, norm, lr)
+
+    def learning_rate(self) -> float:
+        """Return the rate of the coming update."""
         config = self._config
-        lr = learning_rate(
+        return learning_rate(
             self.num_updates,
             lr=config.lr,
             warmup_steps=config.warmup_steps,
             schedule=config.schedule,
             total_steps=self._total_updates,
         )
-        norm = self.engine.step(lr)
-        self.num_updates += 1
-        means = {name: value / max(count, 1.0) for name, value in totals.items()}
-        return Update(loss, means, peaks, norm, lr)
+
+    def _accumulate(self, objective: Objective[Any]) -> Report:
+        """Add the gradient of one objective, over all ranks and microbatches."""
+        divisor = max(objective.count, 1.0)
+        totals, peaks = self._combine(
+            [self._backward(objective, piece) for piece in self._pieces(objective.lengths_B)]
+        )
+        means = {name: value / divisor for name, value in totals.items()}
+        loss = means.pop("loss")
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at update {self.num_updates}; the weights were left as they "
+                "were; lower the learning rate, or look for non-finite scores in samples.jsonl"
+            )
+        return Report(loss, means, peaks)
 
     def _pieces(self, lengths_B: Tensor) -> list[Tensor]:
         """Cut this rank's share; ranks with fewer pieces are filled up with empty ones."""
@@ -110,14 +151,13 @@ class Learner:
         missing = int(world.largest(len(pieces))) - len(pieces)
         return pieces + [torch.zeros(0, dtype=torch.long)] * missing
 
-    def _backward(
-        self, batch: B, piece: Tensor, count: float, loss_of: Callable[[B], LossSum]
-    ) -> LossSum:
+    def _backward(self, objective: Objective[Any], piece: Tensor) -> LossSum:
         """Add one piece's gradient; an empty piece runs a row at weight 0 to keep ranks in step."""
         weight = 1.0 if len(piece) else 0.0
         rows = piece if len(piece) else torch.zeros(1, dtype=torch.long)
-        report = loss_of(batch.select(rows))
-        self.engine.backward(report.loss * (weight / max(count, 1.0)))
+        report = objective.loss_of(objective.batch.select(rows))
+        share = objective.coef * weight / max(objective.count, 1.0)
+        self.engine.backward(report.loss * share)
         sums = {name: value.detach() * weight for name, value in report.sums.items()}
         sums["loss"] = report.loss.detach() * weight
         peaks = {name: value.detach() * weight for name, value in report.peaks.items()}

@@ -5,14 +5,14 @@ Axes: B rows, T tokens, N chosen positions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from rlhf.algo.minibatch import microbatches
+from rlhf.algo.minibatch import microbatches, minibatch_rows
 from rlhf.config.stages import PPOConfig
 from rlhf.engine.base import Engine
 from rlhf.flow.rollout import Experience, Rollout, response_positions
@@ -30,8 +30,20 @@ class Settings:
     """Of the run."""
     precision: str
     """fp32 or bf16."""
+    longest_response: int
+    """generation.max_new_tokens."""
     max_tokens: int
     """Padded tokens of one forward pass."""
+
+
+def minibatches(num_rows: int, step: int, settings: Settings) -> Iterator[Tensor]:
+    """Yield the rows of every minibatch of a step's epochs; each epoch is shuffled anew.
+
+    Policy and value take the same ones.
+    """
+    for epoch in range(settings.ppo.num_epochs):
+        key = (settings.seed, "minibatches", step, epoch)
+        yield from minibatch_rows(num_rows, settings.ppo.minibatch_size, key)
 
 
 def map_rows(

@@ -5,22 +5,24 @@ Axes: B rows, R response tokens, T tokens, N chosen positions.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from rlhf.algo.losses import policy_loss, sft_loss
-from rlhf.algo.minibatch import minibatch_rows
+from rlhf.algo.aggregation import token_weights
+from rlhf.algo.losses import Clip, policy_loss
 from rlhf.engine.base import TrainableEngine
 from rlhf.errors import TrainingError
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout
 from rlhf.flow.text import Demonstrations
 from rlhf.generation.sampler import Sampling
+from rlhf.roles.average import WeightAverage
+from rlhf.roles.imitation import Imitation
 from rlhf.roles.keeper import Keeper
-from rlhf.roles.learner import Learner, LossSum, Update
-from rlhf.roles.passes import Settings, map_rows, spread
+from rlhf.roles.learner import Learner, LossSum, Objective, Update
+from rlhf.roles.passes import Settings, minibatches
 from rlhf.roles.writer import Writer
 
 FIRST_RATIO_TOLERANCE = {"fp32": 1e-3, "bf16": 0.2}
@@ -42,6 +44,10 @@ class Policy(Writer):
         super().__init__(engine, sampling, seed=settings.seed, max_tokens=settings.max_tokens)
         self.learner, self.keeper = learner, keeper
         self._settings, self._config = settings, settings.ppo
+        low, high = settings.ppo.clip_range, settings.ppo.clip_range_high
+        self._clip = Clip(low, low if high is None else high, settings.ppo.dual_clip)
+        self._imitation = Imitation(engine, settings.max_tokens)
+        self._average: WeightAverage | None = None
 
     def reference_logprobs(self, rollout: Rollout) -> Tensor:
         """Answer for the reference: the same base weights with the adapters off."""
@@ -49,25 +55,63 @@ class Policy(Writer):
         with self.keeper.adapter.off():
             return self.logprobs(rollout)
 
-    def improve(self, experience: Experience, step: int) -> Metrics:
+    def improve(
+        self, experience: Experience, step: int, texts: Demonstrations | None = None
+    ) -> Metrics:
         """Run the PPO epochs on the clipped surrogate (Schulman et al. 2017, eq. 7).
 
-        While the value role warms up, the policy waits.
+        While the value role warms up, the policy waits. Epochs stop early when the policy has
+        moved farther than ppo.max_approx_kl from where the step began.
+
+        Args:
+            experience: The step's whole experience.
+            step: Of the stage; seeds the minibatches.
+            texts: A row a response, for the PTX loss; None without one.
         """
         if step < self._config.value_warmup_steps:
             return Metrics()
+        self._begin_average()
         updates: list[Update] = []
-        for epoch in range(self._config.num_epochs):
-            key = (self._settings.seed, "minibatches", step, epoch)
-            for rows in minibatch_rows(len(experience), self._config.minibatch_size, key):
-                updates.append(self._improve_on(experience.select(rows)))
-                if len(updates) == 1:
-                    self._check_first_ratio(updates[0], step)
+        for rows in minibatches(len(experience), step, self._settings):
+            text = None if texts is None else texts.select(rows)
+            updates.append(self._improve_on(experience.select(rows), text))
+            if len(updates) == 1:
+                self._check_first_ratio(updates[0], step)
+            if self._is_too_far(updates[-1]):
+                break
+        if self._average is not None:
+            self._average.observe()
         return _policy_metrics(updates)
 
-    def _improve_on(self, minibatch: Experience) -> Update:
-        count = float(minibatch.response_lengths_B.sum())
-        return self.learner.update(minibatch, minibatch.lengths_B, count, self._surrogate)
+    def _begin_average(self) -> None:
+        """Start the average, where one is wanted, at the weights before the first update."""
+        decay = self._config.ema_decay
+        if decay is not None and self._average is None:
+            self._average = WeightAverage(self.engine, decay)
+
+    def _is_too_far(self, update: Update) -> bool:
+        limit = self._config.max_approx_kl
+        return limit is not None and update.means["policy/approxkl_avg"] > limit
+
+    def _improve_on(self, minibatch: Experience, texts: Demonstrations | None) -> Update:
+        """Take one optimizer step; weights of responses go into their advantages."""
+        weight_B = token_weights(
+            minibatch.response_lengths_B,
+            self._config.loss_aggregation,
+            self._settings.longest_response,
+        )
+        weighted = replace(minibatch, advantages_BR=minibatch.advantages_BR * weight_B[:, None])
+        surrogate = Objective(
+            batch=weighted,
+            lengths_B=weighted.lengths_B,
+            count=float(weighted.response_lengths_B.sum()),
+            loss_of=self._surrogate,
+        )
+        if texts is None:
+            return self.learner.update(surrogate)
+        return self.learner.update(
+            surrogate, self._imitation.objective(texts, self._config.ptx_coef)
+        )
 
     def _surrogate(self, batch: Experience) -> LossSum:
         logprobs_BR, entropy_BR = self._logprobs_and_entropy(batch)
@@ -78,10 +122,11 @@ class Policy(Writer):
             batch.old_logprobs_BR.to(device),
             batch.advantages_BR.to(device),
             mask_BR,
-            self._config.clip_range,
+            self._clip,
         )
         sums = {
             "policy/clipfrac_avg": result.clipped,
+            "policy/dual_clipfrac_avg": result.dual_clipped,
             "policy/approxkl_avg": result.approx_kl,
             "policy/log_ratio_clamped": result.num_clamped,
             "policy/entropy_avg": entropy_BR.sum(),
@@ -102,8 +147,7 @@ class Policy(Writer):
 
     def imitate(self, batch: Demonstrations) -> Metrics:
         """Take one SFT step on a whole minibatch that every rank holds."""
-        count = float(batch.loss_mask_BT[:, 1:].sum())
-        update = self.learner.update(batch, batch.lengths_B, count, self._likelihood)
+        update = self.learner.update(self._imitation.objective(batch))
         return Metrics.of(
             {
                 "loss/train": update.loss,
@@ -115,61 +159,43 @@ class Policy(Writer):
 
     def imitation_loss(self, batch: Demonstrations) -> Metrics:
         """Return the SFT loss of this rank's rows as loss/validation, without learning."""
-
-        def row_losses(rows: Demonstrations) -> Tensor:
-            logprobs_N, learned_BT = self._learned_logprobs(rows)
-            return -spread(logprobs_N, learned_BT).sum(1)
-
-        losses_B = map_rows(self.engine, batch, batch.lengths_B, self.max_tokens, row_losses)
-        count = float(batch.loss_mask_BT[:, 1:].sum())
-        return Metrics.sums({"loss/validation": float(losses_B.sum())}, count)
-
-    def _likelihood(self, batch: Demonstrations) -> LossSum:
-        logprobs_N, _ = self._learned_logprobs(batch)
-        return LossSum(sft_loss(logprobs_N, torch.ones_like(logprobs_N, dtype=torch.bool)))
-
-    def _learned_logprobs(self, batch: Demonstrations) -> tuple[Tensor, Tensor]:
-        """Return logprobs_N of the tokens to learn, at temperature 1, and their places in BT."""
-        tokens_BT = batch.tokens_BT[:, : int(batch.lengths_B.max())]
-        learned_BT = batch.loss_mask_BT[:, : tokens_BT.shape[1]].clone()
-        learned_BT[:, 0] = False
-        targets = learned_BT.flatten().nonzero().squeeze(-1)
-        device = self.engine.world.device
-        logprobs_N, _ = self.engine(
-            tokens_BT.to(device),
-            (targets - 1).to(device),
-            tokens_BT.flatten()[targets].to(device),
-            1.0,
-        )
-        return logprobs_N, learned_BT
+        return self._imitation.loss(batch)
 
     def save(self, folder: Path) -> None:
-        """Write the model as a plain Hugging Face folder."""
-        self.keeper.save(folder)
+        """Write the model as a plain Hugging Face folder: the average where one is kept."""
+        self.keeper.save(folder, None if self._average is None else self._average.weights())
 
     def save_state(self, folder: Path) -> None:
         """Write weights and moments for a resume."""
         self.learner.save_state(folder)
+        if self._average is not None:
+            self._average.save_state(folder)
 
     def load_state(self, folder: Path) -> None:
         """Take up what `save_state` wrote."""
         self.learner.load_state(folder)
+        self._begin_average()
+        if self._average is not None:
+            self._average.load_state(folder)
 
 
 def _policy_metrics(updates: list[Update]) -> Metrics:
-    means = Metrics.merge(
-        Metrics.of(
-            {
-                **update.means,
-                "val/ratio_var": update.means["val/ratio_square"] - update.means["val/ratio"] ** 2,
-                "loss/policy_avg": update.loss,
-                "policy/grad_norm": update.grad_norm,
-                "lr": update.lr,
-            }
-        )
-        for update in updates
-    ).means()
+    means = Metrics.merge(Metrics.of(_of_update(update)) for update in updates).means()
     means.pop("val/ratio_square")
     means["val/ratio_max"] = max(update.peaks["val/ratio_max"] for update in updates)
     means["policy/ratio_first_max_error"] = updates[0].peaks["log_ratio_max"]
+    means["policy/num_updates"] = float(len(updates))
     return Metrics.of(means)
+
+
+def _of_update(update: Update) -> dict[str, float]:
+    figures = {
+        **update.means,
+        "val/ratio_var": update.means["val/ratio_square"] - update.means["val/ratio"] ** 2,
+        "loss/policy_avg": update.loss,
+        "policy/grad_norm": update.grad_norm,
+        "lr": update.lr,
+    }
+    if len(update.reports) > 1:
+        figures["loss/ptx_avg"] = update.reports[1].loss
+    return figures

@@ -53,8 +53,10 @@ class LanguageModelPort(Protocol):
 class PolicyPort(SamplerPort, LanguageModelPort, Keeper, Protocol):
     """The language model that learns."""
 
-    def improve(self, experience: Experience, step: int) -> Eventually[Metrics]:
-        """Run the step's PPO epochs."""
+    def improve(
+        self, experience: Experience, step: int, texts: Demonstrations | None = None
+    ) -> Eventually[Metrics]:
+        """Run the step's PPO epochs; the texts are for the PTX loss, a row a response."""
         ...
 
     def imitate(self, batch: Demonstrations) -> Eventually[Metrics]:
@@ -90,8 +92,8 @@ class RankingPort(Keeper, Protocol):
         ...
 
 
-class ValuePort(Keeper, Protocol):
-    """The baseline."""
+class BaselinePort(Protocol):
+    """What the advantages are measured against."""
 
     def values(self, rollout: Rollout) -> Eventually[Tensor]:
         """Return values_BR, float32: the return expected before each response token."""
@@ -100,3 +102,7 @@ class ValuePort(Keeper, Protocol):
     def improve(self, experience: Experience, step: int) -> Eventually[Metrics]:
         """Fit the returns over the step's epochs."""
         ...
+
+
+class ValuePort(BaselinePort, Keeper, Protocol):
+    """A baseline that is a model."""

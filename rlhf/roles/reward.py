@@ -25,7 +25,7 @@ from rlhf.flow.text import Rankings
 from rlhf.models.scalar_model import ScalarModel
 from rlhf.rewards.function import FunctionReward
 from rlhf.roles.keeper import Keeper
-from rlhf.roles.learner import Learner, LossSum
+from rlhf.roles.learner import Learner, LossSum, Objective
 from rlhf.roles.passes import map_rows
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ class RewardLearner:
 
     def rank(self, batch: Rankings) -> Metrics:
         """Take one Bradley-Terry step on a whole minibatch that every rank holds."""
-        update = self.learner.update(batch, batch.lengths_BK.sum(1), float(len(batch)), self._loss)
+        lengths_B, count = batch.lengths_BK.sum(1), float(len(batch))
+        objective = Objective(batch=batch, lengths_B=lengths_B, count=count, loss_of=self._loss)
+        update = self.learner.update(objective)
         means = update.means
         return Metrics.of(
             {

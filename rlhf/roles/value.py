@@ -10,13 +10,12 @@ from pathlib import Path
 from torch import Tensor
 
 from rlhf.algo.losses import value_loss
-from rlhf.algo.minibatch import minibatch_rows
 from rlhf.engine.base import TrainableEngine
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout
 from rlhf.roles.keeper import Keeper
-from rlhf.roles.learner import Learner, LossSum
-from rlhf.roles.passes import Settings, map_rows, response_targets, spread
+from rlhf.roles.learner import Learner, LossSum, Objective
+from rlhf.roles.passes import Settings, map_rows, minibatches, response_targets, spread
 
 
 class Value:
@@ -39,15 +38,16 @@ class Value:
     def improve(self, experience: Experience, step: int) -> Metrics:
         """Fit the returns over the step's epochs, in the minibatches the policy takes."""
         reports: list[Metrics] = []
-        for epoch in range(self._config.num_epochs):
-            key = (self._settings.seed, "minibatches", step, epoch)
-            for rows in minibatch_rows(len(experience), self._config.minibatch_size, key):
-                reports.append(self._improve_on(experience.select(rows)))
+        for rows in minibatches(len(experience), step, self._settings):
+            reports.append(self._improve_on(experience.select(rows)))
         return Metrics.merge(reports)
 
     def _improve_on(self, minibatch: Experience) -> Metrics:
         count = float(minibatch.response_lengths_B.sum())
-        update = self.learner.update(minibatch, minibatch.lengths_B, count, self._error)
+        objective = Objective(
+            batch=minibatch, lengths_B=minibatch.lengths_B, count=count, loss_of=self._error
+        )
+        update = self.learner.update(objective)
         return Metrics.of(
             {
                 **update.means,

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 
 from rlhf.algo.kl import AdaptiveKL, FixedKL, KLController
+from rlhf.algo.scaling import NoScale, RunningScale
 from rlhf.checkpoint.artifact import (
     Artifact,
     inputs_fingerprint,
@@ -26,11 +27,12 @@ from rlhf.config.experiment import Experiment
 from rlhf.config.stages import PPOConfig
 from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint
-from rlhf.flow.text import PromptBatch
+from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.observe.log import RunLog
 from rlhf.stages.best import Best
 from rlhf.stages.cast import Cast
 from rlhf.stages.drive import Stage, drive
+from rlhf.stages.experience import Terms
 from rlhf.stages.inputs import Inputs
 
 Kind = Literal["policy", "reward_model", "value", "sft"]
@@ -137,6 +139,27 @@ def build_kl(config: PPOConfig) -> KLController:
     if config.kl_target is None:
         return FixedKL(config.kl_coef)
     return AdaptiveKL(config.kl_coef, config.kl_target, config.kl_horizon)
+
+
+def build_terms(experiment: Experiment) -> Terms:
+    """Return what turns scores into advantages, as configured."""
+    config = experiment.ppo
+    return Terms(
+        config=config,
+        kl=build_kl(config),
+        scale=RunningScale() if config.scale_scores else NoScale(),
+        longest_response=experiment.generation.max_new_tokens,
+    )
+
+
+def text_source(
+    texts: Demonstrations | None, config: PPOConfig, seed: int
+) -> Callable[[int], Demonstrations | None]:
+    """Return the PTX texts of any step, as many as responses; None where there are none."""
+    if texts is None:
+        return lambda step: None
+    stream = Stream(texts, config.rollout_batch_size * config.samples_per_prompt, seed, "ptx")
+    return stream.batch
 
 
 def prompt_source(

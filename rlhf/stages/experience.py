@@ -5,52 +5,110 @@ Axes: B rows, R response tokens.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from rlhf.algo.advantages import gae, lambda_returns
-from rlhf.algo.diagnostics import explained_variance
-from rlhf.algo.kl import kl_k1, kl_k3
+from rlhf.algo.advantages import lambda_returns
+from rlhf.algo.diagnostics import explained_variance, means_by_quarter
+from rlhf.algo.estimators import Episodes, find_estimator
+from rlhf.algo.importance import truncated_importance
+from rlhf.algo.kl import KLController, kl_k1, kl_k3
 from rlhf.algo.masking import masked_mean, masked_moments, masked_sum, masked_whiten, zero_padding
-from rlhf.algo.shaping import penalise_missing_eos, token_rewards
+from rlhf.algo.scaling import ScoreScale
+from rlhf.algo.shaping import penalise_missing_eos, penalise_overlong, token_rewards
 from rlhf.config.stages import PPOConfig
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout, Scores
 
+QUARTERS = ("values/quarter_1", "values/quarter_2", "values/quarter_3", "values/quarter_4")
 
-def make_experience(
-    rollout: Rollout, scores: Scores, kl_coef: float, config: PPOConfig
-) -> tuple[Experience, Metrics]:
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What turns scores into advantages."""
+
+    config: PPOConfig
+    kl: KLController
+    scale: ScoreScale
+    longest_response: int
+    """generation.max_new_tokens."""
+
+
+def make_experience(rollout: Rollout, scores: Scores, terms: Terms) -> tuple[Experience, Metrics]:
     """Shape rewards, estimate advantages and returns, whiten the advantages.
 
     Reward a token: -kl_coef * log(policy / reference), plus the score on the last token (Ouyang et
     al. 2022, section 3.5). Returns are made before whitening, so the value role never sees it.
     """
-    mask_BR = rollout.response_mask_BR
+    config, mask_BR = terms.config, rollout.response_mask_BR
     kl_BR = zero_padding(kl_k1(scores.logprobs_BR, scores.ref_logprobs_BR), mask_BR)
-    score_B = penalise_missing_eos(scores.score_B, rollout.finished_B, config.missing_eos_penalty)
-    rewards_BR = token_rewards(score_B, kl_BR, rollout.response_lengths_B, kl_coef)
-    advantages_BR = gae(rewards_BR, scores.values_BR, mask_BR, config.discount, config.gae_lambda)
-    value_lambda = config.gae_lambda if config.value_gae_lambda is None else config.value_gae_lambda
-    returns_BR = lambda_returns(
-        rewards_BR, scores.values_BR, mask_BR, config.discount, value_lambda
-    )
+    score_B = _penalised(rollout, terms.scale.scale(scores.score_B), terms)
+    rewards_BR = token_rewards(score_B, kl_BR, rollout.response_lengths_B, terms.kl.coef)
+    advantages_BR, returns_BR = _estimated(rewards_BR, scores.values_BR, mask_BR, config)
     whitened_BR = masked_whiten(advantages_BR, mask_BR)
+    chosen_BR = whitened_BR if config.whiten_advantages else advantages_BR
     experience = Experience(
         tokens_BT=rollout.tokens_BT,
         prompt_lengths_B=rollout.prompt_lengths_B,
         response_lengths_B=rollout.response_lengths_B,
         old_logprobs_BR=scores.logprobs_BR,
         old_values_BR=scores.values_BR,
-        advantages_BR=whitened_BR if config.whiten_advantages else advantages_BR,
+        advantages_BR=_weighted(chosen_BR, rollout, scores, config.importance_cap),
         returns_BR=returns_BR,
     )
     seen = {
-        **_objective(rollout, scores, kl_BR, rewards_BR, kl_coef),
-        **_estimates(scores, advantages_BR, returns_BR, mask_BR),
+        **_objective(rollout, scores, kl_BR, rewards_BR, terms.kl.coef),
+        **_advantages(advantages_BR, mask_BR),
         **_sampling_gap(rollout, scores, mask_BR),
     }
+    if find_estimator(config.advantage_estimator).reads_values:
+        seen.update(_values(scores, returns_BR, rollout))
     return experience, Metrics.of(seen)
+
+
+def _estimated(
+    rewards_BR: Tensor, values_BR: Tensor, mask_BR: Tensor, config: PPOConfig
+) -> tuple[Tensor, Tensor]:
+    """Return the policy's advantages_BR and the value role's returns_BR."""
+    episodes = Episodes(
+        rewards_BR=rewards_BR,
+        values_BR=values_BR,
+        mask_BR=mask_BR,
+        group_B=torch.arange(len(rewards_BR)) // config.samples_per_prompt,
+        discount=config.discount,
+        gae_lambda=config.gae_lambda,
+    )
+    advantages_BR = find_estimator(config.advantage_estimator).function(episodes)
+    value_lambda = config.gae_lambda if config.value_gae_lambda is None else config.value_gae_lambda
+    returns_BR = lambda_returns(rewards_BR, values_BR, mask_BR, config.discount, value_lambda)
+    return advantages_BR, returns_BR
+
+
+def _penalised(rollout: Rollout, score_B: Tensor, terms: Terms) -> Tensor:
+    """Subtract what a response owes for having no EOS, and for being nearly too long."""
+    score_B = penalise_missing_eos(score_B, rollout.finished_B, terms.config.missing_eos_penalty)
+    return penalise_overlong(
+        score_B,
+        rollout.response_lengths_B,
+        longest=terms.longest_response,
+        buffer=terms.config.overlong_buffer,
+        penalty=terms.config.overlong_penalty,
+    )
+
+
+def _weighted(advantages_BR: Tensor, rollout: Rollout, scores: Scores, cap: float | None) -> Tensor:
+    """Weigh tokens by how much likelier the trainer makes them than the sampler did, up to cap.
+
+    The surrogate is homogeneous in the advantage, so the weights may stand there.
+    """
+    if cap is None:
+        return advantages_BR
+    weight_BR = truncated_importance(
+        scores.logprobs_BR, rollout.sampling_logprobs_BR, rollout.response_mask_BR, cap
+    )
+    return advantages_BR * weight_BR
 
 
 def _objective(
@@ -74,17 +132,20 @@ def _objective(
     }
 
 
-def _estimates(
-    scores: Scores, advantages_BR: Tensor, returns_BR: Tensor, mask_BR: Tensor
-) -> dict[str, float]:
+def _advantages(advantages_BR: Tensor, mask_BR: Tensor) -> dict[str, float]:
     mean, variance = masked_moments(advantages_BR, mask_BR)
+    return {"advantages/mean": mean.item(), "advantages/std": variance.sqrt().item()}
+
+
+def _values(scores: Scores, returns_BR: Tensor, rollout: Rollout) -> dict[str, float]:
+    mask_BR, values_BR = rollout.response_mask_BR, scores.values_BR
+    quarters = means_by_quarter(values_BR, rollout.response_lengths_B)
     return {
-        "advantages/mean": mean.item(),
-        "advantages/std": variance.sqrt().item(),
         "returns/mean": masked_mean(returns_BR, mask_BR).item(),
-        "values/mean": masked_mean(scores.values_BR, mask_BR).item(),
-        "values/first": scores.values_BR[:, 0].mean().item(),
-        "val/explained_variance": explained_variance(scores.values_BR, returns_BR, mask_BR),
+        "values/mean": masked_mean(values_BR, mask_BR).item(),
+        "values/first": values_BR[:, 0].mean().item(),
+        **{name: mean for name, mean in zip(QUARTERS, quarters, strict=True) if mean is not None},
+        "val/explained_variance": explained_variance(values_BR, returns_BR, mask_BR),
     }
 
 

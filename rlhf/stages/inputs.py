@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from rlhf.config.data import DataConfig, SourceConfig
+from rlhf.config.data import DataConfig, SourceConfig, Sources
 from rlhf.config.experiment import Experiment
 from rlhf.data.demonstrations import load_demonstrations
 from rlhf.data.fingerprint import sha256_files
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 StageName = Literal["sft", "reward_model", "ppo"]
 
+KINDS_OF = {
+    "sft": ("demonstrations",),
+    "reward_model": ("preferences",),
+    "ppo": ("prompts", "pretraining"),
+}
+"""The kinds of data each stage reads."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
@@ -38,6 +45,8 @@ class Inputs:
     demonstrations: Splits[Demonstrations] | None
     rankings: Splits[Rankings] | None
     prompts: Splits[PromptBatch] | None
+    pretraining: Demonstrations | None
+    """Texts of PPO's PTX loss."""
     sources: dict[str, dict[str, str]]
     """sha256 of every data source by its path, by kind of data."""
 
@@ -52,8 +61,11 @@ class Inputs:
 
     def sources_of(self, stage: str) -> dict[str, str]:
         """Return sha256 by path of what one stage reads."""
-        kind = {"sft": "demonstrations", "reward_model": "preferences", "ppo": "prompts"}[stage]
-        return self.sources[kind]
+        return {
+            path: sha256
+            for kind in KINDS_OF[stage]
+            for path, sha256 in self.sources.get(kind, {}).items()
+        }
 
     def described(self, config: DataConfig) -> dict[str, dict[str, object]]:
         """Return sha256 and (where a kind has one source) the rows used, by source path."""
@@ -101,6 +113,7 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
         "demonstrations": "sft" in stages,
         "preferences": "reward_model" in stages,
         "prompts": "ppo" in stages,
+        "pretraining": "ppo" in stages and bool(experiment.ppo.ptx_coef),
     }
     prompts = _prompts(data, tokenizer) if wanted["prompts"] else None
     if prompts is not None:
@@ -111,6 +124,7 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
         demonstrations=load_demonstrations(data, tokenizer) if wanted["demonstrations"] else None,
         rankings=_rankings(data, tokenizer) if wanted["preferences"] else None,
         prompts=prompts,
+        pretraining=_pretraining(data, tokenizer) if wanted["pretraining"] else None,
         sources=_fingerprints(data, wanted),
     )
 
@@ -123,6 +137,10 @@ def _prompts(data: DataConfig, tokenizer: TextTokenizer) -> Splits[PromptBatch]:
     return replace(splits, test=test.train, dropped=splits.dropped + test.dropped)
 
 
+def _pretraining(data: DataConfig, tokenizer: TextTokenizer) -> Demonstrations:
+    return load_demonstrations(_whole(data, demonstrations=data.pretraining), tokenizer).train
+
+
 def _rankings(data: DataConfig, tokenizer: TextTokenizer) -> Splits[Rankings]:
     splits = load_rankings(data, tokenizer)
     if data.test_preferences is None:
@@ -131,8 +149,8 @@ def _rankings(data: DataConfig, tokenizer: TextTokenizer) -> Splits[Rankings]:
     return replace(splits, test=test.train, dropped=splits.dropped + test.dropped)
 
 
-def _whole(data: DataConfig, **source: str) -> DataConfig:
-    """Return a configuration that reads one source and splits nothing off."""
+def _whole(data: DataConfig, **source: Sources | None) -> DataConfig:
+    """Return a configuration that reads another source and splits nothing off."""
     unsplit = {"validation_fraction": 0.0, "test_fraction": 0.0}
     return data.model_copy(update={**unsplit, **source})
 

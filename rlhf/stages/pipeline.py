@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from rlhf.algo.estimators import find_estimator
 from rlhf.checkpoint.artifact import inputs_fingerprint
 from rlhf.checkpoint.files import write_json
 from rlhf.data.stream import Stream
@@ -12,8 +13,9 @@ from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.flow.promise import settle
 from rlhf.models.pretrained import load_gguf, new_causal_lm, save_network
 from rlhf.observe.samples import read_samples
-from rlhf.roles.ports import Keeper
-from rlhf.stages.acts import Kind, Run, build_kl, prompt_source
+from rlhf.roles.no_value import NoValue
+from rlhf.roles.ports import BaselinePort
+from rlhf.stages.acts import Run, build_terms, prompt_source, text_source
 from rlhf.stages.epochs import num_steps
 from rlhf.stages.inputs import held_out
 from rlhf.stages.ppo import PPO
@@ -112,30 +114,38 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     policy = run.cast.policy(start)
     reference = run.cast.reference(Path(run.experiment.reference.path or start))
     reward = run.cast.judge(reward_model, start)
-    value_path, trained = _value_start(run, start, reward_model)
-    value = run.cast.value(value_path, trained=trained)
+    value = _value(run, start, reward_model)
     stage = PPO(
         prompts=prompt_source(splits.train, config, run.experiment.seed),
         policy=policy,
         reference=reference,
         reward=reward,
         value=value,
-        kl=build_kl(config),
-        config=config,
+        terms=build_terms(run.experiment),
+        texts=text_source(run.inputs.pretraining, config, run.experiment.seed),
     )
     fixed = held_out(splits, run.experiment.tracking.sample_prompts)
     if ("sft", 0) not in read_samples(run.folder):
         run.log.samples("sft", 0, take_samples(policy, reward, fixed, run.inputs.tokenizer))
     run.perform(stage, inputs_sha256)
-    run.log.samples(
-        "ppo", config.num_steps, take_samples(policy, reward, fixed, run.inputs.tokenizer)
-    )
-    models: dict[Kind, Keeper] = {"value": value, "policy": policy}
-    for kind, role in models.items():
-        role.save(run.partial(kind))
-        run.publish(run.partial(kind), kind, str(start), finished_sha256)
+    for kind, role in stage.keepers().items():
+        role.save(run.partial(kind))  # type: ignore[arg-type]
+    writer = policy if config.ema_decay is None else run.cast.writer(run.partial("policy"))
+    samples = take_samples(writer, reward, fixed, run.inputs.tokenizer)
+    run.log.samples("ppo", config.num_steps, samples)
+    # The policy comes last: its folder says that the stage is done.
+    for kind in sorted(stage.keepers(), key=["value", "policy"].index):
+        run.publish(run.partial(kind), kind, str(start), finished_sha256)  # type: ignore[arg-type]
     run.forget("ppo")
     return run.folder / "policy"
+
+
+def _value(run: Run, start: Path, reward_model: Path | None) -> BaselinePort:
+    """Return the value role, where the advantages have a use for one."""
+    if not find_estimator(run.experiment.ppo.advantage_estimator).reads_values:
+        return NoValue()
+    path, trained = _value_start(run, start, reward_model)
+    return run.cast.value(path, trained=trained)
 
 
 def _value_start(run: Run, start: Path, reward_model: Path | None) -> tuple[Path, bool]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
-from rlhf.algo.kl import KLController
-from rlhf.config.stages import PPOConfig
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.promise import settle
 from rlhf.flow.rollout import Experience, Rollout, Scores
-from rlhf.flow.text import PromptBatch
-from rlhf.roles.ports import Keeper, LanguageModelPort, PolicyPort, RewardPort, ValuePort
-from rlhf.stages.experience import make_experience
+from rlhf.flow.text import Demonstrations, PromptBatch
+from rlhf.roles.no_value import NoValue
+from rlhf.roles.ports import BaselinePort, Keeper, LanguageModelPort, PolicyPort, RewardPort
+from rlhf.stages.experience import Terms, make_experience
+
+
+def _no_texts(step: int) -> Demonstrations | None:
+    """Give no texts."""
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +29,11 @@ class PPO:
     policy: PolicyPort
     reference: LanguageModelPort
     reward: RewardPort
-    value: ValuePort
-    kl: KLController
-    config: PPOConfig
+    value: BaselinePort
+    terms: Terms
+    """What turns scores into advantages, and learns from each step."""
+    texts: Callable[[int], Demonstrations | None] = _no_texts
+    """Gives each step the texts of its PTX loss, a row a response."""
 
     @property
     def name(self) -> str:
@@ -36,7 +43,7 @@ class PPO:
     @property
     def total_steps(self) -> int:
         """Steps of the whole stage."""
-        return self.config.num_steps
+        return self.terms.config.num_steps
 
     def steps(self, first_step: int) -> Iterator[Metrics]:
         """Yield one report a step; the caller logs and saves."""
@@ -47,9 +54,9 @@ class PPO:
         """Take one turn of the loop."""
         rollout = settle(self.policy.generate(self.prompts(step), step))
         scores = self.score(rollout)
-        experience, seen = make_experience(rollout, scores, self.kl.coef, self.config)
+        experience, seen = make_experience(rollout, scores, self.terms)
         learned = self._learn(experience, step)
-        self.kl.observe(seen["objective/kl"], len(rollout))
+        self.terms.kl.observe(seen["objective/kl"], len(rollout))
         return Metrics.merge([seen, learned])
 
     def score(self, rollout: Rollout) -> Scores:
@@ -70,17 +77,22 @@ class PPO:
 
     def _learn(self, experience: Experience, step: int) -> Metrics:
         """Let value and policy learn from the experience at the same time."""
-        asked = (self.value.improve(experience, step), self.policy.improve(experience, step))
+        asked = (
+            self.value.improve(experience, step),
+            self.policy.improve(experience, step, self.texts(step)),
+        )
         return Metrics.merge(settle(report) for report in asked)
 
     def keepers(self) -> dict[str, Keeper]:
         """Return the roles whose weights make up a checkpoint."""
-        return {"policy": self.policy, "value": self.value}
+        learned = {} if isinstance(self.value, NoValue) else {"value": cast("Keeper", self.value)}
+        return {"policy": self.policy, **learned}
 
     def state(self) -> dict[str, object]:
         """Return what else a resume needs."""
-        return {"kl": self.kl.state()}
+        return {"kl": self.terms.kl.state(), "scale": self.terms.scale.state()}
 
     def load(self, state: Mapping[str, object]) -> None:
         """Take up what `state` gave."""
-        self.kl.load(state["kl"])  # type: ignore[arg-type]
+        self.terms.kl.load(state["kl"])  # type: ignore[arg-type]
+        self.terms.scale.load(state["scale"])  # type: ignore[arg-type]

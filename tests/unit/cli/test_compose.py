@@ -38,7 +38,7 @@ def test_only_settings_are_forced(typed, passed):
 
 
 def test_the_groups_are_the_folders():
-    assert groups() == ["peft", "recipe"]
+    assert groups() == ["algorithm", "peft", "recipe"]
     assert (conf_folder() / "config.yaml").is_file()
 
 

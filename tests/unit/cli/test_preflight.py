@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlhf.checkpoint.artifact import Artifact, write_artifact
-from rlhf.cli.preflight import preflight
+from rlhf.cli.preflight import company_of, preflight
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.errors import CheckpointError, ConfigError, ModelError
 from rlhf.stages.inputs import Inputs
@@ -22,6 +22,7 @@ def inputs(start: str | None) -> Inputs:
         demonstrations=None,
         rankings=None,
         prompts=None,
+        pretraining=None,
         sources={},
     )
 
@@ -99,3 +100,22 @@ def test_another_tokenizer_than_in_training_is_refused(folder, tmp_path):
     tokenizer.save_pretrained(made)
     with pytest.raises(CheckpointError, match="tokenizer or chat template is not the one"):
         preflight(models.experiment(), ["ppo"], inputs(str(made)))
+
+
+def test_an_unknown_estimator_is_told_with_the_nearest(folder):
+    experiment = models.experiment(ppo={"advantage_estimator": "grop"})
+    with pytest.raises(ConfigError, match="advantage_estimator=grop: should be one of .*: grpo"):
+        preflight(experiment, ["ppo"], inputs(folder()))
+
+
+def test_an_estimator_that_compares_needs_responses_to_compare(folder):
+    experiment = models.experiment(ppo={"advantage_estimator": "rloo"})
+    with pytest.raises(ConfigError, match=r"samples_per_prompt=1; legal: 2 or more"):
+        preflight(experiment, ["ppo"], inputs(folder()))
+
+
+def test_processes_are_started_for_the_roles_that_are_read():
+    with_value = models.experiment()
+    without = models.experiment(ppo={"advantage_estimator": "reinforce_pp"})
+    assert company_of(["ppo"], with_value) == ["policy", "reference", "reward", "value"]
+    assert company_of(["ppo"], without) == ["policy", "reference", "reward"]

@@ -54,5 +54,23 @@ def test_plain_torch_and_one_process_hold_one_rank():
     assert "engine.zero_stage=1 needs engine.backend=deepspeed" in told
 
 
+def test_the_ptx_loss_needs_texts():
+    assert "set data.pretraining=FILE.jsonl" in refused(ppo={"ptx_coef": 1.0})
+    assert load({"ppo": {"ptx_coef": 1.0}, "data": {"pretraining": "x.jsonl"}})
+
+
+@pytest.mark.parametrize(
+    "ppo",
+    [
+        {"overlong_penalty": 1.0},
+        {"overlong_buffer": 4},
+        {"overlong_penalty": 1.0, "overlong_buffer": 9},
+    ],
+)
+def test_the_overlong_penalty_needs_a_buffer_within_the_response(ppo):
+    told = refused(ppo=ppo, generation={"max_new_tokens": 8})
+    assert told.endswith("legal buffers: 1 to 8")
+
+
 def test_the_defaults_contradict_nothing():
     assert list(cross_checks(load({}))) == []

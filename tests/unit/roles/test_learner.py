@@ -12,7 +12,7 @@ from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.local import LocalEngine
 from rlhf.errors import TrainingError
 from rlhf.flow.tensors import TensorBatch
-from rlhf.roles.learner import Learner, LossSum
+from rlhf.roles.learner import Learner, LossSum, Objective
 
 LENGTHS = torch.tensor([5, 2, 7, 3, 3, 6, 1])
 
@@ -33,6 +33,11 @@ def learner(max_tokens=100_000, **changes):
     return Learner(engine, config, max_tokens=max_tokens, total_updates=10)
 
 
+def objective(loss_of, **changes):
+    made = {"batch": batch(), "lengths_B": LENGTHS, "count": 7.0, "loss_of": loss_of, **changes}
+    return Objective(**made)
+
+
 def squares(machine):
     seen = []
 
@@ -51,8 +56,8 @@ def test_microbatches_change_no_update(max_tokens):
     whole_loss, whole_seen = squares(whole)
     cut_loss, cut_seen = squares(cut)
     for _ in range(3):
-        one = whole.update(batch(), LENGTHS, 7.0, whole_loss)
-        other = cut.update(batch(), LENGTHS, 7.0, cut_loss)
+        one = whole.update(objective(whole_loss))
+        other = cut.update(objective(cut_loss))
         assert other.loss == pytest.approx(one.loss, rel=1e-6)
         assert other.grad_norm == pytest.approx(one.grad_norm, rel=1e-6)
         assert other.means == pytest.approx(one.means, rel=1e-6)
@@ -69,7 +74,7 @@ def test_the_loss_is_divided_by_the_count():
     loss_of, _ = squares(machine)
     with torch.no_grad():
         mean = machine.engine(batch().x_BH).square().mean()
-    update = machine.update(batch(), LENGTHS, 7.0, loss_of)
+    update = machine.update(objective(loss_of))
     assert update.loss == pytest.approx(float(mean))
     assert update.means["error"] == pytest.approx(float(mean))
 
@@ -77,7 +82,7 @@ def test_the_loss_is_divided_by_the_count():
 def test_the_rate_follows_its_curve():
     machine = learner(warmup_steps=2, schedule="linear")
     loss_of, _ = squares(machine)
-    rates = [machine.update(batch(), LENGTHS, 7.0, loss_of).lr for _ in range(4)]
+    rates = [machine.update(objective(loss_of)).lr for _ in range(4)]
     assert rates == pytest.approx([5e-3, 1e-2, 1e-2, 1e-2 * 7 / 8])
 
 
@@ -85,12 +90,7 @@ def test_a_loss_that_is_not_a_number_leaves_the_weights():
     machine = learner()
     before = machine.engine.weights()
     with pytest.raises(TrainingError, match="the loss is nan at update 0"):
-        machine.update(
-            batch(),
-            LENGTHS,
-            7.0,
-            lambda rows: LossSum(machine.engine(rows.x_BH).sum() * torch.nan),
-        )
+        machine.update(objective(lambda rows: LossSum(machine.engine(rows.x_BH).sum() * torch.nan)))
     assert all(torch.equal(w, before[name]) for name, w in machine.engine.weights().items())
     assert machine.num_updates == 0
 
@@ -98,11 +98,32 @@ def test_a_loss_that_is_not_a_number_leaves_the_weights():
 def test_a_restored_learner_goes_on_bit_for_bit(tmp_path):
     straight, resumed = learner(schedule="cosine"), learner(schedule="cosine")
     loss_of, _ = squares(straight)
-    straight.update(batch(), LENGTHS, 7.0, loss_of)
+    straight.update(objective(loss_of))
     straight.save_state(tmp_path)
-    wanted = straight.update(batch(), LENGTHS, 7.0, loss_of)
+    wanted = straight.update(objective(loss_of))
     resumed.load_state(tmp_path)
     assert resumed.num_updates == 1
-    assert resumed.update(batch(), LENGTHS, 7.0, squares(resumed)[0]) == wanted
+    assert resumed.update(objective(squares(resumed)[0])) == wanted
     for name, weight in straight.engine.weights().items():
         assert torch.equal(resumed.engine.weights()[name], weight)
+
+
+@pytest.mark.parametrize("max_tokens", (7, 100_000))
+def test_a_second_objective_adds_its_gradient_by_its_coefficient(max_tokens):
+    # correctness 59: one step on a sum of losses, each divided by its own count.
+    machine = learner(max_tokens, max_grad_norm=1e9)
+    few = Numbers(x_BH=batch().x_BH[:2] * 3)
+
+    def loss_of(rows):
+        return LossSum(machine.engine(rows.x_BH).square().sum())
+
+    first = machine.engine(batch().x_BH).square().mean()
+    second = machine.engine(few.x_BH).square().mean()
+    wanted = torch.autograd.grad(first + 0.3 * second, list(machine.engine.module.parameters()))
+    norm = torch.cat([g.flatten() for g in wanted]).norm()
+    beside = objective(loss_of, batch=few, lengths_B=LENGTHS[:2], count=2.0, coef=0.3)
+    update = machine.update(objective(loss_of), beside)
+    assert update.grad_norm == pytest.approx(float(norm), rel=1e-6)
+    assert [report.loss for report in update.reports] == pytest.approx(
+        [first.item(), second.item()], rel=1e-6
+    )

@@ -41,21 +41,24 @@ class Step:
 @pytest.fixture
 def ppo_of(folder) -> Callable[..., Step]:
     """Build a PPO stage over fresh roles."""
-    from rlhf.stages.acts import build_kl, prompt_source
+    from rlhf.algo.estimators import find_estimator
+    from rlhf.roles.no_value import NoValue
+    from rlhf.stages.acts import build_terms, prompt_source
 
     def build(**sections: dict[str, object]) -> Step:
         experiment = models.experiment(**{"ppo": {"num_steps": 4}, **sections})
         players = cast(experiment)
         policy, reward = Path(folder()), Path(folder(kind="classifier"))
         config = experiment.ppo
+        reads_values = find_estimator(config.advantage_estimator).reads_values
+        value = players.value(reward, trained=True) if reads_values else NoValue()
         stage = PPO(
             prompts=prompt_source(models.prompts(), config, experiment.seed),
             policy=players.policy(policy),
             reference=players.reference(policy),
             reward=players.judge(reward, policy),
-            value=players.value(reward, trained=True),
-            kl=build_kl(config),
-            config=config,
+            value=value,
+            terms=build_terms(experiment),
         )
         return Step(stage, players, experiment)
 

@@ -60,6 +60,7 @@ def run_of(tmp_path, logged):
             demonstrations=None,
             rankings=None,
             prompts=Splits(models.prompts(), nothing, nothing, dropped=0),
+            pretraining=None,
             sources={"prompts": sources},
         )
         folder = tmp_path / "run"

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from rlhf.algo.kl import FixedKL
+from rlhf.algo.scaling import NoScale, RunningScale
 from rlhf.config.stages import PPOConfig
 from rlhf.flow.rollout import Rollout, Scores
-from rlhf.stages.experience import make_experience
+from rlhf.stages.experience import Terms, make_experience
 from tests import models
 
 POISONS = {"logprobs_BR": 1e6, "ref_logprobs_BR": -3e5, "values_BR": 7e4}
@@ -31,6 +33,11 @@ def drawn(rollout: Rollout, seed: int = 0) -> Scores:
     )
 
 
+def terms(kl_coef: float, config: PPOConfig, **changes: object) -> Terms:
+    made = {"kl": FixedKL(kl_coef), "scale": NoScale(), "longest_response": 8, **changes}
+    return Terms(config=config, **made)
+
+
 def poisoned(scores: Scores, mask_BR: Tensor) -> Scores:
     return replace(
         scores,
@@ -47,8 +54,8 @@ def test_poison_at_padding_changes_nothing_that_counts(value_lambda):
     mask_BR = rollout.response_mask_BR
     assert not mask_BR.all()
     scores, config = drawn(rollout), PPOConfig(value_gae_lambda=value_lambda)
-    clean, seen = make_experience(rollout, scores, 0.1, config)
-    dirty, seen_dirty = make_experience(rollout, poisoned(scores, mask_BR), 0.1, config)
+    clean, seen = make_experience(rollout, scores, terms(0.1, config))
+    dirty, seen_dirty = make_experience(rollout, poisoned(scores, mask_BR), terms(0.1, config))
     for field in fields(clean):
         one, other = getattr(clean, field.name), getattr(dirty, field.name)
         if field.name.startswith("old_"):
@@ -62,9 +69,8 @@ def test_poison_at_padding_changes_nothing_that_counts(value_lambda):
 def test_the_rewards_of_a_row_add_up_to_its_score_minus_the_price_of_its_kl():
     rollout, kl_coef, penalty = models.rollout(), 0.3, 0.7
     scores = drawn(rollout)
-    _, seen = make_experience(
-        rollout, scores, kl_coef, PPOConfig(missing_eos_penalty=penalty, kl_coef=kl_coef)
-    )
+    config = PPOConfig(missing_eos_penalty=penalty, kl_coef=kl_coef)
+    _, seen = make_experience(rollout, scores, terms(kl_coef, config))
     kl_B = (scores.logprobs_BR - scores.ref_logprobs_BR).double().sum(1)
     expected_B = scores.score_B - penalty * ~rollout.finished_B - kl_coef * kl_B
     assert seen["objective/rlhf_reward"] == pytest.approx(expected_B.mean().item(), rel=1e-5)
@@ -75,7 +81,7 @@ def test_the_rewards_of_a_row_add_up_to_its_score_minus_the_price_of_its_kl():
 def test_undiscounted_returns_of_the_first_token_are_the_sum_of_rewards():
     rollout, scores = models.rollout(), drawn(models.rollout())
     config = PPOConfig(gae_lambda=1.0, missing_eos_penalty=0.0)
-    experience, _ = make_experience(rollout, scores, 0.2, config)
+    experience, _ = make_experience(rollout, scores, terms(0.2, config))
     kl_B = (scores.logprobs_BR - scores.ref_logprobs_BR).sum(1)
     assert torch.allclose(experience.returns_BR[:, 0], scores.score_B - 0.2 * kl_B, atol=1e-5)
 
@@ -83,8 +89,8 @@ def test_undiscounted_returns_of_the_first_token_are_the_sum_of_rewards():
 def test_whitening_is_over_the_real_tokens_and_may_be_left_out():
     rollout, scores = models.rollout(), drawn(models.rollout())
     mask_BR = rollout.response_mask_BR
-    white, _ = make_experience(rollout, scores, 0.1, PPOConfig())
-    plain, seen = make_experience(rollout, scores, 0.1, PPOConfig(whiten_advantages=False))
+    white, _ = make_experience(rollout, scores, terms(0.1, PPOConfig()))
+    plain, seen = make_experience(rollout, scores, terms(0.1, PPOConfig(whiten_advantages=False)))
     assert white.advantages_BR[mask_BR].mean().item() == pytest.approx(0, abs=1e-6)
     assert white.advantages_BR[mask_BR].std(correction=0).item() == pytest.approx(1, abs=1e-2)
     assert plain.advantages_BR[mask_BR].mean().item() == pytest.approx(seen["advantages/mean"])
@@ -98,5 +104,80 @@ def test_one_response_of_one_token_makes_finite_figures():
         response_lengths_B=torch.ones(1, dtype=torch.long),
         sampling_logprobs_BR=torch.zeros(1, 1),
     )
-    _, seen = make_experience(rollout, drawn(rollout), 0.1, PPOConfig())
+    _, seen = make_experience(rollout, drawn(rollout), terms(0.1, PPOConfig()))
     assert all(torch.tensor(value).isfinite() for value in seen.means().values())
+
+
+PLAIN = {"whiten_advantages": False, "missing_eos_penalty": 0.0, "gae_lambda": 1.0}
+
+
+def first_returns(rollout: Rollout, scores: Scores, kl_coef: float, config: PPOConfig) -> Tensor:
+    """What a response earns in all, as the advantages of its first token see it."""
+    nothing = replace(scores, values_BR=torch.zeros_like(scores.values_BR))
+    return make_experience(rollout, nothing, terms(kl_coef, config))[0].advantages_BR[:, 0]
+
+
+def test_responses_to_one_prompt_are_compared_with_each_other():
+    # correctness 42: group baselines; the advantages of a prompt's responses sum to 0.
+    rollout, scores = models.rollout(6), drawn(models.rollout(6))
+    config = PPOConfig(advantage_estimator="rloo", samples_per_prompt=3, **PLAIN)
+    found_B = first_returns(rollout, scores, 0.1, config)
+    kl_B = (scores.logprobs_BR - scores.ref_logprobs_BR).sum(1)
+    earned_23 = (scores.score_B - 0.1 * kl_B).view(2, 3)
+    wanted_23 = 1.5 * (earned_23 - earned_23.mean(1, keepdim=True))
+    assert torch.allclose(found_B.view(2, 3), wanted_23, atol=1e-5)
+
+
+def test_nearly_too_long_responses_owe_a_penalty():
+    rollout, scores = models.rollout(), drawn(models.rollout())
+    free = first_returns(rollout, scores, 0.0, PPOConfig(**PLAIN))
+    config = PPOConfig(overlong_penalty=2.0, overlong_buffer=4, **PLAIN)
+    owed_B = 2.0 * (rollout.response_lengths_B - 4).clamp(min=0) / 4
+    assert owed_B.max() > 0
+    assert torch.allclose(first_returns(rollout, scores, 0.0, config), free - owed_B, atol=1e-6)
+
+
+def test_scaled_scores_keep_their_mean_and_are_reported_as_they_came():
+    # correctness 41, 42: a running standard deviation, never a mean shift.
+    rollout, scores = models.rollout(), drawn(models.rollout())
+    scores = replace(scores, score_B=scores.score_B * 3 + 5)
+    config = PPOConfig(**PLAIN)
+    given = terms(0.0, config, scale=RunningScale())
+    made, seen = make_experience(rollout, scores, given)
+    wanted_B = scores.score_B / scores.score_B.std(correction=0)
+    assert torch.allclose(made.returns_BR[:, 0], wanted_B, atol=1e-5)
+    assert seen["objective/scores"] == pytest.approx(scores.score_B.mean().item())
+
+
+def test_tokens_the_sampler_made_too_likely_weigh_less():
+    # correctness 63: the weight is min(trainer / sampler, cap), and 1 where both agree.
+    rollout, scores = models.rollout(), drawn(models.rollout())
+    mask_BR = rollout.response_mask_BR
+    plain, _ = make_experience(rollout, scores, terms(0.1, PPOConfig()))
+    agreeing = replace(rollout, sampling_logprobs_BR=scores.logprobs_BR)
+    config = PPOConfig(importance_cap=2.0)
+    same, _ = make_experience(agreeing, scores, terms(0.1, config))
+    assert torch.equal(same.advantages_BR, plain.advantages_BR)
+    other = replace(rollout, sampling_logprobs_BR=scores.logprobs_BR - 0.3)
+    more, _ = make_experience(other, scores, terms(0.1, config))
+    ratio = more.advantages_BR[mask_BR] / plain.advantages_BR[mask_BR]
+    assert torch.allclose(ratio, torch.tensor(0.3).exp(), rtol=1e-4)
+    far = replace(rollout, sampling_logprobs_BR=scores.logprobs_BR - 30)
+    most, _ = make_experience(far, scores, terms(0.1, config))
+    assert torch.allclose(most.advantages_BR, 2 * plain.advantages_BR, rtol=1e-5)
+
+
+def test_values_are_told_by_quarter_of_the_response_only_where_there_are_values():
+    # correctness 53: a value role biased early in the response shows.
+    rollout, scores = models.rollout(), drawn(models.rollout())
+    _, seen = make_experience(rollout, scores, terms(0.1, PPOConfig()))
+    quarter = [
+        scores.values_BR[row, slot].item()
+        for row, length in enumerate(rollout.response_lengths_B.tolist())
+        for slot in range(length)
+        if 4 * slot // length == 1
+    ]
+    assert seen["values/quarter_2"] == pytest.approx(sum(quarter) / len(quarter), abs=1e-6)
+    config = PPOConfig(advantage_estimator="reinforce_pp")
+    _, without = make_experience(rollout, scores, terms(0.1, config))
+    assert not any(name.startswith(("values/", "val/")) for name in without)

@@ -73,12 +73,12 @@ def test_while_the_value_warms_up_the_policy_waits(ppo_of):
 def test_the_adaptive_coefficient_is_observed_kept_and_taken_up(ppo_of):
     adaptive = {"num_steps": 4, "kl_target": 5.0, "kl_horizon": 10}
     stage = ppo_of(ppo=adaptive).stage
-    start = stage.kl.coef
+    start = stage.terms.kl.coef
     stage.step(0)
-    assert stage.kl.coef < start
+    assert stage.terms.kl.coef < start
     other = ppo_of(ppo=adaptive).stage
     other.load(stage.state())
-    assert other.kl.coef == stage.kl.coef
+    assert other.terms.kl.coef == stage.terms.kl.coef
 
 
 def test_steps_go_from_the_first_to_the_last_and_keepers_are_those_that_learn(ppo_of):
@@ -86,3 +86,23 @@ def test_steps_go_from_the_first_to_the_last_and_keepers_are_those_that_learn(pp
     assert stage.total_steps == 2
     assert len(list(stage.steps(1))) == 1
     assert set(stage.keepers()) == {"policy", "value"}
+
+
+def test_advantages_without_values_start_no_value_role(ppo_of):
+    stage = ppo_of(
+        ppo={"num_steps": 2, "advantage_estimator": "rloo", "samples_per_prompt": 4}
+    ).stage
+    report = stage.step(0)
+    assert set(stage.keepers()) == {"policy"}
+    assert report["policy/ratio_first_max_error"] < 1e-5
+    assert not any(name.startswith(("value", "val/clip", "loss/value")) for name in report)
+
+
+def test_the_scale_of_scores_is_kept_and_taken_up(ppo_of):
+    # correctness 66: running moments are in the checkpoint.
+    asked = {"num_steps": 2, "scale_scores": True}
+    stage, other = ppo_of(ppo=asked).stage, ppo_of(ppo=asked).stage
+    stage.step(0)
+    other.load(stage.state())
+    assert other.terms.scale.state() == stage.terms.scale.state()
+    assert stage.terms.scale.state()["count"] == 8

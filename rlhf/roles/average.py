@@ -1,0 +1,49 @@
+"""WeightAverage: the exponential moving average of a model's weights, often better than the last.
+
+Polyak & Juditsky 1992; Ouyang et al. 2022, appendix C.4 (decay 0.992 a PPO step).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rlhf.checkpoint.files import read_tensors, write_tensors
+from rlhf.engine.base import Engine
+
+AVERAGE_FILE = "average.safetensors"
+
+
+class WeightAverage:
+    """Holds whole averaged weights on rank 0, in full precision; every rank must call."""
+
+    def __init__(self, engine: Engine, decay: float) -> None:
+        """Start at the engine's weights.
+
+        Args:
+            engine: Whose weights are averaged.
+            decay: Share of the old average that each step keeps, in [0, 1).
+        """
+        self._engine, self._decay = engine, decay
+        self._average = engine.weights()
+
+    def observe(self) -> None:
+        """Take in the weights of now: average += (1 - decay) * (now - average)."""
+        for name, now in self._engine.weights().items():
+            self._average[name] = torch.lerp(self._average[name], now, 1 - self._decay)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the average by the engine's names; empty but on rank 0."""
+        return self._average
+
+    def save_state(self, folder: Path) -> None:
+        """Write the average beside the engine's own state."""
+        if self._engine.world.rank == 0:
+            write_tensors(folder / AVERAGE_FILE, self._average)
+
+    def load_state(self, folder: Path) -> None:
+        """Take up what `save_state` wrote."""
+        if self._engine.world.rank == 0:
+            self._average = read_tensors(folder / AVERAGE_FILE)

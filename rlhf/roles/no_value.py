@@ -1,0 +1,21 @@
+"""NoValue: stands where the value role would, for advantages that need none."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlhf.flow.metrics import Metrics
+from rlhf.flow.rollout import Experience, Rollout
+
+
+class NoValue:
+    """A baseline that expects nothing and learns nothing; no process is started for it."""
+
+    def values(self, rollout: Rollout) -> Tensor:
+        """Return values_BR, zeros."""
+        return torch.zeros_like(rollout.sampling_logprobs_BR)
+
+    def improve(self, experience: Experience, step: int) -> Metrics:
+        """Report nothing."""
+        return Metrics()
