@@ -22,12 +22,7 @@ def quality_section(run: RunFiles) -> Markup | None:
         return None
     panels = [
         _reliability(found),
-        _breakdown("Accuracy by margin", "how clear the choice was", objects(found, "by_margin")),
-        _breakdown(
-            "Accuracy by length difference",
-            "chosen against rejected",
-            objects(found, "by_length_difference"),
-        ),
+        *(_breakdown(title, unit, objects(found, key)) for key, title, unit in _breakdowns(found)),
     ]
     return join(
         [
@@ -41,12 +36,24 @@ def quality_section(run: RunFiles) -> Markup | None:
     )
 
 
+def _breakdowns(found: files.Row) -> list[tuple[str, str, str]]:
+    """Return (key, title, unit) of each; without margins, the model's own certainty stands in."""
+    clear = ("by_margin", "Accuracy by margin", "how clear the choice was")
+    sure = ("by_score_gap", "Accuracy by score difference", "how sure the model is")
+    return [
+        clear if objects(found, "by_margin") else sure,
+        ("by_ranks_apart", "Accuracy by ranks apart", "1: neighbours in the ranking"),
+        ("by_length_difference", "Accuracy by length difference", "tokens, better less worse"),
+    ]
+
+
 def _lead(found: files.Row) -> str:
     pairs, length = number(found, "pairs"), number(found, "length_baseline_accuracy")
     error = number(found, "calibration_error")
     parts = [f"{pairs:,.0f} pairs it never saw." if pairs else ""]
     if length is not None:
-        parts.append(f"Always preferring the longer answer would reach {percent(length)}.")
+        side = words(found, "length_baseline_prefers") or "longer"
+        parts.append(f"Always preferring the {side} answer would reach {percent(length)}.")
     if error is not None:
         parts.append(f"Its stated confidence is off by {short(100 * error, 2)} points on average.")
     return " ".join(part for part in parts if part)
@@ -111,6 +118,7 @@ def _breakdown(title: str, unit: str, groups: list[files.Row]) -> Markup | None:
                 aria_hidden="true",
             ),
             el("td", percent(accuracy)),
+            el("td", _range(bounds(group, "interval")), class_="soft"),
             el("td", f"{number(group, 'count') or 0:,.0f}", class_="soft"),
         )
         for group in groups
@@ -120,8 +128,13 @@ def _breakdown(title: str, unit: str, groups: list[files.Row]) -> Markup | None:
         el("th", "Group", scope="col"),
         el("td", aria_hidden="true"),
         el("th", "right", scope="col"),
+        el("th", "95\u00a0%", scope="col"),
         el("th", "pairs", scope="col"),
     ]
     table = el("table", el("thead", el("tr", *heads)), el("tbody", *rows), class_="bars")
     caption = el("figcaption", el("b", title), el("span", unit))
     return el("figure", caption, table, class_="chart") if rows else None
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    return f"{100 * interval[0]:.0f}\u2013{100 * interval[1]:.0f}" if interval else ""

@@ -83,6 +83,7 @@ def test_typed_special_tokens_stay_characters(chatml):
 
 @pytest.mark.parametrize("name", ["chatml", "llama", "r1", "qwen3"])
 def test_conversational_answer_is_learned_whole_and_ends_with_eos(name, request):
+    # correctness 2, 5: the last label is EOS.
     tokenizer = request.getfixturevalue(name)
     ids, mask = encode_answer(tokenizer, [USER], [said("<the film")])
     learned = shown(tokenizer, ids, mask)

@@ -8,6 +8,7 @@ from rlhf.config.data import SourceConfig
 from rlhf.data.demonstrations import load_demonstrations
 from rlhf.errors import ConfigError, DataError
 from rlhf.flow.text import Demonstrations
+from tests.unit.data.conftest import CHATML, build
 
 USER = {"role": "user", "content": "hello world"}
 GOOD = {"role": "assistant", "content": "good film"}
@@ -154,3 +155,20 @@ def test_rows_that_spell_special_tokens_are_told_of(chatml, write, configured, c
 def test_no_source_is_an_error(chatml, configured):
     with pytest.raises(ConfigError, match=r"data\.demonstrations is not set"):
         load_demonstrations(configured(), chatml)
+
+
+def test_the_end_is_learned_even_where_pad_is_eos(write, configured):
+    # correctness 1, 2, 5: masks come from lengths; the labels are the answer's tokens and its EOS.
+    tokenizer = build(CHATML, bos=False)
+    tokenizer.pad_token = tokenizer.eos_token
+    answers = ["there", "good film about the world", "a film"]
+    rows = [{"prompt": "hello:", "completion": answer} for answer in answers]
+    path = write("a.jsonl", rows)
+    batch = load_demonstrations(configured(demonstrations=path), tokenizer).train
+    ends_B = batch.lengths_B - 1
+    numbers_B = torch.arange(3)
+    assert (batch.tokens_BT[numbers_B, ends_B] == tokenizer.pad_token_id).all()
+    assert batch.loss_mask_BT[numbers_B, ends_B].all()
+    wanted = [1 + len(tokenizer(answer)["input_ids"]) for answer in answers]
+    assert batch.loss_mask_BT.sum(1).tolist() == wanted
+    assert learned(tokenizer, batch) == [f"{answer}<|im_end|>" for answer in answers]

@@ -29,6 +29,7 @@ def texts(tokenizer, answers):
 
 
 def test_plain_rows_and_conversations_keep_their_order(chatml):
+    # correctness 2, 5: the answer and its EOS are learned, nothing of the prompt.
     first, second, third = encode_answers(
         chatml,
         [
@@ -82,6 +83,7 @@ def test_rows_over_the_limit(configured):
 
 
 def test_rows_are_padded_on_the_right():
+    # correctness 2: what is learned from is padded on the right.
     assert pad_rows([[1, 2, 3], [], [4]]).tolist() == [[1, 2, 3], [0, 0, 0], [4, 0, 0]]
     assert pad_rows([[True], [False]], torch.bool).dtype == torch.bool
     assert pad_rows([]).shape == (0, 0)

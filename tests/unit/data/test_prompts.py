@@ -59,6 +59,7 @@ def test_wrong_rows_name_file_and_line(row, reason, chatml, write, configured):
 
 
 def test_long_prompts_are_dropped_on_request(chatml, write, configured):
+    # correctness 2: no prompt is longer than the limit, and none is cut in the middle.
     rows = [{"prompt": "\u4e2d" * 20, "n": 0}, {"prompt": "film", "n": 1}]
     path = write("a.jsonl", rows)
     with pytest.raises(DataError, match="60 tokens, 20 allowed"):

@@ -22,6 +22,7 @@ def drawn(stream, steps):
 
 @pytest.mark.parametrize(("count", "size"), [(10, 3), (7, 7), (5, 12), (1, 4), (12, 4)])
 def test_each_row_exactly_once_an_epoch(count, size):
+    # correctness 11: every rank walks the same permutation of all rows.
     ids = drawn(Stream(rows(count), size, seed=3, name="sft"), range(count * 3))
     epochs = [ids[start : start + count] for start in range(0, len(ids), count)]
     assert len(ids) == count * 3 * size
@@ -34,6 +35,7 @@ def test_epochs_differ():
 
 
 def test_a_batch_does_not_depend_on_those_before():
+    # correctness 66: the place in the data is the step's number.
     walked = Stream(rows(10), 3, seed=1, name="sft")
     batches = [drawn(walked, [step]) for step in range(40)]
     for step in (39, 0, 17, 3):

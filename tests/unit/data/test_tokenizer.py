@@ -20,6 +20,7 @@ def test_training_is_deterministic_and_bounded():
 
 
 def test_a_trained_tokenizer_round_trips_any_text_and_keeps_pad_from_eos():
+    # correctness 1, 2: a pad token of its own; decoding gives the text back.
     tokenizer = train_tokenizer(TEXTS, 280)
     assert tokenizer.pad_token_id != tokenizer.eos_token_id
     text = "caf\u00e9  \U0001f600\n\ttab"

@@ -16,6 +16,7 @@ def test_settings_arrive():
 
 
 def test_the_first_update_is_the_textbooks():
+    # correctness 56: lr * g / (|g| + eps), so a large eps tames the first step.
     config = OptimizerConfig(lr=0.1, eps=1e-2, weight_decay=0.5)
     weight = torch.tensor([2.0, -1.0], requires_grad=True)
     weight.grad = torch.tensor([0.3, -0.02])

@@ -19,6 +19,7 @@ def engine(**changes):
 
 
 def test_the_norm_returned_is_the_one_before_clipping():
+    # correctness 61
     machine = engine()
     machine.backward(machine(torch.tensor([[30.0, 0.0, 40.0]])).sum())
     assert machine.step(0.1) == pytest.approx((30**2 + 40**2 + 1) ** 0.5)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rlhf.algo.seeding import derive_seed
+from rlhf.algo.seeding import derive_seed, uniforms
+from rlhf.errors import ConfigError
+from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import PromptBatch
-from rlhf.generation.sampler import Sampling, draw, sample
+from rlhf.generation.sampler import Sampling, _Decoding, draw, sample
 from rlhf.models.language_model import LanguageModel
 from rlhf.roles.passes import response_targets, spread
-from tests.models import causal, prompts
+from tests.models import causal, experiment, prompts
 
 FAMILIES = ("llama", "qwen2", "gpt2", "mistral", "gemma2")
 STOPS = tuple(range(2, 42))
@@ -31,6 +33,7 @@ def same(one, other):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_greedy_in_a_ragged_batch_is_greedy_one_at_a_time(family):
+    # correctness 3, 4: token for token what transformers writes to each prompt alone.
     network, asked = causal(family), prompts(7)
     got = sample(network, asked, how(temperature=0.0), SEED)
     for row, response in enumerate(got.response_tokens()):
@@ -50,6 +53,7 @@ def test_greedy_in_a_ragged_batch_is_greedy_one_at_a_time(family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sampling_logprobs_are_the_language_models(family):
+    # correctness 22, 27: cached decoding against a full forward, at temperature 0.7.
     network = causal(family)
     rollout = sample(network, prompts(7), how(temperature=0.7), SEED)
     tokens_BT, positions_N, targets_N = response_targets(rollout)
@@ -63,6 +67,7 @@ def test_sampling_logprobs_are_the_language_models(family):
 
 @pytest.mark.parametrize("batch_size", (1, 3, 64))
 def test_neighbours_order_and_batch_size_change_no_row(batch_size):
+    # correctness 27: batch invariance.
     network, asked = causal(), prompts(7)
     wanted = sample(network, asked, how(), SEED)
     assert same(sample(network, asked, how(batch_size=batch_size), SEED), wanted)
@@ -73,6 +78,7 @@ def test_neighbours_order_and_batch_size_change_no_row(batch_size):
 
 
 def test_steps_and_samples_draw_differently():
+    # correctness 11: samples of one prompt differ, wherever they are drawn.
     network = causal()
     one = sample(network, prompts(7), how(), derive_seed("generate", 0))
     assert same(one, sample(network, prompts(7), how(), derive_seed("generate", 0)))
@@ -92,6 +98,7 @@ def test_steps_and_samples_draw_differently():
 
 
 def test_a_response_ends_with_its_first_stop_and_nothing_follows():
+    # correctness 24, 26: keeps EOS; cut rows are told from finished ones.
     rollout = sample(causal(), prompts(20), how(), SEED)
     for row, response in enumerate(rollout.response_tokens()):
         stops = [place for place, token in enumerate(response) if token in STOPS]
@@ -104,6 +111,7 @@ def test_a_response_ends_with_its_first_stop_and_nothing_follows():
 
 
 def test_a_stop_at_once_makes_a_response_of_one_token():
+    # correctness 24: first token EOS -> length 1.
     every_id = tuple(range(290))
     rollout = sample(causal(), prompts(5), how(stop_ids=every_id), SEED)
     assert rollout.response_lengths_B.tolist() == [1] * 5
@@ -112,6 +120,7 @@ def test_a_stop_at_once_makes_a_response_of_one_token():
 
 
 def test_the_prompt_stands_before_the_response_as_it_was():
+    # correctness 2: left padding lives inside the sampler alone.
     asked = prompts(7)
     rollout = sample(causal(), asked, how(), SEED)
     for row, length in enumerate(asked.lengths_B.tolist()):
@@ -121,7 +130,8 @@ def test_the_prompt_stands_before_the_response_as_it_was():
 
 
 def test_first_tokens_follow_the_tempered_softmax():
-    num_draws, temperature = 20_000, 0.7
+    # correctness 21, 22: chi-square of 1e5 first tokens, p > 0.001.
+    num_draws, temperature = 100_000, 0.7
     network, one = causal(), prompts(1)
     asked = PromptBatch(
         tokens_BP=one.tokens_BP.expand(num_draws, -1),
@@ -130,7 +140,7 @@ def test_first_tokens_follow_the_tempered_softmax():
         prompts=one.prompts * num_draws,
         columns=one.columns * num_draws,
     )
-    settings = how(max_new_tokens=1, temperature=temperature, batch_size=num_draws)
+    settings = how(max_new_tokens=1, temperature=temperature, batch_size=20_000)
     rollout = sample(network, asked, settings, SEED)
     first_B = rollout.tokens_BT[:, int(one.lengths_B)]
     with torch.no_grad():
@@ -157,6 +167,7 @@ def test_draw_inverts_the_distribution_function():
 
 
 def test_draw_never_takes_what_cannot_be():
+    # correctness 23: a token of probability 0 is never drawn, at either end.
     logits_BV = torch.tensor([[-torch.inf, 0.0, 0.0, -torch.inf]]).expand(3, 4)
     uniform_B = torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)
     assert draw(logits_BV, 1.0, uniform_B)[0].tolist() == [1, 2, 2]
@@ -166,3 +177,74 @@ def test_greedy_reports_the_plain_logprob():
     chosen_B, logprobs_B = draw(torch.tensor([[1.0, 3.0]]), 0.0, torch.zeros(1).double())
     assert chosen_B.tolist() == [1]
     torch.testing.assert_close(logprobs_B, torch.tensor([[1.0, 3.0]]).log_softmax(-1)[:, 1])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_left_padding_moves_no_logit(family):
+    # correctness 3: 0 to 7 pads before a row, learned and rotary positions, fp32, within 1e-5.
+    network, asked = causal(family), prompts(8)
+    assert asked.lengths_B.unique().tolist() == list(range(2, 10))
+    with torch.no_grad():
+        padded_BV = _Decoding(network, asked, how(), SEED)._next_logits()
+        alone_BV = torch.stack(
+            [
+                network(input_ids=row[None, :length]).logits[0, -1]
+                for row, length in zip(asked.tokens_BP, asked.lengths_B, strict=True)
+            ]
+        )
+    assert float((padded_BV - alone_BV).abs().max()) <= 1e-5
+    assert float(alone_BV.std(0).mean()) > 0.1, "rows must differ for this to mean something"
+
+
+@pytest.mark.parametrize("narrowed", ({"top_p": 0.9}, {"top_k": 40}, {"min_p": 0.1}))
+def test_another_distribution_than_the_scored_one_cannot_be_asked_for(narrowed):
+    # correctness 21: the sampler draws from exactly what the log-probabilities score.
+    with pytest.raises(ConfigError, match=f"generation.{next(iter(narrowed))}"):
+        experiment(generation=narrowed)
+
+
+def test_a_million_draws_stay_within_the_vocabulary():
+    # correctness 23: neither beyond the logits nor an id whose logit is -inf.
+    num_draws, pad = 1_000_000, 0
+    logits_V = torch.randn(11, generator=torch.Generator().manual_seed(0)) * 3
+    logits_V[pad] = logits_V[-1] = -torch.inf
+    uniform_B = uniforms(SEED, torch.arange(num_draws), 0)
+    uniform_B[:2] = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
+    chosen_B, _ = draw(logits_V.expand(num_draws, -1), 0.7, uniform_B)
+    assert chosen_B.unique().tolist() == list(range(1, 10))
+
+
+def test_a_pad_id_that_is_drawn_is_a_token_like_any_other():
+    # correctness 1, 23: lengths say what is padding, so an id in the vocabulary needs no ban.
+    network, pad = causal(tie_word_embeddings=False), 0
+    rollout = sample(network, prompts(40), how(stop_ids=()), SEED)
+    common = torch.tensor(rollout.response_tokens()).flatten().mode().values
+    head = network.get_output_embeddings().weight.data
+    head[pad] = head[common]
+    rollout = sample(network, prompts(40), how(), SEED)
+    mask_BR, responses = rollout.response_mask_BR, rollout.response_tokens()
+    assert [len(row) for row in responses] == rollout.response_lengths_B.tolist()
+    assert sum(row.count(pad) for row in responses) > 3
+    assert any(pad in row[:-1] for row in responses)
+    assert bool((rollout.sampling_logprobs_BR[mask_BR] < 0).all())
+    assert torch.equal(mask_BR, rollout.sampling_logprobs_BR != 0)
+
+
+def test_stopping_early_is_truncating_afterwards():
+    # correctness 24: identical tensors, whether a row stops at its EOS or is cut there later.
+    network, asked, most = causal(), prompts(20), 12
+    early = sample(network, asked, how(), SEED)
+    whole = sample(network, asked, how(stop_ids=()), SEED)
+    assert whole.response_lengths_B.tolist() == [most] * 20
+    tokens_BR = torch.tensor(whole.response_tokens())
+    stops_BR = torch.isin(tokens_BR, torch.tensor(STOPS))
+    lengths_B = torch.where(stops_BR.any(1), stops_BR.int().argmax(1) + 1, most)
+    mask_BR = length_mask(lengths_B, most)
+    assert torch.equal(early.response_lengths_B, lengths_B)
+    assert torch.equal(early.finished_B, stops_BR.any(1))
+    assert early.response_tokens() == [
+        row[:length] for row, length in zip(tokens_BR.tolist(), lengths_B.tolist(), strict=True)
+    ]
+    logprobs_BR = whole.sampling_logprobs_BR * mask_BR
+    torch.testing.assert_close(early.sampling_logprobs_BR, logprobs_BR, rtol=0, atol=1e-5)
+    assert len(set(lengths_B.tolist())) > 3

@@ -20,6 +20,7 @@ def places(tokens_BT, lengths_B):
 
 @pytest.mark.parametrize("family", ALL)
 def test_logprobs_and_entropy_are_those_of_the_full_logits(family):
+    # correctness 22, 58: at temperature 0.7, against float64.
     network = causal(family)
     tokens_BT, lengths_B = ragged(5)
     positions_N, targets_N = places(tokens_BT, lengths_B)
@@ -58,6 +59,7 @@ def test_gradients_are_those_of_the_full_logits(family):
 
 @pytest.mark.parametrize("family", ALL)
 def test_padding_and_neighbours_change_nothing(family):
+    # correctness 3: right-padded rows, learned and rotary positions.
     model = LanguageModel(causal(family))
     tokens_BT, lengths_B = ragged(6)
     positions_N, targets_N = places(tokens_BT, lengths_B)
@@ -71,6 +73,7 @@ def test_padding_and_neighbours_change_nothing(family):
 
 
 def test_what_stands_at_the_padding_changes_nothing():
+    # correctness 3, 37: bit for bit, no mask needed.
     model = LanguageModel(causal())
     tokens_BT, lengths_B = ragged(6)
     positions_N, targets_N = places(tokens_BT, lengths_B)
@@ -84,6 +87,7 @@ def test_what_stands_at_the_padding_changes_nothing():
 
 
 def test_bfloat16_weights_still_give_float32():
+    # correctness 49
     model = LanguageModel(causal().to(torch.bfloat16))
     logprobs_N, entropy_N = model(*model.example_inputs())
     assert (logprobs_N.dtype, entropy_N.dtype) == (torch.float32, torch.float32)

@@ -25,6 +25,7 @@ def scores(model, tokens_BT, lengths_B):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_score_is_what_the_classifier_says_of_the_row_alone(family):
+    # correctness 12: at the last real token, whatever is behind it
     network = classifier(family)
     tokens_BT, lengths_B = ragged(6)
     got = scores(ScalarModel(network), tokens_BT, lengths_B)
@@ -49,7 +50,32 @@ def test_padding_and_batch_order_change_nothing(family):
     torch.testing.assert_close(got, wanted[order], atol=1e-5, rtol=0)
 
 
+def test_a_new_head_has_the_papers_spread_and_no_bias(tmp_path):
+    # correctness 14: standard deviation 1 / sqrt(hidden + 1) within 3 sigma; not 1 / (hidden + 1).
+    network = causal(hidden_size=256, num_attention_heads=4, num_hidden_layers=1)
+    head = ScalarModel(load_scalar(write(network, tmp_path), "new", seed=1)).head
+    wanted = 257**-0.5
+    assert head.bias is None
+    assert abs(float(head.weight.detach().std()) - wanted) < 3 * wanted / (2 * 256) ** 0.5
+    assert abs(float(head.weight.detach().mean())) < 3 * wanted / 256**0.5
+
+
+def test_a_prompt_that_looks_like_padding_is_still_read_to_its_end():
+    # correctness 13: positions come from lengths, so no search for a first pad can go wrong.
+    model = ScalarModel(classifier())
+    tokens_BT, lengths_B = ragged(6)
+    tokens_BT[torch.arange(6)[:, None], torch.arange(2)] = 0
+    alone = [
+        scores(model, row[None, :n], n[None]) for row, n in zip(tokens_BT, lengths_B, strict=True)
+    ]
+    got = scores(model, tokens_BT, lengths_B)
+    torch.testing.assert_close(got, torch.cat(alone), atol=1e-5, rtol=0)
+    assert len(got.unique()) > 3
+
+
 def test_pad_and_eos_may_be_one_id():
+    # correctness 12, 13
+    # correctness 1: positions come from lengths, never from ids.
     model = ScalarModel(classifier(eos_token_id=0))
     tokens_BT, lengths_B = ragged(6)
     rows = torch.arange(6)
@@ -61,12 +87,26 @@ def test_pad_and_eos_may_be_one_id():
     torch.testing.assert_close(got, torch.cat(alone), atol=1e-5, rtol=0)
 
 
+def test_bfloat16_scores_move_little_with_the_batch():
+    # correctness 12: within 1e-2 in bfloat16, of scores of order 1.
+    model = ScalarModel(classifier().to(torch.bfloat16))
+    tokens_BT, lengths_B = ragged(6)
+    alone = [
+        scores(model, row[None, :n], n[None]) for row, n in zip(tokens_BT, lengths_B, strict=True)
+    ]
+    wanted = torch.cat(alone)
+    model.normalise(float(wanted.mean()), float(wanted.std()))
+    got = scores(model, torch.cat([tokens_BT, tokens_BT * 0], dim=1), lengths_B)
+    assert (got - (wanted - wanted.mean()) / wanted.std()).abs().mean() < 1e-2
+
+
 def test_bfloat16_weights_still_give_float32():
     model = ScalarModel(classifier().to(torch.bfloat16))
     assert model(*model.example_inputs()).dtype == torch.float32
 
 
 def test_normalise_shifts_and_scales_and_can_be_repeated():
+    # correctness 18: mean 0 and standard deviation 1
     model = ScalarModel(classifier())
     tokens_BT, lengths_B = ragged(6)
     raw = scores(model, tokens_BT, lengths_B)
@@ -79,6 +119,7 @@ def test_normalise_shifts_and_scales_and_can_be_repeated():
 
 
 def test_normalisation_survives_the_folder_bit_for_bit(tmp_path):
+    # correctness 19
     model = ScalarModel(classifier())
     model.normalise(0.1 + 0.2, 1 / 3)
     path = write(model.network, tmp_path)

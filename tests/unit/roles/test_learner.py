@@ -52,6 +52,7 @@ def squares(machine):
 
 @pytest.mark.parametrize("max_tokens", (1, 7, 12))
 def test_microbatches_change_no_update(max_tokens):
+    # correctness 55: loss, norm, statistics and weights.
     whole, cut = learner(), learner(max_tokens)
     whole_loss, whole_seen = squares(whole)
     cut_loss, cut_seen = squares(cut)
@@ -70,6 +71,7 @@ def test_microbatches_change_no_update(max_tokens):
 
 
 def test_the_loss_is_divided_by_the_count():
+    # correctness 6, 47: by the count of the whole optimizer step.
     machine = learner()
     loss_of, _ = squares(machine)
     with torch.no_grad():
@@ -80,6 +82,7 @@ def test_the_loss_is_divided_by_the_count():
 
 
 def test_the_rate_follows_its_curve():
+    # correctness 57: policy and value each have a learner, so both are annealed.
     machine = learner(warmup_steps=2, schedule="linear")
     loss_of, _ = squares(machine)
     rates = [machine.update(objective(loss_of)).lr for _ in range(4)]
@@ -96,6 +99,7 @@ def test_a_loss_that_is_not_a_number_leaves_the_weights():
 
 
 def test_a_restored_learner_goes_on_bit_for_bit(tmp_path):
+    # correctness 66: weights, moments and the place on the rate's curve.
     straight, resumed = learner(schedule="cosine"), learner(schedule="cosine")
     loss_of, _ = squares(straight)
     straight.update(objective(loss_of))

@@ -31,6 +31,7 @@ def test_no_rows_give_no_answers():
 
 
 def test_nothing_keeps_a_gradient():
+    # correctness 28
     engine, batch = LocalEngine(LanguageModel(causal())), rollout(3)
 
     def run(rows):
@@ -42,6 +43,7 @@ def test_nothing_keeps_a_gradient():
 
 
 def test_targets_are_the_response_tokens_and_positions_stand_before_them():
+    # correctness 51: the logits and the value before a token.
     batch = rollout(7)
     tokens_BT, positions_N, targets_N = response_targets(batch)
     assert tokens_BT.shape[1] == int(batch.lengths_B.max())

@@ -11,6 +11,7 @@ from tests.models import rollout
 
 @pytest.mark.parametrize("max_tokens", (1, 30, 10_000))
 def test_logprobs_are_the_networks_at_the_temperature(role, folder, max_tokens):
+    # correctness 22: the reference too.
     engine = {"backend": "torch", "max_tokens_per_microbatch": max_tokens}
     batch = rollout(7)
     got_BR = role("reference", engine=engine, generation={"temperature": 0.6}).logprobs(batch)
@@ -31,5 +32,6 @@ def test_no_rows_are_no_trouble(role):
 
 
 def test_at_the_start_reference_and_policy_agree_exactly(role):
+    # correctness 30: bit for bit, so KL starts at exactly 0.
     batch = rollout(7)
     assert torch.equal(role("reference").logprobs(batch), role("policy").logprobs(batch))

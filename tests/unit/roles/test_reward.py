@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from rlhf.models.pretrained import load_scalar
 from rlhf.models.scalar_model import ScalarModel
 from tests.models import classifier, optimizer, rankings, rollout, tokenizer
 
+NO_MARGIN = {"margin_coef": 0.0, "optimizer": optimizer()}
 JUDGE = """
 def judge(prompts, completions, row):
     assert len(prompts) == len(completions) == len(row)
@@ -28,6 +31,7 @@ def scores_of(network, rows):
 
 
 def test_the_model_scores_the_last_real_token(role, folder):
+    # correctness 12: whatever stands beside or behind it, in whatever order.
     written = rollout(7)
     judge = role("judge", part={"policy_path": folder()})
     rows = [r[:n] for r, n in zip(written.tokens_BT.tolist(), written.lengths_B, strict=True)]
@@ -86,6 +90,57 @@ def test_the_ranking_loss_is_bradley_terry_over_the_rows_pairs(role):
     assert metrics["margin"] == pytest.approx(sum(gaps) / len(gaps), rel=1e-4)
 
 
+def test_a_head_of_zeros_cannot_tell(role):
+    # correctness 14: loss ln 2 == 0.693147, accuracy 1/2, as every pair is a tie.
+    learner = role("apprentice", model="causal", part={"head": "zero"})
+    metrics = learner.rank(rankings(6, seed=4))
+    # A tie is right by half whatever the margin, but a margin is asked of rows of two.
+    plain = role("apprentice", model="causal", part={"head": "zero"}, reward_model=NO_MARGIN)
+    assert plain.rank(rankings(6))["loss/train"] == pytest.approx(math.log(2), abs=1e-6)
+    assert metrics["accuracy/train"] == 0.5
+    assert metrics["margin"] == 0.0
+
+
+def seen_by(learner, batch):
+    """Take a step; return (rows, columns) of every forward."""
+    shapes = []
+    module = learner.learner.engine.module
+    handle = module.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
+    learner.rank(batch)
+    handle.remove()
+    return shapes
+
+
+@pytest.mark.parametrize("max_tokens", (1, 40, 100_000))
+def test_every_answer_is_read_once_and_a_prompt_is_never_parted(role, max_tokens):
+    # correctness 16: K forwards a row, not K (K - 1); all pairs of a prompt in one batch element.
+    num_answers = 4
+    batch = rankings(6, num_answers)
+    engine = {"backend": "torch", "max_tokens_per_microbatch": max_tokens}
+    shapes = seen_by(role("apprentice", engine=engine), batch)
+    present_BK = batch.lengths_BK > 0
+    assert sum(rows for rows, _ in shapes) == int(present_BK.sum())
+    assert 2 * int(present_BK.sum()) < sum(n * (n - 1) for n in present_BK.sum(1).tolist())
+    longest = num_answers * int(batch.lengths_BK.max())
+    assert all(rows * columns <= max(max_tokens, longest) for rows, columns in shapes)
+    if max_tokens == 1:
+        assert sorted(rows for rows, _ in shapes) == sorted(present_BK.sum(1).tolist())
+    if max_tokens == 100_000:
+        assert len(shapes) == 1
+
+
+def test_centring_pulls_every_pairs_sum_to_0(role):
+    # correctness 18: the constant that Bradley-Terry leaves open is held near 0 while learning.
+    means, batch = [], rankings(6)
+    for center_coef in (0.0, 1.0):
+        reward_model = {"optimizer": optimizer(lr=1e-2), "center_coef": center_coef}
+        learner = role("apprentice", reward_model=reward_model)
+        for _ in range(20):
+            learner.rank(batch)
+        means.append(abs(float(learner.answer_scores(batch)[batch.lengths_BK > 0].mean())))
+    assert means[1] < 0.5 * means[0]
+
+
 def test_absent_answers_score_zero(role):
     batch = rankings(6)
     scores_BK = role("apprentice").answer_scores(batch)
@@ -107,6 +162,7 @@ def test_ranking_learns_and_microbatches_change_nothing(role):
 
 
 def test_normalise_makes_scores_standard(role, tmp_path):
+    # correctness 18, 19: mean 0, deviation 1, the same after save and load bit for bit.
     learner, batch = role("apprentice"), rankings(6)
     present_BK = batch.lengths_BK > 0
     raw_N = learner.answer_scores(batch)[present_BK]
@@ -117,3 +173,33 @@ def test_normalise_makes_scores_standard(role, tmp_path):
     learner.save(tmp_path)
     again = role("apprentice", path=str(tmp_path))
     assert torch.equal(again.answer_scores(batch)[present_BK], scores_N)
+
+
+def test_normalising_turns_no_pair_round(role):
+    # correctness 18: pairwise accuracy is unchanged.
+    learner, batch = role("apprentice"), rankings(12, 4)
+    order = learner.answer_scores(batch).argsort(1)
+    present_BK = (batch.lengths_BK > 0).all(1)
+    learner.normalise({"mean": 5.0, "std": 0.3})
+    assert torch.equal(learner.answer_scores(batch).argsort(1)[present_BK], order[present_BK])
+    assert present_BK.any()
+
+
+def test_judge_and_value_start_from_the_normalised_scores(role, folder, tmp_path):
+    # correctness 19: the normalisation goes wherever the folder goes, bit for bit.
+    learner, batch = role("apprentice"), rankings(6)
+    learner.rank(batch)
+    learner.normalise({"mean": 0.7, "std": 2.5})
+    learner.save(tmp_path)
+    tokens_BT, lengths_B = batch.tokens_BKT[:, 0], batch.lengths_BK[:, 0]
+    positions_B = torch.arange(6) * tokens_BT.shape[1] + lengths_B - 1
+    with torch.no_grad():
+        wanted = learner.learner.engine(tokens_BT, positions_B)
+        judge = role("judge", path=str(tmp_path), part={"policy_path": folder()})
+        value = role("value", path=str(tmp_path))
+        assert torch.equal(value.engine(tokens_BT, positions_B), wanted)
+    written = rollout(7)
+    ends_B = torch.arange(7) * written.tokens_BT.shape[1] + written.lengths_B - 1
+    with torch.no_grad():
+        wanted = learner.learner.engine(written.tokens_BT, ends_B)
+    torch.testing.assert_close(judge.score_by_model(written), wanted, rtol=0, atol=1e-5)

@@ -16,6 +16,7 @@ def test_the_step_and_the_runs_seed_decide_what_is_written(role):
 
 
 def test_its_logprobs_are_those_it_sampled_with(role):
+    # correctness 22, 27
     writer = role("writer")
     written = writer.generate(prompts(), 0)
     torch.testing.assert_close(

@@ -18,6 +18,7 @@ from tests.unit.stages.conftest import cast
 
 
 def test_every_response_of_a_run_has_an_index_of_its_own():
+    # correctness 11: what seeds a draw, instead of the rank.
     config = PPOConfig(rollout_batch_size=4, samples_per_prompt=3, minibatch_size=4)
     source = prompt_source(models.prompts(7), config, seed=0)
     drawn = torch.cat([source(step).sample_B for step in range(5)])

@@ -46,6 +46,7 @@ def test_patience_runs_out_after_so_many_without_a_new_lowest(tmp_path):
 
 
 def test_without_patience_the_newest_is_kept_to_the_end(tmp_path):
+    # correctness 9: sft.keep=last trains past the lowest validation loss.
     best, role = Best(tmp_path / "best", patience=None), Writes()
     for loss in (1.0, 5.0, 6.0):
         best.observe(loss, role)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from rlhf.checkpoint.store import Store
 from rlhf.data.stream import Stream
@@ -101,6 +102,7 @@ def fresh(folder, ppo_of, tmp_path) -> Callable[[str, str], Stage]:
 def test_a_resumed_stage_is_the_uninterrupted_one_bit_for_bit(
     fresh, logged, tmp_path, name, dies_after
 ):
+    # correctness 66: weights, moments, KL coefficient, best loss, every recorded metric.
     def run(stage: Stage, home: str) -> int:
         with logged(home) as log:
             return drive(stage, store(tmp_path / home, name), log, every=EVERY, timings=dict)
@@ -137,3 +139,25 @@ def test_the_clock_is_started_anew_and_read_once_a_step(fresh, logged, tmp_path)
     with logged("one") as log:
         drive(fresh("sft", "one"), store(tmp_path / "one", "sft"), log, every=9, timings=timings)
     assert len(asked) == 7
+
+
+def test_what_is_frozen_holds_the_same_weights_to_the_end(ppo_of, logged, tmp_path):
+    # correctness 30: reference and reward bit for bit; KL at step 0 is exactly 0.
+    made = ppo_of(ppo={"num_steps": 3})
+    roles = {name: group._role for name, group in made.players._groups.items()}
+    engines = {
+        "policy": roles["policy"].engine,
+        "reference": roles["reference"].engine,
+        "reward": roles["reward"]._model.engine,
+    }
+    before = {name: engine.weights() for name, engine in engines.items()}
+    with logged("frozen") as log:
+        drive(made.stage, store(tmp_path / "frozen", "ppo"), log, every=9, timings=dict)
+    same = {
+        name: all(torch.equal(w, before[name][key]) for key, w in engine.weights().items())
+        for name, engine in engines.items()
+    }
+    assert same == {"policy": False, "reference": True, "reward": True}
+    distances = [row["objective/kl"] for row in recorded(tmp_path / "frozen")]
+    assert distances[0] == 0
+    assert distances[-1] != 0

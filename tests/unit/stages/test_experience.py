@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
+from statistics import correlation, fmean, pstdev, pvariance
 
 import pytest
 import torch
@@ -181,3 +183,89 @@ def test_values_are_told_by_quarter_of_the_response_only_where_there_are_values(
     config = PPOConfig(advantage_estimator="reinforce_pp")
     _, without = make_experience(rollout, scores, terms(0.1, config))
     assert not any(name.startswith(("values/", "val/")) for name in without)
+
+
+def test_the_figures_are_those_of_independent_formulas():
+    # correctness 26, 31, 38, 65: token by token in plain Python, from rollout and scores alone.
+    rollout, coef, penalty, gae_lambda = models.rollout(), 0.3, 0.7, 0.9
+    scores = drawn(rollout)
+    sampled_BR = scores.logprobs_BR + 0.1 * drawn(rollout, seed=1).values_BR
+    rollout = replace(rollout, sampling_logprobs_BR=sampled_BR)
+    config = PPOConfig(missing_eos_penalty=penalty, gae_lambda=gae_lambda)
+    kl, shaped, gains, targets, values, gaps = [], [], [], [], [], []
+    for row, length in enumerate(rollout.response_lengths_B.tolist()):
+        now, ref, drew, value = (
+            tensor[row, :length].double().tolist()
+            for tensor in (scores.logprobs_BR, scores.ref_logprobs_BR, sampled_BR, scores.values_BR)
+        )
+        rewards = [-coef * (p - q) for p, q in zip(now, ref, strict=True)]
+        rewards[-1] += float(scores.score_B[row]) - penalty * (not rollout.finished_B[row])
+        steps = [r + v for r, v in zip(rewards, [*value[1:], 0.0], strict=True)]
+        errors = [s - v for s, v in zip(steps, value, strict=True)]
+        gain = [
+            sum(gae_lambda ** (u - t) * errors[u] for u in range(t, length)) for t in range(length)
+        ]
+        kl.append(sum(now) - sum(ref))
+        shaped.append(sum(rewards))
+        gains += gain
+        targets += [g + v for g, v in zip(gain, value, strict=True)]
+        values += value
+        gaps += [s - p for s, p in zip(drew, now, strict=True)]
+    left = [t - v for t, v in zip(targets, values, strict=True)]
+    lengths = rollout.response_lengths_B.tolist()
+    score = scores.score_B.tolist()
+    wanted = {
+        "objective/scores": fmean(score),
+        "objective/scores_std": pstdev(score),
+        "objective/rlhf_reward": fmean(shaped),
+        "objective/rlhf_reward_std": pstdev(shaped),
+        "objective/non_score_reward": -coef * fmean(kl),
+        "objective/kl": fmean(kl),
+        "objective/kl_per_token": sum(kl) / sum(lengths),
+        "objective/kl_coef": coef,
+        "objective/score_length_correlation": correlation(score, lengths),
+        "num_tokens": sum(lengths) + int(rollout.prompt_lengths_B.sum()),
+        "completions/mean_length": fmean(lengths),
+        "completions/eos_rate": 4 / 7,
+        "advantages/mean": fmean(gains),
+        "advantages/std": pstdev(gains),
+        "returns/mean": fmean(targets),
+        "values/mean": fmean(values),
+        "values/first": fmean(scores.values_BR[:, 0].tolist()),
+        "val/explained_variance": 1 - pvariance(left) / pvariance(targets),
+        "sampling/logprob_difference_max": max(map(abs, gaps)),
+        "sampling/k3_mean": fmean(math.expm1(-gap) + gap for gap in gaps),
+    }
+    _, seen = make_experience(rollout, scores, terms(coef, config))
+    got = seen.means()
+    assert {name: got[name] for name in wanted} == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("value_lambda", [None, 1.0])
+def test_a_value_of_zero_is_taught_the_rewards_alone(value_lambda):
+    # correctness 43, 52: returns are the rewards to come, by a lambda of their own if there is one.
+    rollout, coef = models.rollout(), 0.3
+    scores = drawn(rollout)
+    scores = replace(scores, values_BR=torch.zeros_like(scores.values_BR))
+    config = PPOConfig(missing_eos_penalty=0.0, gae_lambda=0.5, value_gae_lambda=value_lambda)
+    experience, _ = make_experience(rollout, scores, terms(coef, config))
+    decay = 0.5 if value_lambda is None else value_lambda
+    for row, length in enumerate(rollout.response_lengths_B.tolist()):
+        rewards = (-coef * (scores.logprobs_BR - scores.ref_logprobs_BR))[row, :length].tolist()
+        rewards[-1] += float(scores.score_B[row])
+        wanted = [sum(decay**u * r for u, r in enumerate(rewards[t:])) for t in range(length)]
+        assert experience.returns_BR[row, :length].tolist() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_whitening_never_reaches_the_value():
+    # correctness 38, 40: over all real tokens of the step at once; returns bit-equal without it.
+    rollout, scores = models.rollout(), drawn(models.rollout())
+    mask_BR = rollout.response_mask_BR
+    white, _ = make_experience(rollout, scores, terms(0.1, PPOConfig()))
+    bare = PPOConfig(whiten_advantages=False)
+    plain, _ = make_experience(rollout, scores, terms(0.1, bare))
+    assert torch.equal(white.returns_BR, plain.returns_BR)
+    assert torch.equal(white.old_values_BR, plain.old_values_BR)
+    real_N = plain.advantages_BR[mask_BR].double()
+    wanted_N = (real_N - real_N.mean()) / real_N.std(correction=0)
+    torch.testing.assert_close(white.advantages_BR[mask_BR].double(), wanted_N, atol=1e-5, rtol=0)

@@ -114,6 +114,7 @@ def test_the_reward_model_is_normalised_over_its_training_answers(run_of):
 
 
 def test_without_a_reward_model_the_value_starts_at_zero(run_of, tmp_path):
+    # correctness 52
     reward = tmp_path / "reward.py"
     reward.write_text("def one(completions, **columns):\n    return [1.0] * len(completions)\n")
     run, _ = run_of(reward={"function": f"{reward}:one"})

@@ -48,6 +48,7 @@ def test_it_learns(stage):
 
 
 def test_early_stopping_keeps_the_best_weights(stage):
+    # correctness 9: sft.keep=best.
     diverging = stage(num_epochs=10.0, validate_every=1, patience=2, lr=1.0)
     losses = [report["loss/validation"] for report in diverging.steps(0)]
     assert len(losses) < diverging.total_steps
