@@ -21,6 +21,10 @@ LENGTH_DRIFT: Final = 0.25
 ENTROPY_DROP: Final = 0.5
 EOS_FLOOR: Final = 0.9
 VALUE_CLIP_LIMIT: Final = 0.5
+VARIETY_DROP: Final = 0.3
+SAMPLER_LIMIT: Final = 1e-3
+"""Mean k3 a token between sampler and trainer; rounding in bf16 stays below."""
+USELESS_STEPS: Final = 20
 NEGATIVE_KL_STEPS: Final = 10
 NEGATIVE_KL: Final = -0.05
 """Nats a response; above this it is the noise of an estimate around 0."""
@@ -101,6 +105,35 @@ def _cut_answers(history: History) -> Iterator[str]:
         )
 
 
+def _less_variety(history: History) -> Iterator[str]:
+    ends = _ends(history, "completions/distinct_2")
+    if ends and ends[0] > 0 and ends[1] < (1 - VARIETY_DROP) * ends[0]:
+        yield (
+            f"distinct word pairs fell from {percent(ends[0])} to {percent(ends[1])}: answers "
+            "repeat themselves or each other; read the samples, then raise ppo.kl_coef"
+        )
+
+
+def _sampler_differs(history: History) -> Iterator[str]:
+    k3 = _recent(history, "sampling/k3_mean")
+    if k3 is not None and k3 > SAMPLER_LIMIT:
+        yield (
+            f"sampler and trainer differ by {short(k3)} nats a token (above {SAMPLER_LIMIT:g}): "
+            "the policy learns from tokens another one drew; set ppo.importance_cap=2, or "
+            "engine.precision=fp32"
+        )
+
+
+def _value_is_useless(history: History) -> Iterator[str]:
+    explained = _recent(history, "val/explained_variance")
+    if explained is not None and len(history) >= USELESS_STEPS and explained < 0:
+        yield (
+            f"explained variance is {short(explained)} after {USELESS_STEPS} steps or more: the "
+            "value role predicts worse than a constant would; raise value.optimizer.lr or "
+            "ppo.value_warmup_steps"
+        )
+
+
 def _value_clipped(history: History) -> Iterator[str]:
     share = _recent(history, "val/clipfrac_avg")
     if share is not None and share > VALUE_CLIP_LIMIT:
@@ -152,7 +185,10 @@ _CHECKS: Final[dict[str, Callable[[History], Iterator[str]]]] = {
     "length": _length_drift,
     "entropy": _entropy_collapse,
     "eos": _cut_answers,
+    "variety": _less_variety,
     "value_clip": _value_clipped,
+    "value_useless": _value_is_useless,
+    "sampler": _sampler_differs,
     "negative_kl": _negative_kl,
     "score_jump": _score_jump,
 }

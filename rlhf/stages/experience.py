@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rlhf.algo.advantages import lambda_returns
-from rlhf.algo.diagnostics import explained_variance, means_by_quarter
+from rlhf.algo.diagnostics import distinct_n, explained_variance, means_by_quarter
 from rlhf.algo.estimators import Episodes, find_estimator
 from rlhf.algo.importance import truncated_importance
 from rlhf.algo.kl import KLController, kl_k1, kl_k3
@@ -22,6 +22,8 @@ from rlhf.config.stages import PPOConfig
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout, Scores
 
+DISTINCT_ROWS = 64
+"""Responses whose word pairs are counted."""
 QUARTERS = ("values/quarter_1", "values/quarter_2", "values/quarter_3", "values/quarter_4")
 
 
@@ -129,7 +131,13 @@ def _objective(
         "num_tokens": float(rollout.lengths_B.sum()),
         "completions/mean_length": lengths_B.mean().item(),
         "completions/eos_rate": rollout.finished_B.double().mean().item(),
+        "completions/distinct_2": distinct_n(_some(rollout).response_tokens(), 2),
     }
+
+
+def _some(rollout: Rollout) -> Rollout:
+    """Return the first rows: variety falls with the number of texts, so it is always the same."""
+    return rollout.select(torch.arange(min(len(rollout), DISTINCT_ROWS)))
 
 
 def _advantages(advantages_BR: Tensor, mask_BR: Tensor) -> dict[str, float]:

@@ -67,6 +67,7 @@ def assert_same_weights(one, other):
 @on_ray
 @pytest.mark.parametrize("stage", (0, 3))
 def test_generation_is_the_same_token_for_token(play, seats, stage):
+    # correctness 11, 29: ragged ends on 1 and 2 ranks, whole and sharded.
     wanted = settle(GroupPolicy(play("here", "policy")).generate(prompts(), 3))
     got = settle(GroupPolicy(play(seats, "policy", stage=stage)).generate(prompts(), 3))
     assert got.response_tokens() == wanted.response_tokens()
@@ -131,6 +132,7 @@ def batch(seat, folder):
 @on_ray
 @pytest.mark.parametrize("stage", (0, 2, 3))
 def test_improving_gives_the_same_metrics_and_weights(play, batch, seats, stage, tmp_path):
+    # correctness 55: a whole PPO update.
     reports, folders = [], []
     for place, at in (("here", 0), (seats, stage)):
         port = GroupPolicy(play(place, "policy", stage=at))
@@ -156,6 +158,7 @@ def test_values_learn_the_same(play, batch, seats, tmp_path):
 
 @on_ray
 def test_imitating_gives_the_same_losses(play, seats):
+    # correctness 6, 55: on 1 and 2 ranks.
     reports = []
     for place in ("here", seats):
         port = GroupPolicy(play(place, "pupil"))
@@ -167,6 +170,7 @@ def test_imitating_gives_the_same_losses(play, seats):
 
 
 def test_all_zero_stages_on_two_ranks_give_the_same_first_losses(play):
+    # correctness 55
     losses = []
     for stage in (0, 1, 2, 3):
         port = GroupPolicy(play("two", "pupil", stage=stage))
@@ -216,3 +220,29 @@ def test_with_lora_the_policys_group_answers_for_the_reference(play, batch, seat
     settle(port.improve(batch, 1))
     assert not torch.allclose(settle(port.logprobs(written)), separate, atol=1e-4)
     assert_near(settle(reference.logprobs(written)), separate)
+
+
+@pytest.mark.parametrize(("seats", "stage"), [("one", 0), ("two", 2), ("two", 3)])
+def test_texts_beside_and_the_average_are_the_same_on_any_ranks(
+    play, batch, seats, stage, tmp_path
+):
+    # correctness 55, 59, 60: a PTX loss and averaged weights, two steps, saved and gone on with.
+    kit = {
+        "ppo": {"ptx_coef": 0.5, "ema_decay": 0.6, "loss_aggregation": "seq_mean_token_mean"},
+        "data": {"pretraining": "texts.jsonl"},
+    }
+    reports = []
+    for place, at in (("here", 0), (seats, stage)):
+        port = GroupPolicy(play(place, "policy", stage=at, **kit))
+        first = settle(port.improve(batch, 1, demonstrations(7)))
+        port.save_state(tmp_path / place / "state")
+        port = GroupPolicy(play(place, "policy", stage=at, **kit))
+        port.load_state(tmp_path / place / "state")
+        again = experience(rollout(7), settle(port.logprobs(rollout(7))), batch.old_values_BR)
+        reports.append((first, settle(port.improve(again, 2, demonstrations(7)))))
+        port.save(tmp_path / place / "model")
+    for got, wanted in zip(reports[1], reports[0], strict=True):
+        assert "loss/ptx_avg" in wanted
+        assert_same_metrics(got, wanted)
+    folders = [str(tmp_path / place / "model") for place in (seats, "here")]
+    assert_same_weights(*map(load_causal_lm, folders))

@@ -14,6 +14,9 @@ HEALTHY = {
     "val/clipfrac_avg": 0.1,
     "objective/scores": 1.0,
     "objective/scores_std": 1.0,
+    "completions/distinct_2": 0.8,
+    "val/explained_variance": 0.5,
+    "sampling/k3_mean": 1e-6,
 }
 
 
@@ -35,6 +38,9 @@ def test_a_healthy_run_is_quiet():
         ("entropy", "policy/entropy_avg", 3.0, 1.6, 1.4),
         ("eos", "completions/eos_rate", 0.97, 0.91, 0.89),
         ("value_clip", "val/clipfrac_avg", 0.1, 0.49, 0.51),
+        ("variety", "completions/distinct_2", 0.8, 0.57, 0.55),
+        ("value_useless", "val/explained_variance", 0.2, 0.01, -0.01),
+        ("sampler", "sampling/k3_mean", 1e-6, 9e-4, 1.1e-3),
         ("negative_kl", "objective/kl", 3.0, -0.01, -0.2),
         ("score_jump", "objective/scores", 1.0, 3.9, 4.2),
     ],

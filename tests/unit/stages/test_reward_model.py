@@ -40,6 +40,15 @@ def test_it_learns_the_order_it_is_shown(stage):
     assert seen["accuracy/validation"] > 0.8
 
 
+def test_validation_is_as_often_as_asked_within_one_pass(stage):
+    # correctness 17: overfits after one pass, so accuracy is watched within it.
+    reports = list(stage(num_epochs=1.0, validate_every=1, patience=99).steps(0))
+    assert len(reports) == 3
+    assert all("accuracy/validation" in report.means() for report in reports)
+    rare = list(stage(num_epochs=2.0, validate_every=4, patience=99).steps(0))
+    assert ["accuracy/validation" in r.means() for r in rare] == [False] * 3 + [True, False, True]
+
+
 def test_measure_counts_ties_half_and_leaves_absent_answers_out():
     rows = models.rankings(2, 3)
     assert rows.lengths_BK.tolist()[0][-1] == 0
@@ -57,6 +66,7 @@ def test_statistics_are_of_the_answers_that_are_there(stage):
 
 
 def test_normalising_by_its_own_statistics_gives_mean_0_and_deviation_1(stage):
+    # correctness 18
     reward, rows = stage().reward, models.rankings(5)
     reward.normalise(score_statistics(reward, rows))
     after = score_statistics(reward, rows)
