@@ -13,10 +13,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help run test check fix docs lock clean
+.PHONY: help run test check mutations fix docs lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: $(READY) ## create the environment from requirements.lock
 
@@ -57,15 +57,25 @@ fix: $(READY) ## format the code and repair what ruff can
 	@echo "ruff check --fix" && { $(BIN)/ruff check --quiet --fix . || true; }
 	@echo "ruff format" && $(BIN)/ruff format --quiet .
 
-docs: $(READY) ## write docs/configuration.md from the configuration's own docstrings
+docs: $(READY) ## write docs/configuration.md from its docstrings, docs/correctness.md's last column
 	@echo "writing docs/configuration.md"
 	@$(BIN)/python docs/make_configuration.py > docs/configuration.md
+	@echo "writing docs/correctness.md"
+	@$(BIN)/python docs/make_correctness.py > .correctness.md && mv .correctness.md docs/correctness.md
 
+mutations: $(READY) ## break the code in known ways; the suite must catch every one
+	@$(BIN)/python -m tests.mutations $(ARGS)
+
+# torch is installed apart, by $(TORCH): left out here with the CUDA packages it would bring; what
+# its CPU build needs is named.
 lock: ## write requirements.lock anew from pyproject.toml (UPGRADE=1: newest versions)
 	@echo "writing requirements.lock"
 	@test -x build/lock/bin/uv || { $(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet uv; }
-	@build/lock/bin/uv pip compile pyproject.toml --quiet --extra dev --python-version 3.11 \
-	  --generate-hashes --no-emit-package torch --no-annotate --custom-compile-command "make lock" \
+	@echo "torch; python_version < '3'" > build/lock/without_torch.txt
+	@printf 'networkx\nsympy\n' > build/lock/of_torch.in
+	@build/lock/bin/uv pip compile pyproject.toml build/lock/of_torch.in --quiet --extra dev --python-version 3.11 \
+	  --generate-hashes --no-annotate --custom-compile-command "make lock" \
+	  --override build/lock/without_torch.txt \
 	  $(if $(UPGRADE),--upgrade) --output-file requirements.lock
 
 clean: ## remove the environment, builds and caches; runs/ stays

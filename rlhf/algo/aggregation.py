@@ -44,7 +44,7 @@ MODES: dict[str, Callable[[Tensor, int], Tensor]] = {
 
 
 def token_weights(lengths_B: Tensor, mode: str, longest: int) -> Tensor:
-    """Return weight_B, float32: what each token of a response counts for in a loss over N.
+    """Return weight_B, float64: what each token of a response counts for in a loss over N.
 
     With N tokens in B responses, of which this one has n: token_mean 1, seq_mean_token_sum N / B,
     seq_mean_token_mean N / (B n), seq_mean_token_sum_norm N / (B longest). At equal lengths n all
@@ -60,4 +60,4 @@ def token_weights(lengths_B: Tensor, mode: str, longest: int) -> Tensor:
     """
     if mode not in MODES:
         raise ConfigError(f"loss aggregation {mode}: should be one of {', '.join(MODES)}")
-    return MODES[mode](lengths_B.double(), longest).float()
+    return MODES[mode](lengths_B.double(), longest)

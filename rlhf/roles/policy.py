@@ -100,7 +100,8 @@ class Policy(Writer):
             self._config.loss_aggregation,
             self._settings.longest_response,
         )
-        weighted = replace(minibatch, advantages_BR=minibatch.advantages_BR * weight_B[:, None])
+        advantages_BR = minibatch.advantages_BR * weight_B[:, None].to(minibatch.advantages_BR)
+        weighted = replace(minibatch, advantages_BR=advantages_BR)
         surrogate = Objective(
             batch=weighted,
             lengths_B=weighted.lengths_B,

@@ -139,8 +139,9 @@ class RewardLearner:
 
     def rank(self, batch: Rankings) -> Metrics:
         """Take one Bradley-Terry step on a whole minibatch that every rank holds."""
-        lengths_B, count = batch.lengths_BK.sum(1), float(len(batch))
-        objective = Objective(batch=batch, lengths_B=lengths_B, count=count, loss_of=self._loss)
+        # What a row costs: all its answers go through one forward, as wide as the longest.
+        padded_B, count = batch.tokens_BKT.shape[1] * batch.lengths_BK.amax(1), float(len(batch))
+        objective = Objective(batch=batch, lengths_B=padded_B, count=count, loss_of=self._loss)
         update = self.learner.update(objective)
         means = update.means
         return Metrics.of(

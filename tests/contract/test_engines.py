@@ -65,6 +65,7 @@ def assert_equal(one, other):
 
 @engines
 def test_three_updates_are_the_same_everywhere(build, reference, seats, stage):
+    # correctness 55: one process, and 1 and 2 ranks at ZeRO 0 to 3.
     before, report, after, logprobs_N = reference
     group = build(seats, stage)
     assert_equal(ask(group, "weights"), before)
@@ -80,6 +81,7 @@ def test_three_updates_are_the_same_everywhere(build, reference, seats, stage):
 
 @engines
 def test_the_norm_is_the_one_before_clipping_and_the_clip_is_global(build, seats, stage):
+    # correctness 61: over ranks and shards.
     loose = build(seats, stage, max_grad_norm=1e9)
     norm = ask(loose, "train", 0, 1)[0][1]
     assert norm > 1
@@ -111,6 +113,7 @@ def test_a_state_may_be_taken_before_the_first_update(build, reference, seats, s
 
 @engines
 def test_a_restored_engine_goes_on_bit_for_bit(build, seats, stage, tmp_path):
+    # correctness 66
     group = build(seats, stage)
     ask(group, "train", 0, 2)
     write_tensors(tmp_path / "state.safetensors", ask(group, "state"))
@@ -140,6 +143,7 @@ def test_state_moves_between_stages_and_numbers_of_ranks(build, reference, writt
 
 @engines
 def test_gathered_weights_are_whole_and_training_goes_on(build, reference, seats, stage):
+    # correctness 29: ranks may run gathered weights unequally often.
     group = build(seats, stage)
     ask(group, "train", 0, 1)
     torch.testing.assert_close(

@@ -269,3 +269,12 @@ def test_whitening_never_reaches_the_value():
     real_N = plain.advantages_BR[mask_BR].double()
     wanted_N = (real_N - real_N.mean()) / real_N.std(correction=0)
     torch.testing.assert_close(white.advantages_BR[mask_BR].double(), wanted_N, atol=1e-5, rtol=0)
+
+
+def test_the_update_starts_from_what_the_trainer_said_and_not_the_sampler():
+    # correctness 45: the ratio's denominator is the training forward of the rollout's policy.
+    rollout, scores = models.rollout(), drawn(models.rollout())
+    strange = replace(rollout, sampling_logprobs_BR=scores.logprobs_BR - 0.5)
+    experience, _ = make_experience(strange, scores, terms(0.1, PPOConfig()))
+    assert torch.equal(experience.old_logprobs_BR, scores.logprobs_BR)
+    assert torch.equal(experience.old_values_BR, scores.values_BR)

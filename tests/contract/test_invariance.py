@@ -1,0 +1,197 @@
+"""How rows are spread changes nothing: not over microbatches, not over ranks, not over shards.
+
+One update's gradient is read from the first moment, (1 - beta1) times it, in the public state.
+The yardstick is a role of plain torch in this process that passes all rows at once. Rows are
+ragged, so ranks have unlike shares and unlike numbers of microbatches.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rlhf.algo.kl import FixedKL
+from rlhf.algo.minibatch import microbatches
+from rlhf.checkpoint.files import read_tensors
+from rlhf.cli.build import Part
+from rlhf.cluster.in_process import InProcessGroup
+from rlhf.cluster.ports import GroupPolicy, GroupRanking, GroupReference, GroupReward, GroupValue
+from rlhf.cluster.timeline import Timeline
+from rlhf.flow.promise import settle
+from rlhf.roles.learner import STATE_FILE
+from rlhf.stages.ppo import PPO
+from tests.models import (
+    demonstrations,
+    experience,
+    experiment,
+    optimizer,
+    prompts,
+    rankings,
+    rollout,
+)
+
+NUM_ROWS, LONGEST, NUM_STEPS = 8, 11, 5
+ONE_BY_ONE, BY_TWOS, ALL = 1, 2 * LONGEST, 100 * LONGEST
+"""engine.max_tokens_per_microbatch under which 1, at least 2, and all 8 rows pass together."""
+KINDS = {
+    "policy": ("policy", "causal"),
+    "value": ("value", "classifier"),
+    "pupil": ("policy", "causal"),
+    "apprentice": ("reward", "classifier"),
+    "reference": ("reference", "causal"),
+    "judge": ("reward", "classifier"),
+}
+"""Role and model of every part played here; the first four learn."""
+ONE_UPDATE = {"rollout_batch_size": NUM_ROWS, "minibatch_size": NUM_ROWS, "num_epochs": 1}
+FOUR_UPDATES = {"rollout_batch_size": NUM_ROWS, "minibatch_size": 4, "num_epochs": 2}
+LOSSES = ("loss/policy_avg", "loss/value_avg", "objective/kl")
+
+learners = pytest.mark.parametrize("kind", list(KINDS)[:4])
+budgets = pytest.mark.parametrize("max_tokens", (ONE_BY_ONE, BY_TWOS, ALL))
+stages = pytest.mark.parametrize("stage", (0, 1, 2, 3))
+seats = pytest.mark.parametrize("at", ("one", "two"))
+
+
+def here():
+    """A group in this process."""
+    return InProcessGroup("policy", Timeline())
+
+
+@pytest.fixture(scope="module")
+def play(folder):
+    """Give a part to a group; return the group."""
+
+    def make(group, kind, *, max_tokens=ALL, stage=0, learn=ONE_UPDATE):
+        backend = "torch" if isinstance(group, InProcessGroup) else "deepspeed"
+        engine = {"max_tokens_per_microbatch": max_tokens, "zero_stage": stage, "backend": backend}
+        # No update is clipped, so that the first moment holds the gradient itself.
+        adamw = {"optimizer": optimizer(max_grad_norm=1e9)}
+        learned = dict.fromkeys(("policy", "value", "sft", "reward_model"), adamw)
+        asked = experiment(backend, engine=engine, ppo=learn, **learned)
+        role, model = KINDS[kind]
+        path = folder("llama", model)
+        group.become(
+            Part(
+                kind=kind,
+                role=role,
+                experiment=asked,
+                path=path,
+                policy_path=path,
+                total_updates=100,
+            )
+        )
+        return group
+
+    return make
+
+
+def gradient(group, kind, batch, home):
+    """Take one update; give its gradient as one vector, float64, in the order of the names."""
+    if kind == "pupil":
+        port = GroupPolicy(group)
+        settle(port.imitate(demonstrations(NUM_ROWS)))
+    elif kind == "apprentice":
+        port = GroupRanking(group)
+        settle(port.rank(rankings(NUM_ROWS)))
+    else:
+        port = GroupPolicy(group) if kind == "policy" else GroupValue(group)
+        settle(port.improve(batch, 0))
+    port.save_state(home)
+    state = read_tensors(home / STATE_FILE)
+    assert int(state["num_updates"]) == 1
+    moments = sorted(name for name in state if name.startswith("exp_avg/"))
+    return torch.cat([state[name].double().flatten() for name in moments]) / 0.1
+
+
+def error(got, wanted):
+    """Relative, over all weights together."""
+    return float((got - wanted).norm() / wanted.norm())
+
+
+def five_steps(play, policy, value, **asked):
+    """Take five PPO steps; give their losses, and how far the policy has moved, a row a step."""
+    stage = PPO(
+        prompts=lambda step: prompts(NUM_ROWS, first_sample=NUM_ROWS * step, seed=step),
+        policy=GroupPolicy(play(policy, "policy", learn=FOUR_UPDATES, **asked)),
+        reference=GroupReference(play(here(), "reference")),
+        reward=GroupReward(play(here(), "judge"), model_weight=1.0, function_weight=None),
+        value=GroupValue(play(value, "value", learn=FOUR_UPDATES, **asked)),
+        kl=FixedKL(0.05),
+        config=experiment(ppo={"num_steps": NUM_STEPS, **FOUR_UPDATES}).ppo,
+    )
+    reports = [report.means() for report in stage.steps(0)]
+    return torch.tensor([[report[name] for name in LOSSES] for report in reports])
+
+
+@pytest.fixture(scope="module")
+def batch(play):
+    """Eight ragged rows with the logprobs and values of the roles that will learn from them."""
+    written = rollout(NUM_ROWS)
+    logprobs_BR = settle(GroupPolicy(play(here(), "policy")).logprobs(written))
+    values_BR = settle(GroupValue(play(here(), "value")).values(written))
+    return experience(written, logprobs_BR, values_BR)
+
+
+@pytest.fixture(scope="module")
+def yardstick(play, batch, tmp_path_factory):
+    """The gradient of each kind of learning, all rows at once."""
+    home = tmp_path_factory.mktemp("yardstick")
+    return {kind: gradient(play(here(), kind), kind, batch, home) for kind in list(KINDS)[:4]}
+
+
+@pytest.fixture(scope="module")
+def losses(play):
+    """The losses of five steps, all rows of a minibatch at once."""
+    found = five_steps(play, here(), here())
+    assert found[-1, 2] > 0.02, "the policy has not moved"
+    assert (found[1:] - found[:-1]).abs().amax(0).min() > 1e-3, "the losses stand still"
+    return found
+
+
+def test_the_budgets_are_microbatches_of_one_two_and_eight_ragged_rows():
+    lengths_B = rollout(NUM_ROWS).lengths_B
+    assert int(lengths_B.max()) == LONGEST
+    assert len(lengths_B.unique()) == 4
+    packs = [microbatches(lengths_B, budget) for budget in (ONE_BY_ONE, BY_TWOS, ALL)]
+    assert [len(rows[0]) for rows in packs] == [1, 2, NUM_ROWS]
+    assert [len(rows) for rows in packs] == [NUM_ROWS, 3, 1]
+
+
+@learners
+@budgets
+def test_a_gradient_does_not_depend_on_the_microbatch(
+    play, batch, yardstick, kind, max_tokens, tmp_path
+):
+    # correctness 6, 55: the gradients of microbatches of 1, 2 and 8 ragged rows are one
+    group = play(here(), kind, max_tokens=max_tokens)
+    assert yardstick[kind].norm() > 0.1
+    assert error(gradient(group, kind, batch, tmp_path), yardstick[kind]) <= 1e-6
+
+
+@pytest.mark.ray
+@learners
+@seats
+@stages
+def test_a_gradient_does_not_depend_on_ranks_or_shards(
+    play, seat, batch, yardstick, kind, at, stage, tmp_path
+):
+    # correctness 6, 55: one rank and two, ZeRO 0 to 3, microbatches of 1 and of 2
+    group = play(seat(at), kind, max_tokens=(ONE_BY_ONE, BY_TWOS)[stage % 2], stage=stage)
+    assert error(gradient(group, kind, batch, tmp_path), yardstick[kind]) <= 1e-6
+
+
+@budgets
+def test_five_steps_do_not_depend_on_the_microbatch(play, losses, max_tokens):
+    # correctness 55: the losses of five PPO steps are the same at any microbatch
+    got = five_steps(play, here(), here(), max_tokens=max_tokens)
+    torch.testing.assert_close(got, losses, rtol=0, atol=1e-5)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("seating", (("one", "two"), ("two", "one")))
+@stages
+def test_five_steps_do_not_depend_on_ranks_or_shards(play, seat, losses, seating, stage):
+    # correctness 55: policy on one rank and value on two, and the other way round, ZeRO 0 to 3
+    policy, value = (seat(at) for at in seating)
+    got = five_steps(play, policy, value, max_tokens=BY_TWOS, stage=stage)
+    torch.testing.assert_close(got, losses, rtol=0, atol=1e-5)
