@@ -30,7 +30,7 @@ def paper(mode: str) -> float:
 def test_the_weighted_sum_over_all_tokens_is_the_paper_s_mean(mode: str) -> None:
     # correctness 47: DAPO, GRPO and Dr. GRPO by their formulas.
     weight_B = token_weights(LENGTHS, mode, LONGEST)
-    assert weight_B.dtype == torch.float32
+    assert weight_B.dtype == torch.float64
     assert weight_B.shape == (4,)
     per_token = torch.where(length_mask(LENGTHS, 6), LOSSES, 0.0)
     found = (per_token * weight_B[:, None]).sum() / LENGTHS.sum()

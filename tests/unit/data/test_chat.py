@@ -203,3 +203,11 @@ def test_the_trained_tokenizers_own_template(tmp_path):
     ids, mask = encode_conversation(tokenizer, [USER, said("hi"), USER, said("\nyou")])
     assert shown(tokenizer, ids, mask) == "hi<|eos|>\nyou<|eos|>"
     assert ids.count(tokenizer.bos_token_id) == 1
+
+
+def test_turns_of_the_prompt_are_read_and_not_learned(chatml):
+    # correctness 5: an assistant turn that stands in the prompt is context.
+    prompt = [USER, said("the film"), USER]
+    ids, mask = encode_answer(chatml, prompt, [said("good")])
+    assert chatml.decode(ids).count("<|im_start|>assistant") == 2
+    assert shown(chatml, ids, mask) == "good<|im_end|>"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
+from rlhf.algo.kl import FixedKL
 from rlhf.flow.promise import settle
+from rlhf.flow.text import PromptBatch
 
 
 def test_at_the_first_step_the_policy_is_the_reference(ppo_of):
@@ -106,3 +110,35 @@ def test_the_scale_of_scores_is_kept_and_taken_up(ppo_of):
     other.load(stage.state())
     assert other.terms.scale.state() == stage.terms.scale.state()
     assert stage.terms.scale.state()["count"] == 8
+
+
+class Listener(FixedKL):
+    """A constant coefficient that writes down what it is told."""
+
+    def __init__(self, coef: float) -> None:
+        super().__init__(coef)
+        self.told: list[tuple[float, int]] = []
+
+    def observe(self, kl: float, num_responses: int) -> None:
+        self.told.append((kl, num_responses))
+
+
+def test_the_controller_is_told_the_kl_of_a_whole_response(ppo_of):
+    # correctness 35: summed over a response's tokens, mean over responses; once a step.
+    stage, listener = ppo_of().stage, Listener(0.1)
+    stage = replace(stage, terms=replace(stage.terms, kl=listener))
+    reports = [stage.step(0), stage.step(1)]
+    assert listener.told == [(report["objective/kl"], 8) for report in reports]
+    assert reports[1]["objective/kl"] != reports[1]["objective/kl_per_token"]
+
+
+def test_every_step_answers_prompts_of_its_own(ppo_of):
+    stage, asked = ppo_of().stage, []
+    give = stage.prompts
+
+    def prompts(step: int) -> PromptBatch:
+        asked.append(step)
+        return give(step)
+
+    list(replace(stage, prompts=prompts).steps(2))
+    assert asked == [2, 3]
