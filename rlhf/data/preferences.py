@@ -63,6 +63,9 @@ def parse_ranking(row: Row, columns: Columns) -> Asked:
         return _implicit(text_of(row.values, "chosen"), text_of(row.values, "rejected"))
     prompt = text_of(row.values, "prompt")
     named = _answers(row.values) if "answers" in columns else _pair(row.values)
+    if isinstance(prompt, str) and "answers" not in columns and _are_messages(named):
+        # Whole conversations beside a copy of their first message: the copy is left out, as in TRL.
+        return _implicit(named["chosen"], named["rejected"])
     same_kind({"prompt": prompt, **named})
     answers = tuple(spoken(answer, name) for name, answer in named.items())
     _check_distinct(named)
@@ -81,6 +84,10 @@ def margin_of(values: Mapping[str, object]) -> float:
     if isinstance(margin, bool) or not isinstance(margin, int | float) or not math.isfinite(margin):
         raise DataError(f"margin={margin!r}; it must be a finite number")
     return float(margin)
+
+
+def _are_messages(named: Mapping[str, Text]) -> bool:
+    return all(isinstance(text, list) for text in named.values())
 
 
 def _pair(values: Mapping[str, object]) -> dict[str, Text]:

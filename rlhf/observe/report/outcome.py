@@ -110,8 +110,9 @@ def _reward_model(run: RunFiles) -> str:
     if accuracy is None:
         return ""
     length = number(run.reward_model, "length_baseline_accuracy")
+    side = words(run.reward_model, "length_baseline_prefers") or "longer"
     alone = (
-        f"; always preferring the longer answer reaches {percent(length)}"
+        f"; always preferring the {side} answer reaches {percent(length)}"
         if length is not None
         else ""
     )

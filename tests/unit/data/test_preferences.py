@@ -56,7 +56,7 @@ WRONG = [
     ({"prompt": "x", "answers": ["a", ""]}, r"answers\[1\] is empty"),
     ({"prompt": "", "chosen": "a", "rejected": "b"}, "prompt is empty"),
     ({"prompt": "x", "chosen": "", "rejected": "b"}, "chosen is empty"),
-    ({"prompt": "x", "chosen": [GOOD], "rejected": [BAD]}, "prompt is text, chosen is messages"),
+    ({"prompt": "x", "chosen": [GOOD], "rejected": [BAD]}, "no prompt"),
     ({"prompt": [USER], "chosen": [USER, GOOD], "rejected": [BAD]}, "chosen starts with role user"),
     ({"chosen": [USER, GOOD], "rejected": [USER]}, "its answer is empty"),
     ({"chosen": [GOOD], "rejected": [BAD]}, "no prompt"),
@@ -72,6 +72,13 @@ def test_wrong_rows_name_file_and_line(row, reason, chatml, write, configured):
     path = write("a.jsonl", [fine, row])
     with pytest.raises(DataError, match=rf"a\.jsonl:2: .*{reason}"):
         load_rankings(configured(preferences=path), chatml)
+
+
+def test_a_copy_of_the_prompt_beside_whole_conversations_is_left_out(chatml, write, configured):
+    both = {"chosen": [USER, GOOD], "rejected": [USER, BAD]}
+    paths = [write("a.jsonl", [both]), write("b.jsonl", [{"prompt": USER["content"], **both}])]
+    one, other = (load_rankings(configured(preferences=path), chatml).train for path in paths)
+    assert texts(chatml, one, 0) == texts(chatml, other, 0)
 
 
 def test_the_longest_answer_decides_what_is_too_long(chatml, write, configured):
