@@ -55,9 +55,11 @@ def map_rows(
     fewer microbatches runs the smallest possible input in their place.
     """
     pieces = microbatches(lengths_B, max_tokens) if len(batch) else []
+    # Counted first: a rank that asked after its last forward would meet another's gather.
+    missing = int(engine.world.largest(len(pieces))) - len(pieces)
     with torch.no_grad():
         answers = [run(batch.select(rows)).cpu() for rows in pieces]
-        for _ in range(int(engine.world.largest(len(pieces))) - len(pieces)):
+        for _ in range(missing):
             engine(*engine.module.example_inputs())  # type: ignore[operator]
     if not answers:
         return torch.zeros(0, 0)
