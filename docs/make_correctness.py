@@ -29,7 +29,9 @@ def rewritten(page: str, tests: dict[int, set[str]]) -> str:
     lines: list[str] = []
     for line in page.splitlines():
         row = ROW.match(line)
-        names = "<br>".join(f"`{name}`" for name in sorted(tests.get(int(row[2]), ()))) if row else ""
+        names = (
+            "<br>".join(f"`{name}`" for name in sorted(tests.get(int(row[2]), ()))) if row else ""
+        )
         lines.append(f"{row[1]} {names} |".replace("  |", " |") if row else line)
     return "\n".join(lines) + "\n"
 

@@ -58,3 +58,16 @@ def test_a_norm_that_is_not_finite_leaves_weights_and_gradients_clean():
     assert all(torch.equal(w, before[name]) for name, w in machine.weights().items())
     machine.backward(machine(torch.ones(1, 3)).sum())
     assert machine.step(0.1) == pytest.approx(2.0)
+
+
+def test_an_update_is_taken_at_its_own_rate():
+    # correctness 57: the rate given to a step is that step's, not the next one's.
+    machine = engine()
+    before = machine.weights()
+    machine.backward(machine(torch.ones(1, 3)).sum())
+    machine.step(0.0)
+    for name, weight in machine.weights().items():
+        assert torch.equal(weight, before[name])
+    machine.backward(machine(torch.ones(1, 3)).sum())
+    machine.step(0.1)
+    assert not torch.equal(machine.weights()["bias"], before["bias"])

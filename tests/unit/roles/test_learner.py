@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.local import LocalEngine
+from rlhf.engine.world import World
 from rlhf.errors import TrainingError
 from rlhf.flow.tensors import TensorBatch
 from rlhf.roles.learner import Learner, LossSum, Objective
@@ -131,3 +132,29 @@ def test_a_second_objective_adds_its_gradient_by_its_coefficient(max_tokens):
     assert [report.loss for report in update.reports] == pytest.approx(
         [first.item(), second.item()], rel=1e-6
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SecondOfTwo(World):
+    """The second rank, alone in its process: the first has one microbatch and adds nothing."""
+
+    def total(self, values: Tensor) -> Tensor:
+        return values.double()
+
+    def largest(self, value: float) -> float:
+        return max(value, 1.0)
+
+
+def test_a_rank_without_rows_keeps_step_and_adds_nothing():
+    # correctness 55: the row it runs in place of its own leaves gradient and sums at 0.
+    machine = learner(weight_decay=0.0)
+    machine.engine.world = SecondOfTwo(rank=1, size=2)
+    before = machine.engine.weights()
+    loss_of, seen = squares(machine)
+    one = batch().select([0])
+    update = machine.update(objective(loss_of, batch=one, lengths_B=LENGTHS[:1], count=1.0))
+    assert seen == [1]
+    assert (update.loss, update.grad_norm) == (0.0, 0.0)
+    assert update.means["error"] == 0.0
+    for name, weight in machine.engine.weights().items():
+        assert torch.equal(weight, before[name])

@@ -1,0 +1,149 @@
+"""Mutations of rlhf/data: which tokens are learned, which row is which, and who sees what."""
+
+from __future__ import annotations
+
+from tests.mutations.mutation import Mutation
+
+PLAIN = "rlhf/data/plain.py"
+TURNS = "rlhf/data/turns.py"
+STREAM = "rlhf/data/stream.py"
+SPLIT = "rlhf/data/split.py"
+PREFERENCES = "rlhf/data/preferences.py"
+
+CHAT_TESTS = ("tests/unit/data/test_chat.py",)
+STREAM_TESTS = ("tests/unit/data/test_stream.py",)
+SPLIT_TESTS = ("tests/unit/data/test_split.py",)
+PREFERENCE_TESTS = ("tests/unit/data/test_preferences.py",)
+
+MUTATIONS = (
+    Mutation(
+        "sft-learns-the-prompt",
+        "the loss is taken over prompt and answer",
+        PLAIN,
+        "encoded.append((ids, [False] * border + [True] * (len(ids) - border)))",
+        "encoded.append((ids, [False] + [True] * (len(ids) - 1)))",
+        CHAT_TESTS,
+    ),
+    Mutation(
+        "eos-not-learned",
+        "the mask leaves the EOS of an answer out, so the model never learns to stop",
+        PLAIN,
+        "[False] * border + [True] * (len(ids) - border)",
+        "[False] * border + [True] * (len(ids) - border - 1) + [False]",
+        CHAT_TESTS,
+    ),
+    Mutation(
+        "no-eos-at-the-end",
+        "answers are learned without an end",
+        PLAIN,
+        "ids = [*start, *whole, end]",
+        "ids = [*start, *whole]",
+        CHAT_TESTS,
+    ),
+    Mutation(
+        "bos-lost",
+        "plain texts are learned without the BOS that prompts are sampled with",
+        PLAIN,
+        "ids = [*start, *whole, end]",
+        "ids = [*whole, end]",
+        CHAT_TESTS,
+    ),
+    Mutation(
+        "eos-doubled",
+        "an answer that already ends with the EOS gets a second one",
+        PLAIN,
+        "[p + a.removesuffix(spelling) for p, a in pairs]",
+        "[p + a for p, a in pairs]",
+        CHAT_TESTS,
+    ),
+    Mutation(
+        "users-write-special-tokens",
+        "the EOS that a user typed becomes one",
+        PLAIN,
+        "split_special_tokens=True",
+        "split_special_tokens=False",
+        CHAT_TESTS,
+    ),
+    Mutation(
+        "turns-learned-without-their-end",
+        "the end-of-turn token of a conversation is not learned",
+        TURNS,
+        "return next((i + 1 for i in range(high - 1, low - 1, -1) if ids[i] == eos), high)",
+        "return next((i for i in range(high - 1, low - 1, -1) if ids[i] == eos), high)",
+        CHAT_TESTS,
+    ),
+    Mutation(
+        "turns-of-the-prompt-learned",
+        "assistant turns before the answer are learned too",
+        TURNS,
+        'if message["role"] == "assistant" and index >= first:',
+        'if message["role"] == "assistant" and index >= 0:',
+        CHAT_TESTS,
+    ),
+    Mutation(
+        "one-order-for-all-epochs",
+        "every epoch shows the rows in the order of the first",
+        STREAM,
+        'f"{self._label}/{epoch}".encode()',
+        'f"{self._label}".encode()',
+        STREAM_TESTS,
+    ),
+    Mutation(
+        "epochs-start-anew-at-row-0",
+        "a batch that crosses into the next epoch skips rows",
+        STREAM,
+        "epoch, start = epoch + 1, 0",
+        "epoch, start = epoch + 1, start",
+        STREAM_TESTS,
+    ),
+    Mutation(
+        "prompts-on-both-sides",
+        "a prompt with several answers is trained on and tested on",
+        SPLIT,
+        'keys = [m.key if config.split_by == "prompt" else m.content for m in members]',
+        "keys = [m.content for m in members]",
+        SPLIT_TESTS,
+    ),
+    Mutation(
+        "validation-rows-trained-on",
+        "train takes what validation holds out",
+        SPLIT,
+        'return "validation" if place < config.test_fraction + config.validation_fraction',
+        'return "validation" if place < config.validation_fraction',
+        SPLIT_TESTS,
+    ),
+    Mutation(
+        "chosen-and-rejected-swapped",
+        "the worse answer is learned to be the better one",
+        PREFERENCES,
+        "texts = (str(chosen), str(rejected))\n"
+        "        return Asked(None, (chosen, rejected), _shared_lines(*texts))",
+        "texts = (str(chosen), str(rejected))\n"
+        "        return Asked(None, (rejected, chosen), _shared_lines(*texts))",
+        PREFERENCE_TESTS,
+    ),
+    Mutation(
+        "named-answers-swapped",
+        "rejected is read before chosen",
+        PREFERENCES,
+        '{name: text_of(values, name) for name in ("chosen", "rejected")}',
+        '{name: text_of(values, name) for name in ("rejected", "chosen")}',
+        PREFERENCE_TESTS,
+    ),
+    Mutation(
+        "margins-lost",
+        "the column is read and forgotten",
+        PREFERENCES,
+        "    return float(margin)",
+        "    return 0.0 * float(margin)",
+        PREFERENCE_TESTS,
+    ),
+    Mutation(
+        "answers-as-long-as-the-longest",
+        "the lengths of answers count their padding",
+        PREFERENCES,
+        "lengths = [[len(answer) for answer in answers] for answers in filled]",
+        "lengths = [[len(answer) and flat.shape[1] for answer in answers] for answers in filled]",
+        PREFERENCE_TESTS,
+    ),
+)

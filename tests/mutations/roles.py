@@ -1,0 +1,104 @@
+"""Mutations of rlhf/roles that are not about learning: what is read, and where."""
+
+from __future__ import annotations
+
+from tests.mutations.mutation import Mutation
+
+REWARD = "rlhf/roles/reward.py"
+REFERENCE = "rlhf/roles/reference.py"
+WRITER = "rlhf/roles/writer.py"
+PASSES = "rlhf/roles/passes.py"
+
+REWARD_TESTS = ("tests/unit/roles/test_reward.py",)
+PASSES_TESTS = ("tests/unit/roles/test_passes.py",)
+
+MUTATIONS = (
+    Mutation(
+        "reward-read-at-minus-1",
+        "the score of a short answer is read at its padding",
+        REWARD,
+        "torch.arange(len(answers)) * tokens_BT.shape[1] + answers.lengths_B - 1",
+        "torch.arange(1, len(answers) + 1) * tokens_BT.shape[1] - 1",
+        REWARD_TESTS,
+    ),
+    Mutation(
+        "reward-read-before-the-eos",
+        "the score is read one token early",
+        REWARD,
+        "tokens_BT.shape[1] + answers.lengths_B - 1",
+        "tokens_BT.shape[1] + answers.lengths_B - 2",
+        REWARD_TESTS,
+    ),
+    Mutation(
+        "margin-added",
+        "a wanted gap makes the loss smaller",
+        REWARD,
+        "margin_B = self._config.margin_coef *",
+        "margin_B = -self._config.margin_coef *",
+        REWARD_TESTS,
+    ),
+    Mutation(
+        "no-centring",
+        "the coefficient is read and not used",
+        REWARD,
+        "loss = loss + self._config.center_coef * centering_loss(scores_BK, present_BK)",
+        "loss = loss + 0.0 * centering_loss(scores_BK, present_BK)",
+        REWARD_TESTS,
+    ),
+    Mutation(
+        "policy-ids-in-the-reward-model",
+        "a reward model with another tokenizer reads the policy's ids",
+        REWARD,
+        "if self._policy_tokenizer is None:",
+        "if self._policy_tokenizer is not self.tokenizer:",
+        REWARD_TESTS,
+    ),
+    Mutation(
+        "not-normalised",
+        "the deviation of the scores is left as it came",
+        REWARD,
+        'model.normalise(statistics["mean"], statistics["std"])',
+        'model.normalise(statistics["mean"], 1.0)',
+        REWARD_TESTS,
+    ),
+    Mutation(
+        "rescored-at-temperature-1",
+        "policy and reference are scored at temperature 1",
+        REFERENCE,
+        "targets_N.to(device), self.temperature",
+        "targets_N.to(device), 1.0",
+        ("tests/unit/roles/test_reference.py",),
+    ),
+    Mutation(
+        "policy-rescored-at-temperature-1",
+        "the policy alone is scored at temperature 1",
+        WRITER,
+        "temperature=sampling.temperature",
+        "temperature=1.0",
+        ("tests/unit/roles/test_writer.py", "tests/unit/roles/test_reference.py"),
+    ),
+    Mutation(
+        "every-step-draws-alike",
+        "the seed of a step does not hang on the step",
+        WRITER,
+        'derive_seed(self._run_seed, "generate", step)',
+        'derive_seed(self._run_seed, "generate", 0 * step)',
+        ("tests/unit/roles/test_writer.py",),
+    ),
+    Mutation(
+        "token-scores-itself",
+        "the log-probability is that of the token at the position, not of the next",
+        PASSES,
+        "tokens_BT.flatten()[positions_N + 1]",
+        "tokens_BT.flatten()[positions_N + 0]",
+        PASSES_TESTS,
+    ),
+    Mutation(
+        "answers-in-the-order-of-their-lengths",
+        "rows come back as they were packed",
+        PASSES,
+        "[torch.cat(pieces).argsort()]",
+        "[torch.cat(pieces).sort().values]",
+        PASSES_TESTS,
+    ),
+)

@@ -1,0 +1,19 @@
+"""Every known way to break the code, by room."""
+
+from __future__ import annotations
+
+from tests.mutations import algo, data, engine, learning, losses, models, roles, stages, steps
+from tests.mutations.mutation import Mutation
+
+MUTATIONS: tuple[Mutation, ...] = (
+    *algo.MUTATIONS,
+    *steps.MUTATIONS,
+    *losses.MUTATIONS,
+    *data.MUTATIONS,
+    *models.MUTATIONS,
+    *engine.MUTATIONS,
+    *roles.MUTATIONS,
+    *learning.MUTATIONS,
+    *stages.MUTATIONS,
+)
+"""In the order of the rooms, from the lowest up."""
