@@ -14,7 +14,7 @@ from rlhf.engine.base import TrainableEngine
 from rlhf.engine.local import LocalEngine
 from rlhf.engine.world import World
 from rlhf.engine.zero import ZeroEngine
-from rlhf.generation.sampler import Sampling
+from rlhf.generation.sampling import Sampling
 from rlhf.models.adapters import Adapter
 from rlhf.models.language_model import LanguageModel
 from rlhf.models.pretrained import HeadKind, load_causal_lm, load_scalar, stop_ids
@@ -219,6 +219,7 @@ def _sampling(part: Part, tokenizer: TextTokenizer) -> Sampling:
         max_new_tokens=generation.max_new_tokens,
         temperature=generation.temperature,
         batch_size=generation.batch_size,
+        backend=generation.backend,
         stop_ids=stop_ids(part.folder, tokenizer),
     )
 

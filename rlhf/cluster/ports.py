@@ -55,6 +55,10 @@ class GroupPolicy(_Kept):
         parts = over_ranks(self.group, "generate", prompts, prompts.lengths_B, step)
         return Then(parts, lambda rollouts: Rollout.concat(rollouts).select(order))
 
+    def sampler(self) -> Promise[str]:
+        """Return how it writes, and why so."""
+        return on_every_rank(self.group, "sampler")
+
     def logprobs(self, rollout: Rollout) -> Promise[Tensor]:
         """Return logprobs_BR."""
         return _joined(self.group, "logprobs", rollout, rollout.lengths_B)

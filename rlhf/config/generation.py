@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from rlhf.config.section import Section
@@ -14,5 +16,8 @@ class GenerationConfig(Section):
     """Longest response, in tokens, EOS included."""
     temperature: float = Field(default=1.0, gt=0)
     """Divides the logits in every log-probability: sampling, old, new and reference."""
+    backend: Literal["auto", "padded"] = "auto"
+    """auto: continuous batching, where the model allows it, else padded. padded: transformers' own
+    generate, slower."""
     batch_size: int = Field(default=64, gt=0)
     """Rows decoded together on one rank."""

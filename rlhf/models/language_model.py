@@ -7,7 +7,7 @@ count from 0: no attention mask is needed, for learned and rotary positions alik
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,20 @@ class LanguageModel(nn.Module):
             return token_logprobs(hidden_NH, self._logits, targets_N, temperature, LOGIT_CHUNK)
         logits_BTV = self.network(input_ids=tokens_BT, use_cache=False).logits
         return logprobs_of(logits_BTV.flatten(0, 1)[positions_N], targets_N, temperature)
+
+    def logits(self, tokens_BT: Tensor, positions_N: Tensor, **options: Any) -> Tensor:
+        """Return logits_NV at flat positions (row * T + column), for a sampler.
+
+        Args:
+            tokens_BT: Token ids, int64.
+            positions_N: Where the logits are wanted.
+            options: Whatever else the network takes: cache, mask, position ids.
+        """
+        if self.split_head:
+            hidden_NH = _backbone(self.network)(input_ids=tokens_BT, **options)[0]
+            return self._logits(hidden_NH.flatten(0, 1)[positions_N])
+        logits_BTV = self.network(input_ids=tokens_BT, **options).logits
+        return logits_BTV.flatten(0, 1)[positions_N]
 
     def example_inputs(self) -> tuple[Tensor, Tensor, Tensor, float]:
         """Return the smallest inputs `forward` takes."""

@@ -17,7 +17,7 @@ from rlhf.errors import TrainingError
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout
 from rlhf.flow.text import Demonstrations
-from rlhf.generation.sampler import Sampling
+from rlhf.generation.sampling import Sampling
 from rlhf.roles.average import WeightAverage
 from rlhf.roles.imitation import Imitation
 from rlhf.roles.keeper import Keeper

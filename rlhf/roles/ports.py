@@ -41,6 +41,10 @@ class SamplerPort(Protocol):
         """Answer the prompts; the step seeds the draws."""
         ...
 
+    def sampler(self) -> Eventually[str]:
+        """Return how it writes, and why so."""
+        ...
+
 
 class LanguageModelPort(Protocol):
     """Judges how likely a response was."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from rlhf.algo.seeding import derive_seed
 from rlhf.engine.base import Engine
 from rlhf.flow.rollout import Rollout
 from rlhf.flow.text import PromptBatch
-from rlhf.generation.sampler import Sampling, sample
+from rlhf.generation.sampler import Choice, choose, sample
+from rlhf.generation.sampling import Sampling
+from rlhf.models.language_model import LanguageModel
 from rlhf.roles.reference import Reference
 
 
@@ -17,9 +21,22 @@ class Writer(Reference):
         """Draw as `sampling` says, seeded by (seed, step, sample, position)."""
         super().__init__(engine, temperature=sampling.temperature, max_tokens=max_tokens)
         self._sampling, self._run_seed = sampling, seed
+        self._choice: Choice | None = None
 
     def generate(self, prompts: PromptBatch, step: int) -> Rollout:
         """Answer this rank's prompts with the weights the engine holds: no copy, no server."""
         seed = derive_seed(self._run_seed, "generate", step)
         with self.engine.gathered() as model:
-            return sample(model.network, prompts, self._sampling, seed)  # type: ignore[arg-type]
+            backend = self._chosen(cast("LanguageModel", model)).backend
+            return sample(cast("LanguageModel", model), prompts, self._sampling, seed, backend)
+
+    def sampler(self) -> str:
+        """Return which backend writes, and why."""
+        with self.engine.gathered() as model:
+            choice = self._chosen(cast("LanguageModel", model))
+        return f"{choice.backend}, {choice.reason}"
+
+    def _chosen(self, model: LanguageModel) -> Choice:
+        if self._choice is None:
+            self._choice = choose(model, self._sampling)
+        return self._choice

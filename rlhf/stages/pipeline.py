@@ -112,6 +112,7 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     if run.is_done("policy", finished_sha256):
         return run.folder / "policy"
     policy = run.cast.policy(start)
+    run.log.note(f"generation: {settle(policy.sampler())}")
     reference = run.cast.reference(Path(run.experiment.reference.path or start))
     reward = run.cast.judge(reward_model, start)
     value = _value(run, start, reward_model)

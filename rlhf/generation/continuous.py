@@ -1,0 +1,241 @@
+"""Continuous batching: rows that end make room for prompts still waiting, so no forward is idle.
+
+Each different prompt is read once, whatever number of responses it gets. Live rows stand side by
+side in the first slots of the cache; the draw of a token depends on (seed, sample index, position)
+alone, not on the slot, the neighbours or the rank.
+
+Axes: B rows of the whole batch, N live rows, U different prompts, P prompt tokens, R response
+slots, S cache columns, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from rlhf.algo.seeding import uniforms
+from rlhf.flow.rollout import Rollout
+from rlhf.flow.text import PromptBatch
+from rlhf.generation.sampling import Sampling, draw
+from rlhf.generation.slots import SlotCache
+from rlhf.generation.written import Written
+from rlhf.models.language_model import LanguageModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+MOST_DISAGREEMENT = 0.1
+"""Of logits between a cached and a full forward; rounding in bf16 stays well below."""
+SHARE_TO_REFILL = 8
+"""New rows are read when at least one slot in so many is free."""
+EVERYTHING = 1 << 30
+"""A window that no text is longer than."""
+KNOWN_LAYERS = {"full_attention", "sliding_attention"}
+
+
+def refusal(model: LanguageModel) -> str | None:
+    """Return why this model cannot be decoded so; None if it can."""
+    config = model.network.config.get_text_config()
+    unknown = set(_layer_types(config)) - KNOWN_LAYERS
+    if unknown:
+        return f"its layers are {', '.join(sorted(unknown))}"
+    if "position_ids" not in inspect.signature(model.network.forward).parameters:
+        return "it takes no position_ids"
+    error = disagreement(model)
+    if error > MOST_DISAGREEMENT:
+        return f"its logits differ by {error:.0%} between cached and full forward"
+    return None
+
+
+@torch.no_grad()
+def disagreement(model: LanguageModel) -> float:
+    """Return how far cached decoding is from a full forward on a trial, relative to the logits."""
+    device, lengths_U = model.network.device, torch.tensor([5, 3])
+    tokens_UT = torch.arange(1, 13, device=device).view(2, 6) % model.network.config.vocab_size
+    config = model.network.config.get_text_config()
+    kinds = _layer_types(config)
+    cache, slots_U = SlotCache(len(kinds), 2, 6), torch.arange(2, device=device)
+    cache.prefill(slots_U, slots_U)
+    options = {"past_key_values": cache, "use_cache": True}
+    model.logits(tokens_UT[:, :5], lengths_U.to(device) - 1, **options)
+    columns_U = lengths_U.to(device)
+    cache.decode(columns_U, 6)
+    cached_UV = model.logits(
+        tokens_UT[slots_U, columns_U][:, None],
+        slots_U,
+        position_ids=columns_U[:, None],
+        attention_mask=decode_mask(model, columns_U, 6),
+        **options,
+    )
+    whole_UV = model.logits(tokens_UT, slots_U * 6 + columns_U, use_cache=False)
+    spread = (whole_UV - whole_UV.mean(-1, keepdim=True)).float().norm().clamp(min=1e-6)
+    return float((cached_UV - whole_UV).float().norm() / spread)
+
+
+@torch.no_grad()
+def sample(model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int) -> Rollout:
+    """Answer the prompts, in their order."""
+    decoding = _Decoding(model, prompts, how, seed)
+    while decoding.is_open:
+        decoding.admit()
+        decoding.advance()
+    return decoding.written.rollout(prompts)
+
+
+class _Decoding:
+    """The rows being written, those still waiting, and the cache."""
+
+    def __init__(
+        self, model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int
+    ) -> None:
+        device = model.network.device
+        self.model, self.prompts, self.how, self.seed = model, prompts, how, seed
+        self.written = Written(len(prompts), how, device)
+        self.waiting = prompts.lengths_B.argsort(descending=True, stable=True)
+        self.prompt_of_B = _same_prompts(prompts)
+        self.num_slots = min(how.batch_size, len(prompts))
+        capacity = int(prompts.lengths_B.max()) + how.max_new_tokens
+        num_layers = len(_layer_types(model.network.config.get_text_config()))
+        self.cache = SlotCache(num_layers, self.num_slots, capacity)
+        self.rows_N = torch.zeros(0, dtype=torch.long)
+        """Which row of the batch each live slot holds; CPU, as are lengths."""
+        self.lengths_N = torch.zeros(0, dtype=torch.long)
+        """Tokens of each live row that the cache holds."""
+        self.tokens_N = torch.zeros(0, dtype=torch.long, device=device)
+        """The last token of each live row, which the cache does not hold yet."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything is left to write."""
+        return len(self.rows_N) > 0 or len(self.waiting) > 0
+
+    def admit(self) -> None:
+        """Read waiting prompts into the free slots, if enough of both are there."""
+        free = self.num_slots - len(self.rows_N)
+        enough = max(1, min(self.num_slots // SHARE_TO_REFILL, len(self.waiting)))
+        if not len(self.waiting) or free < enough:
+            return
+        rows_N, self.waiting = self.waiting[:free], self.waiting[free:]
+        logits_NV = self._read(rows_N)
+        self.rows_N = torch.cat([self.rows_N, rows_N])
+        self.lengths_N = torch.cat([self.lengths_N, self.prompts.lengths_B[rows_N]])
+        new_N = self._write(rows_N, logits_NV, torch.zeros_like(rows_N))
+        self.tokens_N = torch.cat([self.tokens_N, new_N])
+        self._drop()
+
+    def advance(self) -> None:
+        """Write one token to every live row."""
+        if not len(self.rows_N):
+            return
+        positions_N = self.lengths_N - self.prompts.lengths_B[self.rows_N] + 1
+        logits_NV = self._next_logits()
+        self.lengths_N = self.lengths_N + 1
+        self.tokens_N = self._write(self.rows_N, logits_NV, positions_N)
+        self._drop()
+
+    def _read(self, rows_N: Tensor) -> Tensor:
+        """Run the different prompts of some rows; return the logits after each row's prompt."""
+        device = self.tokens_N.device
+        _, first_U, source_N = _unique(self.prompt_of_B[rows_N])
+        chosen_U = rows_N[first_U]
+        lengths_U = self.prompts.lengths_B[chosen_U]
+        tokens_UP = self.prompts.tokens_BP[chosen_U, : int(lengths_U.max())]
+        start = len(self.rows_N)
+        slots_N = torch.arange(start, start + len(rows_N), device=device)
+        self.cache.prefill(slots_N, source_N.to(device))
+        last_U = (torch.arange(len(chosen_U)) * tokens_UP.shape[1] + lengths_U - 1).to(device)
+        logits_UV = self.model.logits(
+            tokens_UP.to(device), last_U, past_key_values=self.cache, use_cache=True
+        )
+        return logits_UV[source_N.to(device)]
+
+    def _next_logits(self) -> Tensor:
+        device = self.tokens_N.device
+        columns_N = self.lengths_N.to(device)
+        width = int(self.lengths_N.max()) + 1
+        self.cache.decode(columns_N, width)
+        return self.model.logits(
+            self.tokens_N[:, None],
+            torch.arange(len(columns_N), device=device),
+            past_key_values=self.cache,
+            use_cache=True,
+            position_ids=columns_N[:, None],
+            attention_mask=decode_mask(self.model, columns_N, width),
+        )
+
+    def _write(self, rows_N: Tensor, logits_NV: Tensor, positions_N: Tensor) -> Tensor:
+        """Draw a token for each row at its position, and note it down; return the tokens."""
+        device = logits_NV.device
+        sample_N = self.prompts.sample_B[rows_N].to(device)
+        uniform_N = uniforms(self.seed, sample_N, positions_N.to(device))
+        tokens_N, logprobs_N = draw(logits_NV, self.how.temperature, uniform_N)
+        self.written.note(rows_N, positions_N, tokens_N, logprobs_N)
+        return tokens_N
+
+    def _drop(self) -> None:
+        """Let rows go that have ended; the last rows move into their slots."""
+        ended_N = self.written.has_ended_B[self.rows_N]
+        if not bool(ended_N.any()):
+            return
+        num_left = int((~ended_N).sum())
+        holes = ended_N[:num_left].nonzero().squeeze(-1)
+        movers = (~ended_N[num_left:]).nonzero().squeeze(-1) + num_left
+        order = torch.arange(num_left)
+        order[holes] = movers
+        if len(holes):
+            self.cache.width = int(self.lengths_N.max())
+            self.cache.move(movers.to(self.tokens_N.device), holes.to(self.tokens_N.device))
+        self.rows_N, self.lengths_N = self.rows_N[order], self.lengths_N[order]
+        self.tokens_N = self.tokens_N[order.to(self.tokens_N.device)]
+
+
+def decode_mask(model: LanguageModel, columns_N: Tensor, width: int) -> Tensor | dict[str, Tensor]:
+    """Return what to add to the scores of what each row's newest token may look at.
+
+    0 where it may and the least number where not, [N, 1, 1, S], by the kind of layer if there are
+    several.
+    """
+    config = model.network.config.get_text_config()
+    behind_NS = columns_N[:, None] - torch.arange(width, device=columns_N.device)
+    hidden = {"full_attention": behind_NS < 0}
+    hidden["sliding_attention"] = hidden["full_attention"] | (behind_NS >= _window(config))
+    dtype, kinds = model.network.dtype, _layer_types(config)
+    nothing_NS = torch.zeros(behind_NS.shape, dtype=dtype, device=columns_N.device)
+    masks = {
+        kind: nothing_NS.masked_fill(hidden[kind], torch.finfo(dtype).min)[:, None, None]
+        for kind in set(kinds)
+    }
+    return masks if len(masks) > 1 else masks[kinds[0]]
+
+
+def _same_prompts(prompts: PromptBatch) -> Tensor:
+    """Return a number for each row that rows of the same prompt share."""
+    rows = zip(prompts.tokens_BP.tolist(), prompts.lengths_B.tolist(), strict=True)
+    numbers: dict[tuple[int, ...], int] = {}
+    return torch.tensor([numbers.setdefault(tuple(r[:n]), len(numbers)) for r, n in rows])
+
+
+def _unique(x_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (values_U, where each first stands, which of them each x is)."""
+    values_U, source_N = x_N.unique(return_inverse=True)
+    first_U = torch.full_like(values_U, len(x_N))
+    first_U.scatter_reduce_(0, source_N, torch.arange(len(x_N)), "amin")
+    return values_U, first_U, source_N
+
+
+def _layer_types(config: PreTrainedConfig) -> list[str]:
+    """Return the kind of attention of every layer."""
+    named = config.to_dict().get("layer_types")
+    if named:
+        return list(named)
+    kind = "full_attention" if _window(config) == EVERYTHING else "sliding_attention"
+    return [kind] * int(config.num_hidden_layers)  # type: ignore[attr-defined]
+
+
+def _window(config: PreTrainedConfig) -> int:
+    """Return the sliding window in tokens."""
+    window = config.to_dict().get("sliding_window")
+    return EVERYTHING if window is None else int(window)

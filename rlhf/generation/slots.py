@@ -1,0 +1,108 @@
+"""SlotCache: keys and values of the rows being written, in one block of memory that is reused.
+
+Axes: N slots, S columns (one a token of a row, from its first), H heads, D head width, P prompt
+tokens, U different prompts. Row n of the cache holds one response in the making; its tokens stand
+at columns 0 to its length. Live rows are kept in the first slots, so a forward reads those alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+
+class SlotCache(Cache):
+    """A transformers cache over slots; say `prefill` or `decode` before each forward."""
+
+    def __init__(self, num_layers: int, num_slots: int, capacity: int) -> None:
+        """Plan the memory; it is taken when the first keys show its width.
+
+        Args:
+            num_layers: Attention layers.
+            num_slots: Most rows at one time.
+            capacity: Most tokens of a row, prompt and response.
+        """
+        self.num_slots, self.capacity = num_slots, capacity
+        self.slots_N = torch.zeros(0, dtype=torch.long)
+        self.source_N: Tensor | None = None
+        self.flat_N = torch.zeros(0, dtype=torch.long)
+        self.width = 0
+        super().__init__(layers=[SlotLayer(self) for _ in range(num_layers)])
+
+    def prefill(self, slots_N: Tensor, source_N: Tensor) -> None:
+        """Let the coming forward read whole prompts: row source_N[i] is kept in slot slots_N[i]."""
+        self.slots_N, self.source_N, self.width = slots_N, source_N, 0
+
+    def decode(self, columns_N: Tensor, width: int) -> None:
+        """Let the coming forward add one token to each of the first slots, at these columns.
+
+        Args:
+            columns_N: Where each row's token goes, int64.
+            width: Columns that any row has, this token included.
+        """
+        self.source_N, self.width = None, width
+        rows_N = torch.arange(len(columns_N), device=columns_N.device)
+        self.flat_N = rows_N * self.capacity + columns_N
+
+    def move(self, origin_N: Tensor, target_N: Tensor) -> None:
+        """Copy rows into other slots, whose rows are given up."""
+        for layer in self.layers:
+            layer.move(origin_N, target_N, self.width)  # type: ignore[union-attr]
+
+
+class SlotLayer(CacheLayerMixin):
+    """One attention layer's keys and values, [N, S, H, D]."""
+
+    def __init__(self, cache: SlotCache) -> None:
+        """Follow what the cache says of each forward."""
+        super().__init__()
+        self._cache = cache
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Take the memory."""
+        shape = (self._cache.num_slots, self._cache.capacity)
+        self.keys = key_states.new_zeros(*shape, *_per_token(key_states))
+        self.values = value_states.new_zeros(*shape, *_per_token(value_states))
+        self.is_initialized = True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Keep [n, H, t, D] states; return all those that the forward's queries may look at."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None and self.values is not None
+        cache = self._cache
+        if cache.source_N is not None:
+            width = key_states.shape[2]
+            self.keys[cache.slots_N, :width] = key_states.transpose(1, 2)[cache.source_N]
+            self.values[cache.slots_N, :width] = value_states.transpose(1, 2)[cache.source_N]
+            return key_states, value_states
+        kept: list[Tensor] = []
+        for memory, states in ((self.keys, key_states), (self.values, value_states)):
+            memory.flatten(0, 1).index_copy_(0, cache.flat_N, states[:, :, 0])
+            kept.append(memory[: len(states), : cache.width].transpose(1, 2))
+        return kept[0], kept[1]
+
+    def move(self, origin_N: Tensor, target_N: Tensor, width: int) -> None:
+        """Copy rows."""
+        for memory in (self.keys, self.values):
+            assert memory is not None
+            memory[target_N, :width] = memory[origin_N, :width]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return how many columns the queries see, and from which on."""
+        return self._cache.width or query_length, 0
+
+    def get_seq_length(self) -> int:
+        """Return the columns before the forward's own."""
+        return max(self._cache.width - 1, 0)
+
+    def get_max_length(self) -> int:
+        """Return the columns there are."""
+        return self._cache.capacity
+
+
+def _per_token(states: Tensor) -> tuple[int, int]:
+    return states.shape[1], states.shape[3]
