@@ -11,7 +11,6 @@ slots, S cache columns, V vocabulary.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,27 +18,24 @@ from torch import Tensor
 from rlhf.algo.seeding import uniforms
 from rlhf.flow.rollout import Rollout
 from rlhf.flow.text import PromptBatch
+from rlhf.generation.masks import layer_types
 from rlhf.generation.sampling import Sampling, draw
 from rlhf.generation.slots import SlotCache
+from rlhf.generation.steps import Steps
 from rlhf.generation.written import Written
 from rlhf.models.language_model import LanguageModel
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
 
 MOST_DISAGREEMENT = 0.1
 """Of logits between a cached and a full forward; rounding in bf16 stays well below."""
 SHARE_TO_REFILL = 8
 """New rows are read when at least one slot in so many is free."""
-EVERYTHING = 1 << 30
-"""A window that no text is longer than."""
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 
 
 def refusal(model: LanguageModel) -> str | None:
     """Return why this model cannot be decoded so; None if it can."""
     config = model.network.config.get_text_config()
-    unknown = set(_layer_types(config)) - KNOWN_LAYERS
+    unknown = set(layer_types(config)) - KNOWN_LAYERS
     if unknown:
         return f"its layers are {', '.join(sorted(unknown))}"
     if "position_ids" not in inspect.signature(model.network.forward).parameters:
@@ -56,20 +52,14 @@ def disagreement(model: LanguageModel) -> float:
     device, lengths_U = model.network.device, torch.tensor([5, 3])
     tokens_UT = torch.arange(1, 13, device=device).view(2, 6) % model.network.config.vocab_size
     config = model.network.config.get_text_config()
-    kinds = _layer_types(config)
+    kinds = layer_types(config)
     cache, slots_U = SlotCache(len(kinds), 2, 6), torch.arange(2, device=device)
     cache.prefill(slots_U, slots_U)
     options = {"past_key_values": cache, "use_cache": True}
     model.logits(tokens_UT[:, :5], lengths_U.to(device) - 1, **options)
     columns_U = lengths_U.to(device)
-    cache.decode(columns_U, 6)
-    cached_UV = model.logits(
-        tokens_UT[slots_U, columns_U][:, None],
-        slots_U,
-        position_ids=columns_U[:, None],
-        attention_mask=decode_mask(model, columns_U, 6),
-        **options,
-    )
+    step = Steps(model, cache, rounded=False)
+    cached_UV = step(tokens_UT[slots_U, columns_U], columns_U, 6)
     whole_UV = model.logits(tokens_UT, slots_U * 6 + columns_U, use_cache=False)
     spread = (whole_UV - whole_UV.mean(-1, keepdim=True)).float().norm().clamp(min=1e-6)
     return float((cached_UV - whole_UV).float().norm() / spread)
@@ -98,8 +88,9 @@ class _Decoding:
         self.prompt_of_B = _same_prompts(prompts)
         self.num_slots = min(how.batch_size, len(prompts))
         capacity = int(prompts.lengths_B.max()) + how.max_new_tokens
-        num_layers = len(_layer_types(model.network.config.get_text_config()))
+        num_layers = len(layer_types(model.network.config.get_text_config()))
         self.cache = SlotCache(num_layers, self.num_slots, capacity)
+        self.step = Steps(model, self.cache, rounded=device.type == "cuda")
         self.rows_N = torch.zeros(0, dtype=torch.long)
         """Which row of the batch each live slot holds; CPU, as are lengths."""
         self.lengths_N = torch.zeros(0, dtype=torch.long)
@@ -131,7 +122,8 @@ class _Decoding:
         if not len(self.rows_N):
             return
         positions_N = self.lengths_N - self.prompts.lengths_B[self.rows_N] + 1
-        logits_NV = self._next_logits()
+        columns_N = self.lengths_N.to(self.tokens_N.device)
+        logits_NV = self.step(self.tokens_N, columns_N, int(self.lengths_N.max()) + 1)
         self.lengths_N = self.lengths_N + 1
         self.tokens_N = self._write(self.rows_N, logits_NV, positions_N)
         self._drop()
@@ -151,20 +143,6 @@ class _Decoding:
             tokens_UP.to(device), last_U, past_key_values=self.cache, use_cache=True
         )
         return logits_UV[source_N.to(device)]
-
-    def _next_logits(self) -> Tensor:
-        device = self.tokens_N.device
-        columns_N = self.lengths_N.to(device)
-        width = int(self.lengths_N.max()) + 1
-        self.cache.decode(columns_N, width)
-        return self.model.logits(
-            self.tokens_N[:, None],
-            torch.arange(len(columns_N), device=device),
-            past_key_values=self.cache,
-            use_cache=True,
-            position_ids=columns_N[:, None],
-            attention_mask=decode_mask(self.model, columns_N, width),
-        )
 
     def _write(self, rows_N: Tensor, logits_NV: Tensor, positions_N: Tensor) -> Tensor:
         """Draw a token for each row at its position, and note it down; return the tokens."""
@@ -192,25 +170,6 @@ class _Decoding:
         self.tokens_N = self.tokens_N[order.to(self.tokens_N.device)]
 
 
-def decode_mask(model: LanguageModel, columns_N: Tensor, width: int) -> Tensor | dict[str, Tensor]:
-    """Return what to add to the scores of what each row's newest token may look at.
-
-    0 where it may and the least number where not, [N, 1, 1, S], by the kind of layer if there are
-    several.
-    """
-    config = model.network.config.get_text_config()
-    behind_NS = columns_N[:, None] - torch.arange(width, device=columns_N.device)
-    hidden = {"full_attention": behind_NS < 0}
-    hidden["sliding_attention"] = hidden["full_attention"] | (behind_NS >= _window(config))
-    dtype, kinds = model.network.dtype, _layer_types(config)
-    nothing_NS = torch.zeros(behind_NS.shape, dtype=dtype, device=columns_N.device)
-    masks = {
-        kind: nothing_NS.masked_fill(hidden[kind], torch.finfo(dtype).min)[:, None, None]
-        for kind in set(kinds)
-    }
-    return masks if len(masks) > 1 else masks[kinds[0]]
-
-
 def _same_prompts(prompts: PromptBatch) -> Tensor:
     """Return a number for each row that rows of the same prompt share."""
     rows = zip(prompts.tokens_BP.tolist(), prompts.lengths_B.tolist(), strict=True)
@@ -224,18 +183,3 @@ def _unique(x_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first_U = torch.full_like(values_U, len(x_N))
     first_U.scatter_reduce_(0, source_N, torch.arange(len(x_N)), "amin")
     return values_U, first_U, source_N
-
-
-def _layer_types(config: PreTrainedConfig) -> list[str]:
-    """Return the kind of attention of every layer."""
-    named = config.to_dict().get("layer_types")
-    if named:
-        return list(named)
-    kind = "full_attention" if _window(config) == EVERYTHING else "sliding_attention"
-    return [kind] * int(config.num_hidden_layers)  # type: ignore[attr-defined]
-
-
-def _window(config: PreTrainedConfig) -> int:
-    """Return the sliding window in tokens."""
-    window = config.to_dict().get("sliding_window")
-    return EVERYTHING if window is None else int(window)
