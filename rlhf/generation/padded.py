@@ -35,17 +35,22 @@ def _generate(model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: i
     network, device = model.network, model.network.device
     tokens_BP, mask_BP = _left_padded(prompts)
     draws = _Draws(prompts.sample_B.to(device), how, seed)
-    network.generate(  # type: ignore[operator]
-        tokens_BP.to(device),
-        attention_mask=mask_BP.to(device),
-        generation_config=GenerationConfig(
-            max_new_tokens=how.max_new_tokens,
-            do_sample=False,
-            eos_token_id=list(how.stop_ids) or None,
-            pad_token_id=0,
-        ),
-        logits_processor=LogitsProcessorList([draws]),
+    plain = GenerationConfig(
+        max_new_tokens=how.max_new_tokens,
+        do_sample=False,
+        eos_token_id=list(how.stop_ids) or None,
+        pad_token_id=0,
     )
+    # What `generate` is not told it takes from the folder's own settings: top-k, penalties.
+    own, network.generation_config = network.generation_config, plain
+    try:
+        network.generate(  # type: ignore[operator]
+            tokens_BP.to(device),
+            attention_mask=mask_BP.to(device),
+            logits_processor=LogitsProcessorList([draws]),
+        )
+    finally:
+        network.generation_config = own
     return draws.written.rollout(prompts)
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, BloomConfig
 
-from rlhf.algo.seeding import derive_seed, uniforms
-from rlhf.errors import ConfigError
+from rlhf.algo.seeding import derive_seed
 from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import PromptBatch
-from rlhf.generation.continuous import disagreement
-from rlhf.generation.sampler import BACKENDS
-from rlhf.generation.sampling import Sampling, draw
+from rlhf.generation.sampler import BACKENDS, Choice, choose
+from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
 from rlhf.roles.passes import response_targets, spread
-from tests.models import causal, experiment, prompts
+from tests.models import causal, prompts
 
 FAMILIES = ("llama", "qwen2", "gpt2", "mistral", "gemma2")
 STOPS = tuple(range(2, 42))
@@ -165,51 +164,6 @@ def test_first_tokens_follow_the_tempered_softmax():
     assert z < 3.1, f"chi-square {chi_square:.0f} with {degrees} degrees of freedom"
 
 
-def test_draw_inverts_the_distribution_function():
-    logits_BV = torch.tensor([[0.2, 0.5, 0.3]]).log().expand(5, 3)
-    uniform_B = torch.tensor([0.0, 0.19, 0.21, 0.69, 0.999999], dtype=torch.float64)
-    chosen_B, logprobs_B = draw(logits_BV, 1.0, uniform_B)
-    assert chosen_B.tolist() == [0, 0, 1, 1, 2]
-    torch.testing.assert_close(logprobs_B.exp(), torch.tensor([0.2, 0.2, 0.5, 0.5, 0.3]))
-
-
-def test_draw_never_takes_what_cannot_be():
-    # correctness 23: a token of probability 0 is never drawn, at either end.
-    logits_BV = torch.tensor([[-torch.inf, 0.0, 0.0, -torch.inf]]).expand(3, 4)
-    uniform_B = torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)
-    assert draw(logits_BV, 1.0, uniform_B)[0].tolist() == [1, 2, 2]
-
-
-def test_greedy_reports_the_plain_logprob():
-    chosen_B, logprobs_B = draw(torch.tensor([[1.0, 3.0]]), 0.0, torch.zeros(1).double())
-    assert chosen_B.tolist() == [1]
-    torch.testing.assert_close(logprobs_B, torch.tensor([[1.0, 3.0]]).log_softmax(-1)[:, 1])
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_cached_rows_of_any_length_have_the_logits_of_a_full_forward(family):
-    # correctness 3: learned and rotary positions, windows, ragged neighbours, fp32.
-    assert disagreement(LanguageModel(causal(family))) <= 1e-5
-
-
-@pytest.mark.parametrize("narrowed", ({"top_p": 0.9}, {"top_k": 40}, {"min_p": 0.1}))
-def test_another_distribution_than_the_scored_one_cannot_be_asked_for(narrowed):
-    # correctness 21: the sampler draws from exactly what the log-probabilities score.
-    with pytest.raises(ConfigError, match=f"generation.{next(iter(narrowed))}"):
-        experiment(generation=narrowed)
-
-
-def test_a_million_draws_stay_within_the_vocabulary():
-    # correctness 23: neither beyond the logits nor an id whose logit is -inf.
-    num_draws, pad = 1_000_000, 0
-    logits_V = torch.randn(11, generator=torch.Generator().manual_seed(0)) * 3
-    logits_V[pad] = logits_V[-1] = -torch.inf
-    uniform_B = uniforms(SEED, torch.arange(num_draws), 0)
-    uniform_B[:2] = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
-    chosen_B, _ = draw(logits_V.expand(num_draws, -1), 0.7, uniform_B)
-    assert chosen_B.unique().tolist() == list(range(1, 10))
-
-
 def test_a_pad_id_that_is_drawn_is_a_token_like_any_other():
     # correctness 1, 23: lengths say what is padding, so an id in the vocabulary needs no ban.
     network, pad = causal(tie_word_embeddings=False), 0
@@ -244,3 +198,25 @@ def test_stopping_early_is_truncating_afterwards():
     logprobs_BR = whole.sampling_logprobs_BR * mask_BR
     torch.testing.assert_close(early.sampling_logprobs_BR, logprobs_BR, rtol=0, atol=1e-5)
     assert len(set(lengths_B.tolist())) > 3
+
+
+def test_a_known_model_is_written_by_continuous_batching_and_the_reason_is_told():
+    model = LanguageModel(causal())
+    assert choose(model, how()) == Choice("continuous", "the fastest that fits this model")
+    assert choose(model, how(backend="padded")).reason == "generation.backend=padded"
+
+
+def test_a_model_without_positions_is_written_by_padded_generate():
+    bloom = AutoModelForCausalLM.from_config(
+        BloomConfig(vocab_size=290, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3)
+    ).eval()
+    model = LanguageModel(bloom)
+    choice = choose(model, how())
+    assert choice.backend == "padded"
+    assert "position_ids" in choice.reason
+    rollout = BACKENDS[choice.backend](model, prompts(7), how(), SEED)
+    tokens_BT, positions_N, targets_N = response_targets(rollout)
+    with torch.no_grad():
+        logprobs_N, _ = model(tokens_BT, positions_N, targets_N, 0.8)
+    found_N = rollout.sampling_logprobs_BR[rollout.response_mask_BR]
+    assert float((logprobs_N - found_N).abs().max()) <= 1e-4

@@ -1,0 +1,79 @@
+"""The draw: the distribution function inverted, block by block, at one number a row."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rlhf.algo.seeding import derive_seed, uniforms
+from rlhf.errors import ConfigError
+from rlhf.generation.sampling import BLOCK, draw
+from tests.models import experiment
+
+SEED = derive_seed("test")
+
+
+def test_draw_inverts_the_distribution_function():
+    logits_BV = torch.tensor([[0.2, 0.5, 0.3]]).log().expand(5, 3)
+    uniform_B = torch.tensor([0.0, 0.19, 0.21, 0.69, 0.999999], dtype=torch.float64)
+    chosen_B, logprobs_B = draw(logits_BV, 1.0, uniform_B)
+    assert chosen_B.tolist() == [0, 0, 1, 1, 2]
+    torch.testing.assert_close(logprobs_B.exp(), torch.tensor([0.2, 0.2, 0.5, 0.5, 0.3]))
+
+
+def test_draw_never_takes_what_cannot_be():
+    # correctness 23: a token of probability 0 is never drawn, at either end.
+    logits_BV = torch.tensor([[-torch.inf, 0.0, 0.0, -torch.inf]]).expand(3, 4)
+    uniform_B = torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)
+    assert draw(logits_BV, 1.0, uniform_B)[0].tolist() == [1, 2, 2]
+
+
+def test_greedy_reports_the_plain_logprob():
+    chosen_B, logprobs_B = draw(torch.tensor([[1.0, 3.0]]), 0.0, torch.zeros(1).double())
+    assert chosen_B.tolist() == [1]
+    torch.testing.assert_close(logprobs_B, torch.tensor([[1.0, 3.0]]).log_softmax(-1)[:, 1])
+
+
+@pytest.mark.parametrize("narrowed", ({"top_p": 0.9}, {"top_k": 40}, {"min_p": 0.1}))
+def test_another_distribution_than_the_scored_one_cannot_be_asked_for(narrowed):
+    # correctness 21: the sampler draws from exactly what the log-probabilities score.
+    with pytest.raises(ConfigError, match=f"generation.{next(iter(narrowed))}"):
+        experiment(generation=narrowed)
+
+
+def test_a_million_draws_stay_within_the_vocabulary():
+    # correctness 23: neither beyond the logits nor an id whose logit is -inf.
+    num_draws, pad = 1_000_000, 0
+    logits_V = torch.randn(11, generator=torch.Generator().manual_seed(0)) * 3
+    logits_V[pad] = logits_V[-1] = -torch.inf
+    uniform_B = uniforms(SEED, torch.arange(num_draws), 0)
+    uniform_B[:2] = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
+    chosen_B, _ = draw(logits_V.expand(num_draws, -1), 0.7, uniform_B)
+    assert chosen_B.unique().tolist() == list(range(1, 10))
+
+
+@pytest.mark.parametrize("vocab", (1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 1000))
+@pytest.mark.parametrize("temperature", (0.5, 1.0))
+def test_blocks_draw_what_one_long_sum_would(vocab, temperature):
+    # correctness 21, 22: against the plain inverse in float64, at every size of the last block.
+    generator = torch.Generator().manual_seed(vocab)
+    logits_BV = 4 * torch.randn(2000, vocab, generator=generator)
+    uniform_B = uniforms(SEED, torch.arange(2000), vocab)
+    chosen_B, logprobs_B = draw(logits_BV, temperature, uniform_B)
+    logprobs_BV = (logits_BV.double() / temperature).log_softmax(-1)
+    ends_BV = logprobs_BV.exp().cumsum(-1)
+    wanted_B = (ends_BV <= uniform_B[:, None]).sum(-1).clamp(max=vocab - 1)
+    assert (chosen_B != wanted_B).float().mean() <= 0.001, "rounding at a border, once in thousands"
+    found_B = logprobs_BV.gather(1, chosen_B[:, None]).squeeze(1)
+    assert float((found_B - logprobs_B).abs().max()) < 1e-5
+
+
+def test_a_row_is_drawn_alike_whatever_rows_are_beside_it():
+    # correctness 27
+    logits_BV = torch.randn(50, 700, generator=torch.Generator().manual_seed(1))
+    uniform_B = uniforms(SEED, torch.arange(50), 0)
+    together = draw(logits_BV, 0.8, uniform_B)
+    for row in range(0, 50, 7):
+        alone = draw(logits_BV[row : row + 1], 0.8, uniform_B[row : row + 1])
+        assert torch.equal(alone[0], together[0][row : row + 1])
+        assert torch.equal(alone[1], together[1][row : row + 1])

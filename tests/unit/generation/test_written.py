@@ -1,0 +1,28 @@
+"""Written: what was noted stands where it belongs, and rows end at a stop or at the limit."""
+
+from __future__ import annotations
+
+import torch
+
+from rlhf.generation.sampling import Sampling
+from rlhf.generation.written import Written
+from tests.models import prompts
+
+HOW = Sampling(max_new_tokens=3, temperature=1.0, batch_size=4, stop_ids=(9,))
+
+
+def test_rows_end_at_a_stop_or_at_the_limit():
+    written, asked = Written(3, HOW, torch.device("cpu")), prompts(3)
+    for position, (rows, tokens) in enumerate(
+        [([0, 1, 2], [5, 9, 6]), ([2, 0], [7, 5]), ([0, 2], [8, 9])]
+    ):
+        rows_N = torch.tensor(rows)
+        positions_N = torch.full_like(rows_N, position)
+        logprobs_N = -torch.tensor(tokens).float()
+        written.note(rows_N, positions_N, torch.tensor(tokens), logprobs_N)
+    rollout = written.rollout(asked)
+    assert rollout.response_tokens() == [[5, 5, 8], [9], [6, 7, 9]]
+    assert rollout.finished_B.tolist() == [False, True, True]
+    assert written.has_ended_B.all()
+    assert rollout.sampling_logprobs_BR.tolist() == [[-5, -5, -8], [-9, 0, 0], [-6, -7, -9]]
+    assert rollout.prompts == asked.prompts
