@@ -19,6 +19,7 @@ from rlhf.config.engine import EngineConfig
 from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.accelerator import import_deepspeed
 from rlhf.engine.adamw import build_adamw
+from rlhf.engine.memory import dtype_that_fits, free_bytes
 from rlhf.engine.shell import empty_copy, set_parameter
 from rlhf.engine.world import World
 from rlhf.engine.zero_config import zero_config
@@ -76,17 +77,29 @@ class ZeroEngine:
 
     @contextmanager
     def gathered(self) -> Iterator[nn.Module]:
-        """Give whole weights; at stage 3 a copy, gathered once, dropped at the end."""
+        """Give whole weights; at stage 3 a copy, gathered once, dropped at the end.
+
+        Raises:
+            ModelError: when there is no room for the copy, not even in bf16.
+        """
         if self._shell is None:
             yield self.module
             return
+        dtype = self._copy_dtype()
         for name, tensor in self._state.whole():
-            set_parameter(self._shell, name, tensor.clone())
+            set_parameter(self._shell, name, tensor.to(dtype, copy=True))
         try:
             yield self._shell
         finally:
             for name in self._parameters:
                 set_parameter(self._shell, name, torch.empty(0, device="meta"))
+
+    def _copy_dtype(self) -> torch.dtype:
+        """Return the dtype a copy of the whole weights fits in, alike on every rank."""
+        parameters = self._parameters.values()
+        num_weights = sum(p.ds_numel for p in parameters)  # type: ignore[attr-defined]
+        free = -self.world.largest(-float(free_bytes(self.world.device)))
+        return dtype_that_fits(num_weights, next(iter(parameters)).dtype, int(free))
 
     def weights(self) -> dict[str, Tensor]:
         """Return whole weights on rank 0."""

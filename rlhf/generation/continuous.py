@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from rlhf.algo.seeding import uniforms
+from rlhf.engine.memory import free_bytes
 from rlhf.flow.rollout import Rollout
 from rlhf.flow.text import PromptBatch
 from rlhf.generation.masks import layer_types
 from rlhf.generation.sampling import Sampling, draw
-from rlhf.generation.slots import SlotCache
+from rlhf.generation.slots import SlotCache, slots_that_fit
 from rlhf.generation.steps import Steps
 from rlhf.generation.written import Written
 from rlhf.models.language_model import LanguageModel
@@ -86,9 +87,11 @@ class _Decoding:
         self.written = Written(len(prompts), how, device)
         self.waiting = prompts.lengths_B.argsort(descending=True, stable=True)
         self.prompt_of_B = _same_prompts(prompts)
-        self.num_slots = min(how.batch_size, len(prompts))
+        config = model.network.config.get_text_config()
         capacity = int(prompts.lengths_B.max()) + how.max_new_tokens
-        num_layers = len(layer_types(model.network.config.get_text_config()))
+        wanted, free = min(how.batch_size, len(prompts)), free_bytes(device.type)
+        self.num_slots = slots_that_fit(wanted, config, capacity, free)
+        num_layers = len(layer_types(config))
         self.cache = SlotCache(num_layers, self.num_slots, capacity)
         self.step = Steps(model, self.cache, rounded=device.type == "cuda")
         self.rows_N = torch.zeros(0, dtype=torch.long)

@@ -7,9 +7,47 @@ at columns 0 to its length. Live rows are kept in the first slots, so a forward 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
+
+from rlhf.engine.memory import SHARE
+from rlhf.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+BYTES_A_NUMBER = 4
+"""The most that a key or a value takes."""
+
+
+def slots_that_fit(wanted: int, config: PreTrainedConfig, capacity: int, free: int) -> int:
+    """Return how many rows' keys and values fit into the free memory, at most those wanted.
+
+    Args:
+        wanted: Rows to be decoded together.
+        config: Of a language model.
+        capacity: Most tokens of a row.
+        free: Bytes.
+
+    Raises:
+        ModelError: when not even one row fits.
+    """
+    known = config.to_dict()
+    num_heads: int = config.num_attention_heads  # type: ignore[attr-defined]
+    width: int = known.get("head_dim") or config.hidden_size // num_heads  # type: ignore[attr-defined]
+    heads: int = known.get("num_key_value_heads") or num_heads
+    per_token = 2 * int(config.num_hidden_layers) * heads * width * BYTES_A_NUMBER  # type: ignore[attr-defined]
+    fitting = int(SHARE * free / (per_token * capacity))
+    if fitting < 1:
+        raise ModelError(
+            f"the keys and values of one response of {capacity} tokens take "
+            f"{per_token * capacity / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; lower "
+            "generation.max_new_tokens"
+        )
+    return min(wanted, fitting)
 
 
 class SlotCache(Cache):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from rlhf.generation.slots import SlotCache
+from rlhf.errors import ModelError
+from rlhf.generation.slots import SlotCache, slots_that_fit
+from tests.models import config
 
 
 def states(rows: int, tokens: int, seed: int) -> torch.Tensor:
@@ -40,3 +43,14 @@ def test_moved_rows_are_whole():
     keys, _ = cache.update(states(3, 1, 4), states(3, 1, 4), 0)
     for slot, origin in enumerate((0, 3, 2)):
         assert torch.equal(keys[slot, :, :5], key[origin])
+
+
+@pytest.mark.parametrize(
+    ("family", "per_token"), [("llama", 2 * 2 * 2 * 8), ("gpt2", 2 * 2 * 4 * 8)]
+)
+def test_as_many_rows_as_fit_are_decoded_together(family, per_token):
+    one_row = 4 * per_token * 100
+    assert slots_that_fit(64, config(family), 100, 10**9) == 64
+    assert slots_that_fit(64, config(family), 100, int(5.5 * one_row / 0.9)) == 5
+    with pytest.raises(ModelError, match="lower generation.max_new_tokens"):
+        slots_that_fit(64, config(family), 100, one_row // 2)

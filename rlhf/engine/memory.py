@@ -1,0 +1,41 @@
+"""Memory: how much is free on a device, and whether whole weights fit beside what is there."""
+
+from __future__ import annotations
+
+import psutil
+import torch
+
+from rlhf.errors import ModelError
+
+SHARE = 0.9
+"""Of the free memory that may be planned with."""
+
+
+def free_bytes(device: str) -> int:
+    """Return the bytes that can still be taken on a device (cpu or cuda)."""
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    return psutil.virtual_memory().available
+
+
+def dtype_that_fits(num_weights: int, dtype: torch.dtype, free: int) -> torch.dtype:
+    """Return the dtype in which a copy of all weights fits: their own, else bfloat16.
+
+    Args:
+        num_weights: Of the whole model.
+        dtype: They are held in.
+        free: Bytes.
+
+    Raises:
+        ModelError: when not even bfloat16 fits.
+    """
+    budget = SHARE * free
+    if num_weights * dtype.itemsize <= budget:
+        return dtype
+    if num_weights * torch.bfloat16.itemsize <= budget:
+        return torch.bfloat16
+    raise ModelError(
+        f"generation needs the {num_weights:,} weights whole on each rank, "
+        f"{num_weights * 2 / 2**30:.1f} GiB in bf16, and {free / 2**30:.1f} GiB are free; use "
+        "fewer ranks a device, a device with more memory, or engine.zero_stage=2 or lower"
+    )
