@@ -1,7 +1,7 @@
 """How rows are cut up: shuffled minibatches, balanced shares of ranks, microbatches that fit.
 
-Every function returns int64 CPU index tensors that together name each row exactly once, and
-depends on nothing but its arguments.
+How rows stand in a microbatch is said in `packing`. Functions that cut return int64 CPU index
+tensors that together name each row exactly once, and depend on nothing but their arguments.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import heapq
 import torch
 from torch import Tensor
 
+from rlhf.algo.packing import PADDING, arrange
 from rlhf.algo.seeding import derive_seed, uniforms
 
 
@@ -50,16 +51,52 @@ def shares(lengths_B: Tensor, num_ranks: int) -> list[Tensor]:
     return [torch.tensor(sorted(rows), dtype=torch.int64) for rows in dealt]
 
 
-def microbatches(lengths_B: Tensor, max_tokens: int) -> list[Tensor]:
-    """Pack rows of like length so that rows * longest <= max_tokens.
+def microbatches(lengths: Tensor, max_tokens: int, *, packs: bool = False) -> list[Tensor]:
+    """Cut rows into pieces of which each computes at most max_tokens.
 
-    Longest rows come first, so that a step that does not fit in memory fails at once. A row
-    longer than max_tokens gets a microbatch of its own.
+    A row longer than max_tokens gets a microbatch of its own. Rows go longest first, like with
+    like, and a step that does not fit in memory fails at once. Where that leaves too much padding
+    and rows may share bins, they are dealt so that pieces are alike, long and short together.
 
     Args:
-        lengths_B: Tokens a row, int64, at least 1.
+        lengths: Tokens a row, int64, [B]; or [B, K] where K texts stay together, 0 for none.
         max_tokens: Most tokens a microbatch, padding included.
+        packs: Whether rows (and texts) may share a bin, as in `packing.arrange`.
     """
+    if len(lengths) == 0:
+        return []
+    lengths_BK = lengths.reshape(len(lengths), -1)
+    sums_B = lengths_BK.sum(1)
+    sorted_pieces = _padded(lengths_BK.amax(1) * lengths_BK.shape[1], max_tokens)
+    padded = sum(num_computed(lengths_BK[rows], packs=False) for rows in sorted_pieces)
+    if not packs or int(sums_B.sum()) >= (1 - PADDING) * padded:
+        return sorted_pieces
+    num_pieces = -(-int(sums_B.sum()) // max_tokens)
+    while True:
+        pieces = shares(sums_B, min(num_pieces, len(sums_B)))
+        if all(len(rows) == 1 or _fits(lengths_BK[rows], max_tokens) for rows in pieces):
+            return pieces
+        num_pieces += 1 + num_pieces // 16
+
+
+def num_computed(lengths: Tensor, *, packs: bool) -> int:
+    """Return the tokens one microbatch of these rows computes, padding included.
+
+    Args:
+        lengths: As in `microbatches`, of at least one row.
+        packs: As in `microbatches`.
+    """
+    return arrange(lengths[lengths > 0], packs=packs).num_tokens
+
+
+def _fits(lengths_BK: Tensor, max_tokens: int) -> bool:
+    if int(lengths_BK.sum()) > max_tokens:
+        return False
+    return num_computed(lengths_BK, packs=True) <= max_tokens
+
+
+def _padded(lengths_B: Tensor, max_tokens: int) -> list[Tensor]:
+    """Cut so that rows * longest <= max_tokens."""
     lengths: list[int] = lengths_B.tolist()
     order = _longest_first(lengths)
     packs: list[Tensor] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,12 +12,13 @@ from rlhf.config.optimizer import OptimizerConfig
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.engine.base import TrainableEngine
 from rlhf.engine.local import LocalEngine
+from rlhf.engine.precision import settled
 from rlhf.engine.world import World
 from rlhf.engine.zero import ZeroEngine
 from rlhf.generation.sampling import Sampling
 from rlhf.models.adapters import Adapter
 from rlhf.models.language_model import LanguageModel
-from rlhf.models.pretrained import HeadKind, load_causal_lm, load_scalar, stop_ids
+from rlhf.models.pretrained import HeadKind, load_causal_lm, load_scalar, num_weights, stop_ids
 from rlhf.models.scalar_model import ScalarModel
 from rlhf.rewards.function import FunctionReward
 from rlhf.rewards.load import load_function
@@ -60,7 +61,14 @@ class Part:
 
     def __call__(self, world: World) -> object:
         """Build the role on this rank."""
-        return _BUILDERS[self.kind](self, world)
+        return _BUILDERS[self.kind](self._settled(world), world)
+
+    def _settled(self, world: World) -> Part:
+        """Return the part with the precision that its model gets on this device."""
+        engine = self.experiment.engine
+        if engine.precision == "auto" and self.path is not None:
+            engine = settled(engine, num_weights(self.path), world.device)
+        return replace(self, experiment=self.experiment.model_copy(update={"engine": engine}))
 
     @property
     def folder(self) -> str:

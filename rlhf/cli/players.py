@@ -17,6 +17,7 @@ from rlhf.cluster.ports import (
 from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
+from rlhf.observe.spans import Span
 
 
 class Players:
@@ -119,8 +120,8 @@ class Players:
         part = Part(kind="writer", role="policy", experiment=self._experiment, path=str(path))
         return GroupPolicy(self._play(part))
 
-    def timings(self) -> dict[str, float]:
-        """Return the seconds of each phase since the last call."""
+    def timings(self) -> list[Span]:
+        """Return the calls of all roles that ended since this was last asked."""
         return self._timeline.drain()
 
     @property

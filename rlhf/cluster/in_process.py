@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from rlhf.cluster.group import Build
-from rlhf.cluster.timeline import Span, Timeline
+from rlhf.cluster.timeline import Call, Timeline
 from rlhf.engine.world import World
 from rlhf.flow.promise import Promise
+from rlhf.observe.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class InProcessGroup:
         """Call at once."""
         start = time.time()
         answer = getattr(self._role, method)(*arguments[0])
-        self._timeline.add(Span(self.name, method, start, time.time()))
+        end = time.time()
+        self._timeline.add(Call(Span(self.name, 0, method, start, end), start, end))
         return Done([answer])
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,12 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rlhf.cluster.group import Build
-from rlhf.cluster.timeline import Span, Timeline
+from rlhf.cluster.timeline import Call, Timeline
 from rlhf.cluster.worker import WORKERS
 from rlhf.config.cluster import RoleName
 from rlhf.errors import RLHFError, WorkerError
 from rlhf.flow.promise import Promise
+from rlhf.observe.spans import Span
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,22 +78,25 @@ class RayGroup:
                 stored[id(argument)] = ray.put(argument)
             return stored[id(argument)]
 
+        ready = [[put(argument) for argument in given] for given in arguments]
+        asked = time.time()
         calls = [
-            worker.call.remote(method, *(put(a) for a in given))
-            for worker, given in zip(self._workers, arguments, strict=True)
+            worker.call.remote(method, *given)
+            for worker, given in zip(self._workers, ready, strict=True)
         ]
-        return _Calls(self, method, calls)
+        return _Calls(self, method, calls, asked)
 
     def close(self) -> None:
         """End the processes."""
         for worker in self._workers:
             ray.kill(worker)
 
-    def collect(self, method: str, calls: list[Any]) -> list[Any]:
-        """Wait for calls of a role method; keep their spans, return their answers."""
+    def collect(self, method: str, calls: list[Any], asked: float) -> list[Any]:
+        """Wait for calls of a role method; keep when they ran, return their answers."""
         answers = self._wait(method, calls)
-        for _, start, end in answers:
-            self._timeline.add(Span(self.name, method, start, end))
+        answered = time.time()
+        for rank, (_, start, end) in enumerate(answers):
+            self._timeline.add(Call(Span(self.name, rank, method, start, end), asked, answered))
         return [answer for answer, _, _ in answers]
 
     def _wait(self, method: str, calls: list[Any]) -> list[Any]:
@@ -122,7 +127,9 @@ class _Calls:
     group: RayGroup
     method: str
     calls: list[Any]
+    asked: float
+    """When, in seconds since the epoch."""
 
     def result(self) -> list[Any]:
         """Wait for all of them."""
-        return self.group.collect(self.method, self.calls)
+        return self.group.collect(self.method, self.calls, self.asked)

@@ -1,59 +1,56 @@
-"""Timeline: when each role was busy, for the step's timing figures and the report's picture."""
+"""Timeline: when each rank of each role was busy, told by one clock, the driver's."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-PHASES = {
-    "generate": "generate",
-    "logprobs": "score",
-    "reference_logprobs": "score",
-    "values": "score",
-    "score_by_model": "score",
-    "score_by_function": "score",
-    "improve": "learn",
-    "imitate": "learn",
-    "rank": "learn",
-}
-"""Role method -> phase of a step."""
+from rlhf.observe.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """One call of one role, in seconds since the epoch, by the worker's clock."""
+class Call:
+    """One answered call of one rank; times in seconds since the epoch."""
 
-    role: str
-    method: str
-    start: float
-    end: float
+    span: Span
+    """By the worker's clock."""
+    asked: float
+    """When the driver asked, by its clock."""
+    answered: float
+    """When the driver had the answer, by its clock."""
 
 
 @dataclass(slots=True)
 class Timeline:
-    """Collects spans until they are drained, once a step."""
+    """Collects calls until they are drained, once a step."""
 
-    spans: list[Span] = field(default_factory=list[Span])
+    calls: list[Call] = field(default_factory=list[Call])
 
-    def add(self, span: Span) -> None:
-        """Keep one span."""
-        self.spans.append(span)
+    def add(self, call: Call) -> None:
+        """Keep one call."""
+        self.calls.append(call)
 
-    def drain(self) -> dict[str, float]:
-        """Return seconds a phase (time/PHASE_s) and seconds busy a role (busy/ROLE_s); forget all.
+    def drain(self) -> list[Span]:
+        """Return the spans by the driver's clock; forget all.
 
-        A phase lasts from the first start to the last end of its calls, so roles that work at
-        the same time count once.
+        Clocks of other nodes may differ. No work begins before it was asked for or ends after its
+        answer was there, so the calls of a rank bound how far its clock is off; its spans move by
+        the least that keeps every one of them within its bounds. On one node that is nothing.
         """
-        spans, self.spans = self.spans, []
-        phases: dict[str, list[Span]] = defaultdict(list)
-        busy: dict[str, float] = defaultdict(float)
-        for span in spans:
-            busy[f"busy/{span.role}_s"] += span.end - span.start
-            if span.method in PHASES:
-                phases[PHASES[span.method]].append(span)
-        times = {
-            f"time/{phase}_s": max(s.end for s in calls) - min(s.start for s in calls)
-            for phase, calls in phases.items()
-        }
-        return {**times, **busy}
+        calls, self.calls = self.calls, []
+        by_rank: dict[tuple[str, int], list[Call]] = defaultdict(list)
+        for call in calls:
+            by_rank[call.span.role, call.span.rank].append(call)
+        shifts = {rank: _shift(made) for rank, made in by_rank.items()}
+        return [_moved(call.span, shifts[call.span.role, call.span.rank]) for call in calls]
+
+
+def _shift(calls: list[Call]) -> float:
+    """Return the seconds to add to a rank's clock."""
+    least = max(call.asked - call.span.start for call in calls)
+    most = min(call.answered - call.span.end for call in calls)
+    return min(max(0.0, least), most)
+
+
+def _moved(span: Span, seconds: float) -> Span:
+    return replace(span, start=span.start + seconds, end=span.end + seconds)

@@ -16,8 +16,9 @@ class EngineConfig(Section):
     """deepspeed: ZeRO 0-3 on any number of ranks. torch: whole weights on one rank."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """What is sharded over ranks: 1 optimizer states, 2 gradients too, 3 weights too."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Of weights and forward passes; bf16 keeps fp32 master weights."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of weights and forward passes; bf16 keeps fp32 master weights. auto: bf16 for a model of 5
+    million weights or more where the device multiplies it, else fp32."""
     max_tokens_per_microbatch: int = Field(default=8192, gt=0)
     """Padded tokens of one forward pass; bounds memory, changes no result."""
     threads: int = Field(default=1, gt=0)

@@ -129,9 +129,9 @@ class SlotLayer(CacheLayerMixin):
             assert memory is not None
             memory[target_N, :width] = memory[origin_N, :width]
 
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+    def get_mask_sizes(self, num_tokens: int) -> tuple[int, int]:
         """Return how many columns the queries see, and from which on."""
-        return self._cache.width or query_length, 0
+        return self._cache.width or num_tokens, 0
 
     def get_seq_length(self) -> int:
         """Return the columns before the forward's own."""

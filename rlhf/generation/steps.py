@@ -61,7 +61,7 @@ class Steps:
         width = min(_rounded(width, COLUMNS), self._cache.capacity)
         rows = (_longer(tokens_N, num_rows), _longer(columns_N, num_rows))
         if tokens_N.is_cuda:
-            return self._replay(*rows, width)[: len(tokens_N)]
+            return self._by_graph(*rows, width)[: len(tokens_N)]
         return self._run(*rows, width)[: len(tokens_N)]
 
     def _run(self, tokens_N: Tensor, columns_N: Tensor, width: int) -> Tensor:
@@ -75,7 +75,7 @@ class Steps:
             attention_mask=self._mask(columns_N, width),
         )
 
-    def _replay(self, tokens_N: Tensor, columns_N: Tensor, width: int) -> Tensor:
+    def _by_graph(self, tokens_N: Tensor, columns_N: Tensor, width: int) -> Tensor:
         key = (len(tokens_N), width)
         if key not in self._graphs:
             self._graphs[key] = self._capture(tokens_N, columns_N, width)

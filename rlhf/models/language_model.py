@@ -2,7 +2,8 @@
 
 Axes: B rows, T tokens (right-padded), N chosen positions over all rows, H hidden, V vocabulary.
 Rows are right-padded and attention is causal, so real tokens never see padding and positions
-count from 0: no attention mask is needed, for learned and rotary positions alike.
+count from 0: no attention mask is needed, for learned and rotary positions alike. Where texts
+share a row, position ids begin anew with each, and tell the network where one ends.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rlhf.algo.logprobs import logprobs_of, token_logprobs
+from rlhf.models.packing import can_pack, placed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,23 +27,38 @@ class LanguageModel(nn.Module):
     """A causal language model of transformers (with or without peft adapters)."""
 
     def __init__(self, network: PreTrainedModel) -> None:
-        """Wrap the network and find out whether its head may be applied to chosen positions."""
+        """Wrap the network; find out what it allows: a head apart, several texts a row."""
         super().__init__()
         self.network = network
+        self.packs = can_pack(network)
         self.split_head = _head_is_separable(network)
 
     def forward(
-        self, tokens_BT: Tensor, positions_N: Tensor, targets_N: Tensor, temperature: float
+        self,
+        tokens_BT: Tensor,
+        positions_N: Tensor,
+        targets_N: Tensor,
+        temperature: float,
+        position_ids_BT: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return (logprobs_N, entropy_N), float32, of targets at flat positions (row * T + column).
 
         The log-probability of a target is read at the position *before* the target's own.
+
+        Args:
+            tokens_BT: Token ids, int64.
+            positions_N: Flat positions before the targets, int64.
+            targets_N: Token ids whose log-probability is wanted, int64.
+            temperature: Divides the logits.
+            position_ids_BT: Int64; a text begins wherever they do not go on by 1. None where
+                every row is one text.
         """
+        options = placed(position_ids_BT)
         if self.split_head:
-            hidden_NH = _backbone(self.network)(input_ids=tokens_BT, use_cache=False)[0]
+            hidden_NH = _backbone(self.network)(input_ids=tokens_BT, **options)[0]
             hidden_NH = hidden_NH.flatten(0, 1)[positions_N]
             return token_logprobs(hidden_NH, self._logits, targets_N, temperature, LOGIT_CHUNK)
-        logits_BTV = self.network(input_ids=tokens_BT, use_cache=False).logits
+        logits_BTV = self.network(input_ids=tokens_BT, **options).logits
         return logprobs_of(logits_BTV.flatten(0, 1)[positions_N], targets_N, temperature)
 
     def logits(self, tokens_BT: Tensor, positions_N: Tensor, **options: Any) -> Tensor:

@@ -46,6 +46,17 @@ def load_causal_lm(path: str, precision: str = "fp32") -> PreTrainedModel:
     return _without_dropout(network)
 
 
+def num_weights(path: str) -> int:
+    """Return how many weights a language model has, by its config alone.
+
+    Raises:
+        ModelError: when there is no config.
+    """
+    with torch.device("meta"):
+        network = AutoModelForCausalLM.from_config(_from_pretrained(AutoConfig, path))
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def load_scalar(
     path: str, head: HeadKind, precision: str = "fp32", seed: int = 0
 ) -> PreTrainedModel:

@@ -3,6 +3,7 @@
 Axes: B rows, T tokens (right-padded), N chosen positions over all rows.
 The network is a plain `AutoModelForSequenceClassification` with one label. Its own pooling looks
 for padding by token id, which goes wrong when pad and EOS are one id; positions are given here.
+Where texts share a row, position ids begin anew with each.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rlhf.errors import ModelError
+from rlhf.models.packing import can_pack, placed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,6 +43,7 @@ class ScalarModel(nn.Module):
                 f"{network.config.num_labels} (head {tuple(weight.shape)}); train it with "
                 "num_labels=1"
             )
+        self.packs = can_pack(network)
 
     @property
     def head(self) -> nn.Linear:
@@ -53,9 +56,18 @@ class ScalarModel(nn.Module):
             )
         return heads["score"]  # type: ignore[return-value]
 
-    def forward(self, tokens_BT: Tensor, positions_N: Tensor) -> Tensor:
-        """Return scalars_N, float32, at flat positions (row * T + column)."""
-        hidden = self.network.base_model(input_ids=tokens_BT, use_cache=False)[0]
+    def forward(
+        self, tokens_BT: Tensor, positions_N: Tensor, position_ids_BT: Tensor | None = None
+    ) -> Tensor:
+        """Return scalars_N, float32, at flat positions (row * T + column).
+
+        Args:
+            tokens_BT: Token ids, int64.
+            positions_N: Where a scalar is wanted, int64.
+            position_ids_BT: Int64; a text begins wherever they do not go on by 1. None where
+                every row is one text.
+        """
+        hidden = self.network.base_model(input_ids=tokens_BT, **placed(position_ids_BT))[0]
         raw_N = self.head(hidden.flatten(0, 1)[positions_N]).squeeze(-1)
         raw_N = raw_N.to(torch.promote_types(raw_N.dtype, torch.float32))
         return (raw_N - self.score_mean) / self.score_std

@@ -11,6 +11,7 @@ from typing import Final, cast
 METRICS: Final = "metrics.jsonl"
 SAMPLES: Final = "samples.jsonl"
 WARNINGS: Final = "warnings.jsonl"
+TIMELINE: Final = "timeline.jsonl"
 EVALUATION: Final = "evaluation.json"
 REWARD_MODEL: Final = "reward_model.json"
 MANIFEST: Final = "manifest.json"

@@ -16,6 +16,7 @@ from rlhf.observe.console import Console
 from rlhf.observe.health import named_alarms
 from rlhf.observe.samples import Sample
 from rlhf.observe.sinks import SINK_FAILURES, JsonlSink, Sink, TensorBoardSink, repeats
+from rlhf.observe.spans import KeptLap, Lap, append_lap, is_kept
 from rlhf.observe.wandb_sink import open_wandb
 
 
@@ -75,11 +76,16 @@ class RunLog:
         self._stage, self._step = stage, first_step
         self._attempt(files.WARNINGS, lambda: self._forget_warnings(stage, first_step))
         self._each(lambda sink: sink.begin(stage, first_step))
-        self._attempt(files.METRICS, lambda: self._recall(stage))
+        self._history = []
+        self._attempt(files.METRICS, lambda: self._history.extend(_figures(self._run_dir, stage)))
         self._console.begin(stage, total_steps, first_step)
 
     def record(
-        self, step: int, metrics: Metrics, seconds: Mapping[str, float] | None = None
+        self,
+        step: int,
+        metrics: Metrics,
+        seconds: Mapping[str, float] | None = None,
+        lap: Lap | None = None,
     ) -> None:
         """Record the figures of one step of the stage.
 
@@ -87,11 +93,15 @@ class RunLog:
             step: counts from 0 within the stage; one step may be recorded in several parts.
             metrics: its figures.
             seconds: further figures, such as the seconds of each phase.
+            lap: who worked when.
         """
         self._step = step
         values = {**metrics.means(), **(seconds or {})}
         self._each(lambda sink: sink.record(self._stage, step, values))
         self._console.record(step, values)
+        if lap is not None and is_kept(step):
+            kept = KeptLap(self._stage, step, lap)
+            self._attempt(files.TIMELINE, lambda: append_lap(self._run_dir, kept))
         for name, value in values.items():
             if not math.isfinite(value):
                 self._warn_once(f"not finite: {name}", f"{name} is {value} at step {step}")
@@ -144,13 +154,6 @@ class RunLog:
                 "until it works again",
             )
 
-    def _recall(self, stage: str) -> None:
-        """Take up the figures of earlier attempts at a stage, which alarms look back on."""
-        self._history = []
-        rows = files.read_rows(self._run_dir / files.METRICS)
-        found = [row.get("metrics") for row in rows if row.get("stage") == stage]
-        self._history = [metrics for metrics in found if isinstance(metrics, dict)]
-
     def _forget_warnings(self, stage: str, first_step: int) -> None:
         path = self._run_dir / files.WARNINGS
         files.keep_rows(path, lambda row: not repeats(row, stage, first_step))
@@ -166,3 +169,10 @@ class RunLog:
         self._attempt(
             files.WARNINGS, lambda: files.append_rows(self._run_dir / files.WARNINGS, [row])
         )
+
+
+def _figures(run_dir: Path, stage: str) -> list[Mapping[str, object]]:
+    """Return the figures of earlier attempts at a stage, which alarms look back on."""
+    rows = files.read_rows(run_dir / files.METRICS)
+    found = [row.get("metrics") for row in rows if row.get("stage") == stage]
+    return [metrics for metrics in found if isinstance(metrics, dict)]

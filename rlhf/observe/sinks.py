@@ -60,9 +60,8 @@ class JsonlSink:
 
     def begin(self, stage: str, first_step: int) -> None:
         """Drop this stage's lines from first_step on, so that no curve doubles after a resume."""
-        files.keep_rows(
-            self._run_dir / files.METRICS, lambda row: not repeats(row, stage, first_step)
-        )
+        for name in (files.METRICS, files.TIMELINE):
+            files.keep_rows(self._run_dir / name, lambda row: not repeats(row, stage, first_step))
 
     def record(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         """Append one line; a value that is not finite is written as null."""

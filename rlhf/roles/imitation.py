@@ -13,14 +13,14 @@ from rlhf.engine.base import Engine
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.text import Demonstrations
 from rlhf.roles.learner import LossSum, Objective
-from rlhf.roles.passes import map_rows, spread
+from rlhf.roles.passes import laid_out, map_rows, spread
 
 
 class Imitation:
     """Next-token loss on the tokens to learn, at temperature 1."""
 
     def __init__(self, engine: Engine, max_tokens: int) -> None:
-        """Ask this engine, with at most so many padded tokens a forward pass."""
+        """Ask this engine, with at most so many tokens computed a forward pass."""
         self._engine, self._max_tokens = engine, max_tokens
 
     def objective(self, texts: Demonstrations, coef: float = 1.0) -> Objective[Demonstrations]:
@@ -50,15 +50,19 @@ class Imitation:
 
     def _learned_logprobs(self, batch: Demonstrations) -> tuple[Tensor, Tensor]:
         """Return logprobs_N of the tokens to learn, at temperature 1, and their places in BT."""
-        tokens_BT = batch.tokens_BT[:, : int(batch.lengths_B.max())]
-        learned_BT = batch.loss_mask_BT[:, : tokens_BT.shape[1]].clone()
+        learned_BT = batch.loss_mask_BT[:, : int(batch.lengths_B.max())].clone()
         learned_BT[:, 0] = False
-        targets = learned_BT.flatten().nonzero().squeeze(-1)
+        rows = laid_out(self._engine, batch.tokens_BT, batch.lengths_B)
+        rows_N, columns_N = learned_BT.nonzero(as_tuple=True)
+        places_N = rows.starts_B[rows_N] + columns_N
+        targets_N = batch.tokens_BT[rows_N, columns_N]
         device = self._engine.world.device
+        rows = rows.to(device)
         logprobs_N, _ = self._engine(
-            tokens_BT.to(device),
-            (targets - 1).to(device),
-            tokens_BT.flatten()[targets].to(device),
+            rows.tokens_SW,
+            (places_N - 1).to(device),
+            targets_N.to(device),
             1.0,
+            rows.position_ids_SW,
         )
         return logprobs_N, learned_BT

@@ -15,16 +15,19 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from rlhf.algo.minibatch import microbatches, shares
+from rlhf.algo.minibatch import microbatches, num_computed, shares
 from rlhf.algo.schedule import learning_rate
 from rlhf.checkpoint.files import read_tensors, write_tensors
 from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.base import TrainableEngine
 from rlhf.errors import TrainingError
 from rlhf.flow.tensors import TensorBatch
+from rlhf.roles.passes import packs
 
 B = TypeVar("B", bound=TensorBatch)
 STATE_FILE, NUM_UPDATES = "state.safetensors", "num_updates"
+PADDING_SHARE = "speed/padding_share"
+_REAL, _COMPUTED = "num_real_tokens", "num_computed_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Objective(Generic[B]):
     batch: B
     """The minibatch, which every rank holds whole."""
     lengths_B: Tensor
-    """Tokens a row; rows are dealt to ranks and microbatches by them."""
+    """Tokens a row, [B], or [B, K] where K texts stay together; rows are dealt out by them."""
     count: float
     """What the summed loss is divided by, over the whole minibatch."""
     loss_of: Callable[[B], LossSum]
@@ -62,6 +65,7 @@ class Report:
     loss: float
     """Sum / count, without the coefficient."""
     means: dict[str, float]
+    """Statistics / count, and as PADDING_SHARE how much of what all ranks computed was padding."""
     peaks: dict[str, float]
 
 
@@ -134,6 +138,7 @@ class Learner:
         totals, peaks = self._combine(
             [self._backward(objective, piece) for piece in self._pieces(objective.lengths_B)]
         )
+        padding_share = 1.0 - totals.pop(_REAL) / totals.pop(_COMPUTED)
         means = {name: value / divisor for name, value in totals.items()}
         loss = means.pop("loss")
         if not math.isfinite(loss):
@@ -141,13 +146,15 @@ class Learner:
                 f"the loss is {loss} at update {self.num_updates}; the weights were left as they "
                 "were; lower the learning rate, or look for non-finite scores in samples.jsonl"
             )
-        return Report(loss, means, peaks)
+        return Report(loss, {**means, PADDING_SHARE: padding_share}, peaks)
 
     def _pieces(self, lengths_B: Tensor) -> list[Tensor]:
         """Cut this rank's share; ranks with fewer pieces are filled up with empty ones."""
         world = self.engine.world
-        mine = shares(lengths_B, world.size)[world.rank]
-        pieces = [mine[p] for p in microbatches(lengths_B[mine], self._max_tokens)]
+        sums_B = lengths_B.reshape(len(lengths_B), -1).sum(1)
+        mine = shares(sums_B, world.size)[world.rank]
+        cut = microbatches(lengths_B[mine], self._max_tokens, packs=packs(self.engine))
+        pieces = [mine[piece] for piece in cut]
         missing = int(world.largest(len(pieces))) - len(pieces)
         return pieces + [torch.zeros(0, dtype=torch.long)] * missing
 
@@ -160,6 +167,9 @@ class Learner:
         self.engine.backward(report.loss * share)
         sums = {name: value.detach() * weight for name, value in report.sums.items()}
         sums["loss"] = report.loss.detach() * weight
+        lengths_B = objective.lengths_B[rows]
+        sums[_REAL] = lengths_B.sum() * weight
+        sums[_COMPUTED] = torch.tensor(num_computed(lengths_B, packs=packs(self.engine)))
         peaks = {name: value.detach() * weight for name, value in report.peaks.items()}
         return LossSum(report.loss.detach(), sums, peaks)
 

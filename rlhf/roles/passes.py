@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rlhf.algo.minibatch import microbatches, minibatch_rows
+from rlhf.algo.packing import PackedRows, lay_out
 from rlhf.config.stages import PPOConfig
 from rlhf.engine.base import Engine
 from rlhf.flow.rollout import Experience, Rollout, response_positions
@@ -33,7 +34,7 @@ class Settings:
     longest_response: int
     """generation.max_new_tokens."""
     max_tokens: int
-    """Padded tokens of one forward pass."""
+    """Tokens of one forward pass, padding included."""
 
 
 def minibatches(num_rows: int, step: int, settings: Settings) -> Iterator[Tensor]:
@@ -54,7 +55,7 @@ def map_rows(
     Sharded weights are gathered by every forward, so ranks must run equally often: a rank with
     fewer microbatches runs the smallest possible input in their place.
     """
-    pieces = microbatches(lengths_B, max_tokens) if len(batch) else []
+    pieces = microbatches(lengths_B, max_tokens, packs=packs(engine))
     # Counted first: a rank that asked after its last forward would meet another's gather.
     missing = int(engine.world.largest(len(pieces))) - len(pieces)
     with torch.no_grad():
@@ -66,17 +67,32 @@ def map_rows(
     return join_rows(answers)[torch.cat(pieces).argsort()]
 
 
-def response_targets(batch: Rollout | Experience) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (tokens_BT cut to the longest row, positions_N, targets_N) of all response tokens.
+def packs(engine: Engine) -> bool:
+    """Tell whether rows may share a bin; a model that mixes what stands in one says no."""
+    return bool(engine.module.packs)
 
-    Positions are flat (row * T + column) and point at the logits *before* each token.
+
+def laid_out(engine: Engine, tokens_BT: Tensor, lengths_B: Tensor) -> PackedRows:
+    """Return right-padded rows as the engine's model reads them; still on their own device."""
+    return lay_out(tokens_BT, lengths_B, packs=packs(engine))
+
+
+def response_targets(
+    batch: Rollout | Experience, rows: PackedRows | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (tokens_SW, positions_N, targets_N) of all response tokens, row after row.
+
+    Positions are flat (bin * W + column) and point at the logits *before* each token.
+
+    Args:
+        batch: Prompts and responses.
+        rows: Where the batch's rows stand; one a bin if not given.
     """
-    tokens_BT = batch.tokens_BT[:, : int(batch.lengths_B.max())]
+    rows = rows or lay_out(batch.tokens_BT, batch.lengths_B, packs=False)
     mask_BR = batch.response_mask_BR
     columns_BR = response_positions(batch.prompt_lengths_B, mask_BR.shape[1])
-    rows_B1 = torch.arange(len(batch))[:, None] * tokens_BT.shape[1]
-    positions_N = (rows_B1 + columns_BR)[mask_BR]
-    return tokens_BT, positions_N, tokens_BT.flatten()[positions_N + 1]
+    positions_N = (rows.starts_B[:, None] + columns_BR)[mask_BR]
+    return rows.tokens_SW, positions_N, rows.tokens_SW.flatten()[positions_N + 1]
 
 
 def spread(values_N: Tensor, mask_BR: Tensor) -> Tensor:

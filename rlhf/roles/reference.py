@@ -9,14 +9,14 @@ from torch import Tensor
 
 from rlhf.engine.base import Engine
 from rlhf.flow.rollout import Experience, Rollout
-from rlhf.roles.passes import map_rows, response_targets, spread
+from rlhf.roles.passes import laid_out, map_rows, response_targets, spread
 
 
 class Reference:
     """A language model that judges."""
 
     def __init__(self, engine: Engine, *, temperature: float, max_tokens: int) -> None:
-        """Judge at the sampling temperature, max_tokens padded tokens a forward."""
+        """Judge at the sampling temperature, at most max_tokens computed a forward."""
         self.engine, self.temperature, self.max_tokens = engine, temperature, max_tokens
 
     def logprobs(self, rollout: Rollout) -> Tensor:
@@ -30,10 +30,10 @@ class Reference:
         return self._logprobs_and_entropy(batch)[0]
 
     def _logprobs_and_entropy(self, batch: Rollout | Experience) -> tuple[Tensor, Tensor]:
-        tokens_BT, positions_N, targets_N = response_targets(batch)
         device = self.engine.world.device
-        logprobs_N, entropy_N = self.engine(
-            tokens_BT.to(device), positions_N.to(device), targets_N.to(device), self.temperature
-        )
+        rows = laid_out(self.engine, batch.tokens_BT, batch.lengths_B)
+        asked = [tensor.to(device) for tensor in response_targets(batch, rows)]
+        position_ids_SW = rows.to(device).position_ids_SW
+        logprobs_N, entropy_N = self.engine(*asked, self.temperature, position_ids_SW)
         mask_BR = batch.response_mask_BR.to(device)
         return spread(logprobs_N, mask_BR), spread(entropy_N, mask_BR)

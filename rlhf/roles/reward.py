@@ -26,7 +26,7 @@ from rlhf.models.scalar_model import ScalarModel
 from rlhf.rewards.function import FunctionReward
 from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner, LossSum, Objective
-from rlhf.roles.passes import map_rows
+from rlhf.roles.passes import laid_out, map_rows
 
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
@@ -70,7 +70,7 @@ class ModelJudge:
             engine: Holds a ScalarModel.
             tokenizer: The reward model's own.
             policy_tokenizer: The policy's, if it is not the same; None passes ids through.
-            max_tokens: Padded tokens a forward.
+            max_tokens: Tokens a forward computes, padding included.
         """
         self.engine, self.tokenizer, self.max_tokens = engine, tokenizer, max_tokens
         self._policy_tokenizer = policy_tokenizer
@@ -87,10 +87,11 @@ class ModelJudge:
 
     def scores(self, answers: Answers) -> Tensor:
         """Return score_B of one microbatch, differentiable."""
-        tokens_BT = answers.tokens_BT[:, : int(answers.lengths_B.max())]
-        positions_B = torch.arange(len(answers)) * tokens_BT.shape[1] + answers.lengths_B - 1
         device = self.engine.world.device
-        return self.engine(tokens_BT.to(device), positions_B.to(device))
+        rows = laid_out(self.engine, answers.tokens_BT, answers.lengths_B)
+        positions_B = (rows.starts_B + answers.lengths_B - 1).to(device)
+        rows = rows.to(device)
+        return self.engine(rows.tokens_SW, positions_B, rows.position_ids_SW)
 
     def _answers(self, rollout: Rollout) -> Answers:
         if self._policy_tokenizer is None:
@@ -139,9 +140,12 @@ class RewardLearner:
 
     def rank(self, batch: Rankings) -> Metrics:
         """Take one Bradley-Terry step on a whole minibatch that every rank holds."""
-        # What a row costs: all its answers go through one forward, as wide as the longest.
-        padded_B, count = batch.tokens_BKT.shape[1] * batch.lengths_BK.amax(1), float(len(batch))
-        objective = Objective(batch=batch, lengths_B=padded_B, count=count, loss_of=self._loss)
+        objective = Objective(
+            batch=batch,
+            lengths_B=batch.lengths_BK,
+            count=float(len(batch)),
+            loss_of=self._loss,
+        )
         update = self.learner.update(objective)
         means = update.means
         return Metrics.of(

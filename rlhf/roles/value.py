@@ -14,8 +14,15 @@ from rlhf.engine.base import TrainableEngine
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout
 from rlhf.roles.keeper import Keeper
-from rlhf.roles.learner import Learner, LossSum, Objective
-from rlhf.roles.passes import Settings, map_rows, minibatches, response_targets, spread
+from rlhf.roles.learner import PADDING_SHARE, Learner, LossSum, Objective
+from rlhf.roles.passes import (
+    Settings,
+    laid_out,
+    map_rows,
+    minibatches,
+    response_targets,
+    spread,
+)
 
 
 class Value:
@@ -48,9 +55,10 @@ class Value:
             batch=minibatch, lengths_B=minibatch.lengths_B, count=count, loss_of=self._error
         )
         update = self.learner.update(objective)
+        learned = {n: mean for n, mean in update.means.items() if n != PADDING_SHARE}
         return Metrics.of(
             {
-                **update.means,
+                **learned,
                 "loss/value_avg": update.loss,
                 "value/grad_norm": update.grad_norm,
                 "value/lr": update.lr,
@@ -58,9 +66,11 @@ class Value:
         )
 
     def _values(self, batch: Rollout | Experience) -> Tensor:
-        tokens_BT, positions_N, _ = response_targets(batch)
         device = self.engine.world.device
-        values_N = self.engine(tokens_BT.to(device), positions_N.to(device))
+        rows = laid_out(self.engine, batch.tokens_BT, batch.lengths_B)
+        tokens_SW, positions_N, _ = response_targets(batch, rows)
+        position_ids_SW = rows.to(device).position_ids_SW
+        values_N = self.engine(tokens_SW.to(device), positions_N.to(device), position_ids_SW)
         return spread(values_N, batch.response_mask_BR)
 
     def _error(self, batch: Experience) -> LossSum:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from rlhf.observe.spans import Span
 from rlhf.roles.ports import (
     LanguageModelPort,
     PolicyPort,
@@ -46,6 +48,6 @@ class Cast(Protocol):
         """Return a frozen policy that answers prompts."""
         ...
 
-    def timings(self) -> dict[str, float]:
-        """Return the seconds of each phase since the last call."""
+    def timings(self) -> Sequence[Span]:
+        """Return the calls of all roles that ended since this was last asked."""
         ...

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from rlhf.checkpoint.store import Store
 from rlhf.flow.metrics import Metrics
 from rlhf.observe.log import RunLog
+from rlhf.observe.spans import Span, lap_of
 from rlhf.roles.ports import Keeper
 
 NUM_TOKENS = "num_tokens"
@@ -57,7 +58,7 @@ def resume(stage: Stage, store: Store) -> int:
 
 
 def drive(
-    stage: Stage, store: Store, log: RunLog, *, every: int, timings: Callable[[], dict[str, float]]
+    stage: Stage, store: Store, log: RunLog, *, every: int, timings: Callable[[], Sequence[Span]]
 ) -> int:
     """Run a stage to its end; return the steps it took in all.
 
@@ -66,7 +67,7 @@ def drive(
         store: Where its checkpoints are.
         log: Told of every step.
         every: Steps between checkpoints.
-        timings: Gives the seconds of the step just taken, by name.
+        timings: Gives the calls that ended since it was last asked.
     """
     first_step = resume(stage, store)
     log.begin(stage.name, stage.total_steps, first_step)
@@ -74,11 +75,11 @@ def drive(
         log.note(f"going on from step {first_step}")
     timings()
     done = first_step
-    began = time.monotonic()
+    began, clock = time.time(), time.monotonic()
     for done, metrics in enumerate(stage.steps(first_step), start=first_step + 1):
-        seconds = time.monotonic() - began
-        log.record(done - 1, metrics, {**timings(), **_speed(metrics, seconds)})
-        began = time.monotonic()
+        lap = lap_of(timings(), began, time.monotonic() - clock)
+        log.record(done - 1, metrics, {**lap.figures(), **_speed(metrics, lap.seconds)}, lap)
+        began, clock = time.time(), time.monotonic()
         if done % every == 0 and done < stage.total_steps:
             _save(stage, store, done)
     log.end(stage.name)

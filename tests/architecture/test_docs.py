@@ -14,10 +14,10 @@ import yaml
 from pydantic import ValidationError
 
 from rlhf.cli.main import COMMANDS
-from rlhf.cluster.timeline import PHASES
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import keys
+from rlhf.observe.spans import PHASES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -212,7 +212,8 @@ def logged(modules) -> set[str]:
                 if ast.unparse(call.func).endswith(".pop"):
                     dropped |= set(constants(call))
     times = {f"time/{phase}_s" for phase in PHASES.values()}
-    return found - dropped | times | {f"busy/{role}_s" for role in get_args(RoleName)}
+    roles = get_args(RoleName)
+    return found - dropped | times | {f"busy/{r}_s" for r in roles} | {f"idle/{r}" for r in roles}
 
 
 def calls(tree: ast.AST) -> Iterator[ast.Call]:

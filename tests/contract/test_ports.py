@@ -53,6 +53,7 @@ def assert_near(one, other, atol=1e-5):
 def assert_same_metrics(one, other):
     got, wanted = one.means(), other.means()
     assert set(got) == set(wanted)
+    wanted.pop("speed/padding_share", None)  # ranks fill bins of their own
     for name, value in wanted.items():
         assert got[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
 

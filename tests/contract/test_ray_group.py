@@ -59,7 +59,23 @@ def print_nothing() -> None:
 def test_calls_are_kept_on_the_timeline(ray_groups, two):
     ray_groups.timeline.drain()
     on_every_rank(two, "sleep", 0.05).result()
-    assert ray_groups.timeline.drain()["busy/policy_s"] >= 0.1
+    spans = ray_groups.timeline.drain()
+    assert [(span.role, span.rank, span.method) for span in spans] == [
+        ("policy", 0, "sleep"),
+        ("policy", 1, "sleep"),
+    ]
+    assert all(span.end - span.start >= 0.05 for span in spans)
+
+
+def test_roles_that_are_asked_together_work_at_the_same_time(ray_groups, two):
+    ray_groups.one.become(Troublemaker)
+    ray_groups.timeline.drain()
+    asked = [on_every_rank(group, "sleep", 0.5) for group in (two, ray_groups.one)]
+    for answer in asked:
+        answer.result()
+    spans = ray_groups.timeline.drain()
+    assert {span.role for span in spans} == {"policy", "reference"}
+    assert max(span.start for span in spans) < min(span.end for span in spans)
 
 
 def test_a_killed_process_is_an_error_in_bounded_time(ray_groups):

@@ -14,7 +14,7 @@ from rlhf.cli.main import main
 
 GOOD, BAD = ("good", "fine", "great", "lovely"), ("bad", "dull", "poor", "awful")
 NOUNS = ("film", "plot", "cast", "score", "scene")
-CLOCKED = ("time/", "busy/", "speed/")
+CLOCKED = ("time/", "busy/", "idle/", "speed/")
 ENGINE = ("cluster.backend=in_process", "engine.backend=torch")
 NEW = (
     "policy.new.hidden_size=32",

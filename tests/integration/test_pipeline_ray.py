@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rlhf.observe.spans import Span, read_laps
 from tests.integration.conftest import ENGINE, NEW, SMALL, SOURCES, metrics, write_data
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
@@ -23,6 +24,7 @@ ON_RAY = ("cluster.policy.ranks=2", "engine.zero_stage=2", "cluster.timeout_s=12
 LENGTH = ("ppo.num_steps=4", "checkpoint.every=2", "policy.optimizer.eps=1e-3")
 WORKERS = {f"ray::{role}Worker" for role in ("Policy", "Reference", "Reward", "Value")}
 CLOSE = 1e-4
+LEARN = ("value", "policy")
 
 
 def command(*changes: str) -> list[str]:
@@ -126,6 +128,32 @@ def test_a_killed_run_goes_on_from_its_checkpoint_in_the_same_bits(home, seen):
     assert len(after) == len(seen.before) + 1
     assert after[: len(seen.before)] == seen.before
     assert (home / "run/policy/config.json").is_file()
+
+
+def ranks_of(spans: tuple[Span, ...]) -> dict[str, set[int]]:
+    return {role: {s.rank for s in spans if s.role == role} for role in {s.role for s in spans}}
+
+
+def overlap(spans: tuple[Span, ...], method: str) -> bool:
+    """Whether value and policy ran the method at the same moment."""
+    value, policy = ([s for s in spans if (s.role, s.method) == (role, method)] for role in LEARN)
+    return any(a.start < b.end and b.start < a.end for a in value for b in policy)
+
+
+def test_the_timeline_shows_every_rank_and_learners_at_the_same_time(home, seen):
+    laps = [kept.lap for kept in read_laps(home / "run") if kept.stage == "ppo"]
+    assert len(laps) == 4
+    for lap in laps:
+        assert ranks_of(lap.spans) == {
+            "policy": {0, 1},
+            "reference": {0},
+            "reward": {0},
+            "value": {0},
+        }
+        assert all(-0.01 < s.start <= s.end < lap.seconds + 0.01 for s in lap.spans)
+        assert 0 <= lap.idle()["policy"] < lap.idle()["reference"] < 1
+    assert any(overlap(lap.spans, "improve") for lap in laps)
+    assert "Who works when" in (home / "run/report.html").read_text(encoding="utf-8")
 
 
 def test_ranks_shards_and_a_kill_change_no_figure(home, seen):

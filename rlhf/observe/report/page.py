@@ -14,6 +14,7 @@ from rlhf.observe.report.pipeline import pipeline_section
 from rlhf.observe.report.quality import quality_section
 from rlhf.observe.report.read import RunFiles, read_run
 from rlhf.observe.report.setup import facts, setup_section
+from rlhf.observe.report.timeline import timeline_section
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
@@ -42,6 +43,7 @@ def render(run: RunFiles) -> str:
         "answers": answers_section(run),
         "curves": all_curves(run),
         "quality": quality_section(run),
+        "time": timeline_section(run),
         "setup": setup_section(run),
     }
     shown = {key: content for key, content in sections.items() if content}
@@ -79,6 +81,7 @@ def _header(run: RunFiles, shown: dict[str, Markup]) -> Markup:
         "answers": "Answers",
         "curves": "Curves",
         "quality": "Reward model",
+        "time": "Time",
         "setup": "Setup",
     }
     links = [el("a", names[key], href=f"#{key}") for key in shown]

@@ -12,7 +12,10 @@ from rlhf.observe.report.read import Points
 from rlhf.observe.report.scale import Scale, span, tick_labels
 from rlhf.observe.report.trace import path, smooth, thin
 
-TONES: Final = ("a", "b", "c", "d", "e")
+TONES: Final = {"generate": "a", "score": "b", "learn": "c", "other": "e"}
+"""Colour of a phase, the same in every picture of the page."""
+MOST_PHASES: Final = 4
+"""Phases with a layer of their own; the rest is `other`."""
 WHOLE: Final = "time/step_s"
 
 
@@ -29,7 +32,7 @@ def time_phases(metrics: Mapping[str, Points]) -> dict[str, Points]:
     }
     steps = sorted(set.intersection(*(set(points) for points in phases.values()))) if phases else []
     stacked = {name: [(at, points[at]) for at in steps] for name, points in phases.items()}
-    ordered = dict(sorted(stacked.items(), key=lambda item: -_total(item[1]))[: len(TONES) - 1])
+    ordered = dict(sorted(stacked.items(), key=lambda item: -_total(item[1]))[:MOST_PHASES])
     whole = dict(metrics.get(WHOLE, []))
     other = [
         (at, max(0.0, whole.get(at, 0.0) - sum(dict(p)[at] for p in ordered.values())))
@@ -52,14 +55,19 @@ def stacked_chart(key: str, phases: Mapping[str, Points]) -> Markup:
     x = Scale(xs[0], max(xs[-1], xs[0] + 1), left, WIDTH - right)
     floor: Points = [(at, 0.0) for at in xs]
     parts = [_axes(x, y)]
-    for (_, points), (_, below), tone in zip(layers, [("", floor), *layers], TONES, strict=False):
-        parts.append(_area(points, below, (x, y), tone))
+    for (name, points), (_, below) in zip(layers, [("", floor), *layers], strict=False):
+        parts.append(_area(points, below, (x, y), tone_of(name)))
     total = sum(_total(points) for points in phases.values())
     shares = {name: _total(points) / total if total else 0.0 for name, points in phases.items()}
     parts.append(_labels(layers, shares, x, y))
     described = ", ".join(f"{name} {percent(share)}" for name, share in shares.items())
     text = f"Shares of {duration(total)} in all: {described}."
     return figure(key, ("Time a step", "seconds, by phase"), text, join(parts))
+
+
+def tone_of(phase: str) -> str:
+    """Return the colour of a phase."""
+    return TONES.get(phase, "d")
 
 
 def _total(points: Points) -> float:
@@ -100,10 +108,10 @@ def _labels(
     """Write the names from the bottom up, at least two lines apart."""
     parts: list[Markup] = []
     below, ceiling = 0.0, float(HEIGHT)
-    for (name, points), tone in zip(layers, TONES, strict=False):
+    for name, points in layers:
         top = points[-1][1]
         at = min(y((below + top) / 2) + 1, ceiling - 27)
-        parts.append(el("text", name, x=x.end + 8, y=at - 2, class_=f"name {tone}"))
+        parts.append(el("text", name, x=x.end + 8, y=at - 2, class_=f"name {tone_of(name)}"))
         parts.append(el("text", percent(shares[name]), x=x.end + 8, y=at + 11, class_="value"))
         below, ceiling = top, at
     return join(parts)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rlhf.algo.minibatch import microbatches, minibatch_rows, shares
+from rlhf.algo.minibatch import microbatches, minibatch_rows, num_computed, shares
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=0, max_size=30)
 
@@ -71,6 +71,48 @@ def test_microbatches_fit(lengths: list[int], max_tokens: int) -> None:
     for pack in packs:
         longest = max(lengths[row] for row in pack.tolist())
         assert len(pack) * longest <= max_tokens or len(pack) == 1
+
+
+@given(lengths=LENGTHS, max_tokens=st.integers(1, 100), num_texts=st.integers(1, 3))
+def test_packed_microbatches_fit(lengths: list[int], max_tokens: int, num_texts: int) -> None:
+    # correctness 55: every row once; never more tokens computed, but for a single longer row.
+    lengths_B = torch.tensor(lengths, dtype=torch.int64)
+    lengths_BK = torch.stack([(lengths_B - 7 * k).clamp(min=0) for k in range(num_texts)], dim=1)
+    for asked in (lengths_B, lengths_BK):
+        pieces = microbatches(asked, max_tokens, packs=True)
+        assert sorted(rows_of(pieces)) == list(range(len(lengths)))
+        for rows in pieces:
+            assert len(rows) == 1 or num_computed(asked[rows], packs=True) <= max_tokens
+
+
+def test_packed_microbatches_are_alike_and_few() -> None:
+    lengths_B = 32 + torch.arange(256) * 37 % 65
+    pieces = microbatches(lengths_B, 8192, packs=True)
+    assert len(pieces) == 3
+    totals = [int(lengths_B[rows].sum()) for rows in pieces]
+    assert max(totals) - min(totals) <= 96
+    assert sum(num_computed(lengths_B[rows], packs=True) for rows in pieces) <= sum(totals) / 0.95
+
+
+def test_many_rows_are_sorted_and_share_no_bin() -> None:
+    lengths_B = 32 + torch.arange(4096) * 37 % 65
+    pieces = microbatches(lengths_B, 8192, packs=True)
+    assert [rows.tolist() for rows in pieces] == [
+        rows.tolist() for rows in microbatches(lengths_B, 8192)
+    ]
+    computed = sum(num_computed(lengths_B[rows], packs=True) for rows in pieces)
+    assert int(lengths_B.sum()) >= 0.95 * computed
+
+
+def test_a_row_longer_than_a_microbatch_is_one_by_itself() -> None:
+    pieces = microbatches(torch.tensor([3, 50, 4, 5, 2]), 8, packs=True)
+    assert [1] in [rows.tolist() for rows in pieces]
+
+
+def test_texts_that_stay_together_are_padded_to_the_longest_of_all() -> None:
+    packs = microbatches(torch.tensor([[2, 1], [4, 4], [1, 2]]), 8)
+    assert [pack.tolist() for pack in packs] == [[1], [0, 2]]
+    assert num_computed(torch.tensor([[2, 0], [4, 1]]), packs=False) == 12
 
 
 def test_microbatches_go_by_length_and_waste_no_forward() -> None:

@@ -14,11 +14,12 @@ from tests import models
 def test_nothing_starts_until_an_act_asks(tmp_path, folder):
     log = RunLog(tmp_path, TrackingConfig(console=False), config={})
     with log, Company(models.experiment(), ["policy"], log) as company:
-        assert company.players.timings() == {}
+        assert company.players.timings() == []
         writer = company.players.writer(Path(folder()))
         assert len(settle(writer.generate(models.prompts(2), 0))) == 2
-        timings = company.players.timings()
-        assert timings["time/generate_s"] > 0
-        assert company.players.timings() == {}
+        (span,) = company.players.timings()
+        assert (span.role, span.method) == ("policy", "generate")
+        assert span.end > span.start
+        assert company.players.timings() == []
         again = company.players.writer(Path(folder()))
         assert again.group is writer.group

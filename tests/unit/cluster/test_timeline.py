@@ -1,28 +1,40 @@
-"""Timeline: overlapping calls count once for a phase, each for its role."""
+"""Timeline: clocks that differ are put right by what the driver saw, and draining forgets."""
 
 from __future__ import annotations
 
 import pytest
 
-from rlhf.cluster.timeline import Span, Timeline
+from rlhf.cluster.timeline import Call, Timeline
+from rlhf.observe.spans import Span
 
 
-def test_a_phase_lasts_from_first_start_to_last_end_and_draining_forgets():
+def call(rank, asked, start, end, answered, *, ahead=0.0):
+    span = Span("policy", rank, "generate", start + ahead, end + ahead)
+    return Call(span, asked, answered)
+
+
+def drained(*calls):
     timeline = Timeline()
-    for span in (
-        Span("policy", "generate", 0.0, 4.0),
-        Span("reference", "logprobs", 4.0, 6.0),
-        Span("value", "values", 4.5, 7.0),
-        Span("policy", "save", 8.0, 9.0),
-    ):
-        timeline.add(span)
-    assert timeline.drain() == pytest.approx(
-        {
-            "time/generate_s": 4.0,
-            "time/score_s": 3.0,
-            "busy/policy_s": 5.0,
-            "busy/reference_s": 2.0,
-            "busy/value_s": 2.5,
-        }
-    )
-    assert timeline.drain() == {}
+    for made in calls:
+        timeline.add(made)
+    spans = timeline.drain()
+    assert timeline.drain() == []
+    return [(span.start, span.end) for span in spans]
+
+
+def test_a_clock_that_may_be_right_is_believed():
+    calls = (call(0, 1.0, 1.1, 3.0, 3.5), call(0, 4.0, 4.0, 5.0, 5.0))
+    assert drained(*calls) == [(1.1, 3.0), (4.0, 5.0)]
+
+
+@pytest.mark.parametrize("ahead", [-100.0, -0.3, 0.3, 100.0])
+def test_a_clock_that_is_off_is_bounded_by_all_calls_of_its_rank(ahead):
+    calls = [
+        call(1, 1.0, 1.001, 2.9, 3.0, ahead=ahead),
+        call(1, 4.0, 4.5, 5.0, 5.001, ahead=ahead),
+        call(0, 1.0, 1.1, 2.0, 3.0),
+    ]
+    first, second, other = drained(*calls)
+    assert first == pytest.approx((1.001, 2.9), abs=0.002)
+    assert second == pytest.approx((4.5, 5.0), abs=0.002)
+    assert other == (1.1, 2.0)

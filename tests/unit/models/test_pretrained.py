@@ -17,6 +17,7 @@ from rlhf.models.pretrained import (
     load_causal_lm,
     load_scalar,
     new_causal_lm,
+    num_weights,
     rebuild,
     save_network,
     stop_ids,
@@ -144,3 +145,9 @@ def test_rebuild_copies():
     before = fresh.model.norm.weight.clone()
     weights["model.norm.weight"].fill_(9.0)
     assert torch.equal(fresh.model.norm.weight, before)
+
+
+@pytest.mark.parametrize(("family", "kind"), [("llama", "causal"), ("gpt2", "classifier")])
+def test_weights_are_counted_without_loading_them(folder, family, kind):
+    network = load_causal_lm(folder(family))
+    assert num_weights(folder(family, kind)) == sum(p.numel() for p in network.parameters())

@@ -10,6 +10,7 @@ from rlhf.flow.metrics import Metrics
 from rlhf.observe import files
 from rlhf.observe.log import RunLog
 from rlhf.observe.samples import Sample
+from rlhf.observe.spans import Lap, Span, read_laps
 
 
 def _log(folder, **tracking):
@@ -49,6 +50,18 @@ def test_a_resume_repeats_no_step_and_touches_no_other_stage(tmp_path):
     assert _steps(tmp_path, "sft") == [0, 1, 2]
     assert _steps(tmp_path, "ppo") == list(range(8))
     assert files.read_rows(tmp_path / files.METRICS)[-4]["metrics"]["loss/train"] == 2.0
+
+
+def test_laps_are_kept_for_some_steps_and_repeat_no_step_after_a_resume(tmp_path):
+    lap = Lap(2.0, (Span("policy", 0, "improve", 0.5, 1.5),))
+    for first, last in ((0, 33), (12, 41)):
+        with _log(tmp_path) as log:
+            log.begin("ppo", 41, first)
+            for step in range(first, last):
+                log.record(step, Metrics.of({"loss/train": 1.0}), lap=lap)
+    laps = read_laps(tmp_path)
+    assert [kept.step for kept in laps] == [*range(20), 20, 30, 40]
+    assert {(kept.stage, kept.lap) for kept in laps} == {("ppo", lap)}
 
 
 def test_not_finite_is_null_and_is_warned_of_once(tmp_path):

@@ -13,7 +13,7 @@ from rlhf.engine.local import LocalEngine
 from rlhf.engine.world import World
 from rlhf.errors import TrainingError
 from rlhf.flow.tensors import TensorBatch
-from rlhf.roles.learner import Learner, LossSum, Objective
+from rlhf.roles.learner import PADDING_SHARE, Learner, LossSum, Objective
 
 LENGTHS = torch.tensor([5, 2, 7, 3, 3, 6, 1])
 
@@ -23,6 +23,12 @@ class Numbers(TensorBatch):
     x_BH: Tensor
 
 
+class Line(nn.Linear):
+    """Reads no rows behind one another, so a microbatch is as wide as its longest."""
+
+    packs = False
+
+
 def batch():
     return Numbers(x_BH=torch.randn(7, 3, generator=torch.Generator().manual_seed(0)))
 
@@ -30,7 +36,7 @@ def batch():
 def learner(max_tokens=100_000, **changes):
     torch.manual_seed(1)
     config = OptimizerConfig(**{"lr": 1e-2, "eps": 1e-3, "warmup_steps": 0, **changes})
-    engine = LocalEngine(nn.Linear(3, 1), config)
+    engine = LocalEngine(Line(3, 1), config)
     return Learner(engine, config, max_tokens=max_tokens, total_updates=10)
 
 
@@ -62,7 +68,7 @@ def test_microbatches_change_no_update(max_tokens):
         other = cut.update(objective(cut_loss))
         assert other.loss == pytest.approx(one.loss, rel=1e-6)
         assert other.grad_norm == pytest.approx(one.grad_norm, rel=1e-6)
-        assert other.means == pytest.approx(one.means, rel=1e-6)
+        assert other.means["error"] == pytest.approx(one.means["error"], rel=1e-6)
         assert other.peaks == pytest.approx(one.peaks, rel=1e-6)
     for name, weight in whole.engine.weights().items():
         torch.testing.assert_close(cut.engine.weights()[name], weight, rtol=1e-6, atol=1e-7)
@@ -80,6 +86,18 @@ def test_the_loss_is_divided_by_the_count():
     update = machine.update(objective(loss_of))
     assert update.loss == pytest.approx(float(mean))
     assert update.means["error"] == pytest.approx(float(mean))
+
+
+def test_the_padding_share_is_of_all_tokens_computed():
+    machine = learner(max_tokens=7)
+    loss_of, _ = squares(machine)
+    # 27 tokens in microbatches of (7), (6), (5), (3, 3), (2, 1): 28 are computed.
+    assert machine.update(objective(loss_of)).means[PADDING_SHARE] == pytest.approx(1 / 28)
+    machine.engine.module.packs = True
+    assert machine.update(objective(loss_of)).means[PADDING_SHARE] <= 1 / 28
+    whole = learner()
+    update = whole.update(objective(squares(whole)[0]))
+    assert update.means[PADDING_SHARE] == pytest.approx(1 - 27 / 49)
 
 
 def test_the_rate_follows_its_curve():

@@ -7,17 +7,20 @@ import torch
 
 from rlhf.engine.local import LocalEngine
 from rlhf.models.language_model import LanguageModel
-from rlhf.roles.passes import map_rows, response_targets, spread
+from rlhf.roles.passes import laid_out, map_rows, response_targets, spread
+from rlhf.roles.reference import Reference
 from tests.models import causal, rollout
 
 
+@pytest.mark.parametrize("packs", (True, False))
 @pytest.mark.parametrize("max_tokens", (1, 20, 10_000))
-def test_answers_come_back_in_row_order(max_tokens):
+def test_answers_come_back_in_row_order(max_tokens, packs):
     engine, batch = LocalEngine(LanguageModel(causal())), rollout(7)
+    engine.module.packs = packs
     sizes = []
 
     def run(rows):
-        sizes.append(len(rows) * int(rows.lengths_B.max()))
+        sizes.append(laid_out(engine, rows.tokens_BT, rows.lengths_B).tokens_SW.numel())
         return rows.tokens_BT[:, :1].float()
 
     got = map_rows(engine, batch, batch.lengths_B, max_tokens, run)
@@ -51,6 +54,30 @@ def test_targets_are_the_response_tokens_and_positions_stand_before_them():
     rows, columns = positions_N // tokens_BT.shape[1], positions_N % tokens_BT.shape[1]
     assert torch.equal(tokens_BT[rows, columns + 1], targets_N)
     assert torch.equal(columns[:1], batch.prompt_lengths_B[:1] - 1)
+
+
+def test_targets_of_packed_rows_are_the_same_and_stand_in_their_bins():
+    # correctness 51
+    engine, batch = LocalEngine(LanguageModel(causal())), rollout(7)
+    rows = laid_out(engine, batch.tokens_BT, batch.lengths_B)
+    assert len(rows.tokens_SW) < 7
+    tokens_SW, positions_N, targets_N = response_targets(batch, rows)
+    assert targets_N.tolist() == [token for row in batch.response_tokens() for token in row]
+    assert torch.equal(tokens_SW.flatten()[positions_N + 1], targets_N)
+    _, plain_N, _ = response_targets(batch)
+    before_N = rows.position_ids_SW.flatten()[positions_N]
+    assert torch.equal(before_N, plain_N % int(batch.lengths_B.max()))
+
+
+@pytest.mark.parametrize("packs", (True, False))
+def test_packed_or_not_logprobs_are_those_of_a_row_alone(packs):
+    # correctness 3
+    engine, batch = LocalEngine(LanguageModel(causal())), rollout(7)
+    engine.module.packs = packs
+    role = Reference(engine, temperature=0.7, max_tokens=60)
+    got = role.logprobs(batch)
+    wanted = torch.cat([role.logprobs(batch.select([row])) for row in range(7)])
+    torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
 
 
 def test_spread_puts_values_at_real_tokens_and_lets_gradients_through():

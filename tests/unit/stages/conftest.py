@@ -18,7 +18,7 @@ from rlhf.observe.log import RunLog
 from rlhf.stages.ppo import PPO
 from tests import models
 
-CLOCKED = ("time/", "busy/", "speed/")
+CLOCKED = ("time/", "busy/", "idle/", "speed/")
 ROLES = ("policy", "reference", "reward", "value")
 
 

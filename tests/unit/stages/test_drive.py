@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from rlhf.checkpoint.store import Store
 from rlhf.data.stream import Stream
 from rlhf.errors import TrainingError
 from rlhf.flow.metrics import Metrics
+from rlhf.observe import files
+from rlhf.observe.spans import Span, read_laps
 from rlhf.stages.best import Best
 from rlhf.stages.drive import Stage, drive
 from rlhf.stages.reward_model import RewardModel
@@ -105,7 +108,7 @@ def test_a_resumed_stage_is_the_uninterrupted_one_bit_for_bit(
     # correctness 66: weights, moments, KL coefficient, best loss, every recorded metric.
     def run(stage: Stage, home: str) -> int:
         with logged(home) as log:
-            return drive(stage, store(tmp_path / home, name), log, every=EVERY, timings=dict)
+            return drive(stage, store(tmp_path / home, name), log, every=EVERY, timings=list)
 
     whole = fresh(name, "whole")
     assert run(whole, "whole") == 6
@@ -123,7 +126,7 @@ def test_checkpoints_are_taken_between_steps_and_never_of_the_last(fresh, logged
     stage = fresh("sft", "one")
     kept = store(tmp_path / "one", "sft")
     with logged("one") as log:
-        drive(stage, kept, log, every=3, timings=dict)
+        drive(stage, kept, log, every=3, timings=list)
     newest = kept.latest()
     assert newest is not None
     assert newest.step == 3
@@ -132,13 +135,22 @@ def test_checkpoints_are_taken_between_steps_and_never_of_the_last(fresh, logged
 def test_the_clock_is_started_anew_and_read_once_a_step(fresh, logged, tmp_path):
     asked: list[int] = []
 
-    def timings() -> dict[str, float]:
+    def timings() -> list[Span]:
         asked.append(1)
-        return {"time/learn_s": float(len(asked))}
+        end = time.time()
+        return [Span("policy", rank, "imitate", end - 1e-3, end) for rank in range(2)]
 
     with logged("one") as log:
         drive(fresh("sft", "one"), store(tmp_path / "one", "sft"), log, every=9, timings=timings)
     assert len(asked) == 7
+    laps = read_laps(tmp_path / "one")
+    assert [(kept.stage, kept.step) for kept in laps] == [("sft", step) for step in range(6)]
+    rows = [row["metrics"] for row in files.read_rows(tmp_path / "one/metrics.jsonl")]
+    for row, kept in zip(rows, laps, strict=True):
+        assert kept.lap.seconds == pytest.approx(row["time/step_s"], abs=1e-4)
+        assert row["busy/policy_s"] == pytest.approx(2e-3, abs=1e-5)
+        assert row["idle/policy"] == pytest.approx(1 - 1e-3 / row["time/step_s"], abs=1e-3)
+        assert all(s.end == pytest.approx(kept.lap.seconds, abs=0.02) for s in kept.lap.spans)
 
 
 def test_what_is_frozen_holds_the_same_weights_to_the_end(ppo_of, logged, tmp_path):
@@ -152,7 +164,7 @@ def test_what_is_frozen_holds_the_same_weights_to_the_end(ppo_of, logged, tmp_pa
     }
     before = {name: engine.weights() for name, engine in engines.items()}
     with logged("frozen") as log:
-        drive(made.stage, store(tmp_path / "frozen", "ppo"), log, every=9, timings=dict)
+        drive(made.stage, store(tmp_path / "frozen", "ppo"), log, every=9, timings=list)
     same = {
         name: all(torch.equal(w, before[name][key]) for key, w in engine.weights().items())
         for name, engine in engines.items()

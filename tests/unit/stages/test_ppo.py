@@ -2,13 +2,63 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from rlhf.algo.kl import FixedKL
+from rlhf.cluster.group import Group
+from rlhf.cluster.ports import GroupPolicy, GroupReference, GroupReward, GroupValue
 from rlhf.flow.promise import settle
 from rlhf.flow.text import PromptBatch
+
+
+@dataclass
+class Noted:
+    """A group that notes when it is asked, and when its answer is waited for."""
+
+    group: Group
+    notes: list[tuple[str, str, str]]
+
+    def __post_init__(self) -> None:
+        self.name, self.size = self.group.name, self.group.size
+
+    def call(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> NotedAnswer:
+        self.notes.append(("asked", self.name, method))
+        return NotedAnswer(self, method, self.group.call(method, arguments).result())
+
+
+@dataclass
+class NotedAnswer:
+    group: Noted
+    method: str
+    answers: list[Any]
+
+    def result(self) -> list[Any]:
+        self.group.notes.append(("waited", self.group.name, self.method))
+        return self.answers
+
+
+def test_all_roles_are_asked_before_any_is_waited_for(ppo_of):
+    made, notes = ppo_of(), []
+    group = {name: Noted(of, notes) for name, of in made.players._groups.items()}
+    stage = replace(
+        made.stage,
+        policy=GroupPolicy(group["policy"]),
+        reference=GroupReference(group["reference"]),
+        reward=GroupReward(group["reward"], model_weight=1.0, function_weight=None),
+        value=GroupValue(group["value"]),
+    )
+    stage.step(0)
+    writing, scoring, learning = notes[:2], notes[2:10], notes[10:]
+    assert [name for _, _, name in writing] == ["generate"] * 2
+    for together, roles in ((scoring, list(group)), (learning, ["policy", "value"])):
+        half = len(together) // 2
+        assert half == len(roles)
+        assert sorted(name for did, name, _ in together[:half] if did == "asked") == sorted(roles)
+        assert {did for did, _, _ in together[half:]} == {"waited"}
 
 
 def test_at_the_first_step_the_policy_is_the_reference(ppo_of):

@@ -10,6 +10,7 @@ import pytest
 from rlhf.observe import files
 from rlhf.observe.report import write_report
 from rlhf.observe.samples import Sample, write_samples
+from rlhf.observe.spans import KeptLap, Lap, Span, append_lap
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 VOID = {"meta", "link", "br", "hr"}
@@ -121,6 +122,7 @@ def _whole_run(run):
     }
     (run / files.MANIFEST).write_text(json.dumps(manifest))
     files.append_rows(run / files.WARNINGS, [{"name": "w", "message": ATTACK}])
+    append_lap(run, KeptLap("ppo", 1, Lap(2.0, (Span(ATTACK, 0, ATTACK, 0.0, 1.0),))))
 
 
 def test_a_whole_run_is_told_in_one_page(tmp_path):
@@ -137,6 +139,7 @@ def test_a_whole_run_is_told_in_one_page(tmp_path):
         "1,200 rows in 1 file",
         "1 min 01 s",
         "Can the reward model be trusted?",
+        "Who works when",
     ):
         assert part in text
     assert text.count("1,200") == 2
@@ -176,6 +179,16 @@ def test_ids_are_unique_and_cells_have_scope(tmp_path):
 def test_a_weak_outcome_is_called_what_it_is(tmp_path, interval, win_rate, words):
     _evaluation(tmp_path, interval, win_rate)
     assert words in _read(write_report(tmp_path))[1]
+
+
+def test_a_run_without_a_timeline_has_every_other_part(tmp_path):
+    _whole_run(tmp_path)
+    _, before = _read(write_report(tmp_path))
+    (tmp_path / files.TIMELINE).unlink()
+    _, after = _read(write_report(tmp_path))
+    assert "Who works when" in before
+    assert "Who works when" not in after
+    assert "Time a step" in after
 
 
 def test_a_run_of_sft_alone_leaves_out_the_rest(tmp_path):

@@ -1,0 +1,132 @@
+"""How rows share a forward: several stand behind one another in a bin, so little is padding.
+
+Axes: B rows, T tokens of a row, S bins, W columns of a bin.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlhf.flow.tensors import length_mask
+
+PADDING = 0.05
+"""Share of a forward's tokens that may be padding; wider bins are tried until it is reached."""
+WIDEST, WIDTH_STEPS = 3, 16
+"""Bins are at most 3 times the longest row; widths in between go by sixteenths of that row.
+
+Attention costs a bin's width a token, so the narrowest width that will do is taken.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each row stands."""
+
+    bin_B: Tensor
+    """Which bin, int64."""
+    column_B: Tensor
+    """In which column of it the row begins, int64."""
+    num_bins: int
+    width: int
+    """Columns of every bin, as many as the fullest one needs."""
+
+    @property
+    def num_tokens(self) -> int:
+        """What a forward computes, padding included."""
+        return self.num_bins * self.width
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRows:
+    """Rows as a network reads them."""
+
+    tokens_SW: Tensor
+    """Token ids, int64; zeros at padding."""
+    position_ids_SW: Tensor | None
+    """Int64; begins at 0 in every row and goes on in the padding; None where all bins hold one."""
+    starts_B: Tensor
+    """Flat position (bin * W + column) of each row's first token, int64."""
+
+    def to(self, device: torch.device | str) -> PackedRows:
+        """Return the rows with every tensor on the device."""
+        ids_SW = None if self.position_ids_SW is None else self.position_ids_SW.to(device)
+        return PackedRows(self.tokens_SW.to(device), ids_SW, self.starts_B.to(device))
+
+
+def arrange(lengths_B: Tensor, *, packs: bool) -> Layout:
+    """Find bins for rows so that at most PADDING is padding, the narrowest that will do.
+
+    A bin takes the longest row that still fits, again and again (first-fit decreasing, Johnson
+    1973), O(B log B) a width. Rows of nearly one length get a bin each, in their order.
+
+    Args:
+        lengths_B: Tokens a row, int64, at least 1.
+        packs: Whether rows may share a bin at all.
+    """
+    lengths: list[int] = lengths_B.tolist()
+    longest, real = max(lengths), sum(lengths)
+    bins = [[row] for row in range(len(lengths))]
+    size, width = longest * len(bins), longest
+    while packs and real < (1 - PADDING) * size and width <= WIDEST * longest:
+        found = _fill(lengths, width)
+        found_size = len(found) * _fullest(lengths, found)
+        if found_size < size:
+            bins, size = found, found_size
+        if len(found) == 1:
+            break
+        width += max(1, longest // WIDTH_STEPS)
+    return _layout(lengths, bins)
+
+
+def lay_out(tokens_BT: Tensor, lengths_B: Tensor, *, packs: bool) -> PackedRows:
+    """Put right-padded rows into bins.
+
+    Args:
+        tokens_BT: Token ids, int64; what stands behind a row's length is not read.
+        lengths_B: Tokens a row, int64, at least 1.
+        packs: Whether rows may share a bin.
+    """
+    layout = arrange(lengths_B, packs=packs)
+    starts_B = layout.bin_B * layout.width + layout.column_B
+    real_BT = length_mask(lengths_B, tokens_BT.shape[1])
+    places_BT = starts_B[:, None] + torch.arange(tokens_BT.shape[1])
+    tokens_SW = torch.zeros(layout.num_bins, layout.width, dtype=torch.long)
+    tokens_SW.view(-1)[places_BT[real_BT]] = tokens_BT[real_BT]
+    if layout.num_bins == len(lengths_B):
+        return PackedRows(tokens_SW, None, starts_B)
+    begins_SW = torch.zeros_like(tokens_SW)
+    begins_SW.view(-1)[starts_B] = layout.column_B
+    position_ids_SW = torch.arange(layout.width) - begins_SW.cummax(1).values
+    return PackedRows(tokens_SW, position_ids_SW, starts_B)
+
+
+def _fill(lengths: list[int], width: int) -> list[list[int]]:
+    """Fill bins of a width one by one, each with the longest row that still fits."""
+    order = sorted(range(len(lengths)), key=lambda row: (lengths[row], -row))
+    sizes, bins = [lengths[row] for row in order], list[list[int]]()
+    while order:
+        bins.append([])
+        free = width
+        while at := bisect_right(sizes, free):
+            free -= sizes.pop(at - 1)
+            bins[-1].append(order.pop(at - 1))
+    return bins
+
+
+def _fullest(lengths: list[int], bins: list[list[int]]) -> int:
+    return max(sum(lengths[row] for row in rows) for rows in bins)
+
+
+def _layout(lengths: list[int], bins: list[list[int]]) -> Layout:
+    bin_B = torch.zeros(len(lengths), dtype=torch.long)
+    column_B = torch.zeros(len(lengths), dtype=torch.long)
+    for number, rows in enumerate(bins):
+        column = 0
+        for row in rows:
+            bin_B[row], column_B[row] = number, column
+            column += lengths[row]
+    return Layout(bin_B, column_B, len(bins), _fullest(lengths, bins))

@@ -1,0 +1,32 @@
+"""Precision: whether bf16 pays, for a model of some size on a device."""
+
+from __future__ import annotations
+
+import torch
+
+from rlhf.config.engine import EngineConfig
+
+LEAST_WEIGHTS = 5_000_000
+"""Smaller models spend their time elsewhere, and are made to be exact."""
+
+
+def settled(config: EngineConfig, num_weights: int, device: str) -> EngineConfig:
+    """Return the settings with `auto` replaced: bf16 for large models where it is fast.
+
+    Args:
+        config: As the user gave it.
+        num_weights: Of the model.
+        device: cpu or cuda.
+    """
+    if config.precision != "auto":
+        return config
+    pays = num_weights >= LEAST_WEIGHTS and multiplies_bf16(device)
+    return config.model_copy(update={"precision": "bf16" if pays else "fp32"})
+
+
+def multiplies_bf16(device: str) -> bool:
+    """Return whether a device has instructions for products of bf16 matrices."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))

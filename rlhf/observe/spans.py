@@ -1,0 +1,154 @@
+"""Laps: who worked when during a step; its figures, and its line in RUN/timeline.jsonl."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+from rlhf.observe import files
+from rlhf.observe.numbers import finite
+
+PHASES: Final = {
+    "generate": "generate",
+    "logprobs": "score",
+    "reference_logprobs": "score",
+    "values": "score",
+    "score_by_model": "score",
+    "score_by_function": "score",
+    "improve": "learn",
+    "imitate": "learn",
+    "rank": "learn",
+}
+"""Role method -> phase of a step; other methods, such as saving, belong to none."""
+ALL_UP_TO: Final = 20
+"""Steps of a stage that are all kept; then every tenth, from 1,000 on every hundredth, ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One call of one rank, in seconds: since the epoch, or since its lap began."""
+
+    role: str
+    rank: int
+    method: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """One step by the clock."""
+
+    seconds: float
+    """How long it took."""
+    spans: tuple[Span, ...] = ()
+    """Calls that ended in it, since its start."""
+
+    def figures(self) -> dict[str, float]:
+        """Return time/PHASE_s, busy/ROLE_s and idle/ROLE.
+
+        A phase lasts from the first start to the last end of its calls, so roles that work at
+        the same time count once.
+        """
+        phases: dict[str, list[Span]] = defaultdict(list)
+        for span in self.spans:
+            if span.method in PHASES:
+                phases[PHASES[span.method]].append(span)
+        times = {
+            f"time/{phase}_s": max(s.end for s in calls) - min(s.start for s in calls)
+            for phase, calls in phases.items()
+        }
+        busy = {f"busy/{role}_s": seconds for role, seconds in self.busy().items()}
+        return {**times, **busy, **{f"idle/{r}": share for r, share in self.idle().items()}}
+
+    def busy(self) -> dict[str, float]:
+        """Return seconds of work by role, summed over its ranks."""
+        seconds: dict[str, float] = defaultdict(float)
+        for span in self.spans:
+            seconds[span.role] += span.end - span.start
+        return dict(seconds)
+
+    def idle(self) -> dict[str, float]:
+        """Return the share of the step in which a role's ranks had nothing to do, by role.
+
+        Every call goes to all ranks of a role, so the ranks that were seen are all there are.
+        """
+        ranks: dict[str, set[int]] = defaultdict(set)
+        for span in self.spans:
+            ranks[span.role].add(span.rank)
+        return {
+            role: max(0.0, 1 - seconds / (len(ranks[role]) * self.seconds)) if self.seconds else 0.0
+            for role, seconds in self.busy().items()
+        }
+
+    def nobody(self) -> float:
+        """Return the share of the step in which no rank of any role worked."""
+        done, worked = 0.0, 0.0
+        for span in sorted(self.spans, key=lambda span: span.start):
+            worked += max(0.0, min(span.end, self.seconds) - max(done, span.start))
+            done = max(done, span.end)
+        return max(0.0, 1 - worked / self.seconds) if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLap:
+    """A lap as it was written down."""
+
+    stage: str
+    step: int
+    lap: Lap
+
+
+def lap_of(spans: Iterable[Span], began: float, seconds: float) -> Lap:
+    """Return the lap that began at a moment, from spans since the epoch."""
+    return Lap(
+        seconds,
+        tuple(Span(s.role, s.rank, s.method, s.start - began, s.end - began) for s in spans),
+    )
+
+
+def is_kept(step: int) -> bool:
+    """Tell whether a step's lap is written: all of the first 20, then fewer and fewer.
+
+    20 steps show how a run starts, the rest how it goes on; a decade of steps adds at most 98
+    lines, so the file stays small however long the run, and a resume keeps the same steps.
+    """
+    return step < ALL_UP_TO or step % 10 ** max(1, len(str(step)) - 2) == 0
+
+
+def append_lap(run_dir: Path, kept: KeptLap) -> None:
+    """Write one line: stage, step, seconds, and [role, rank, method, start, end] a span.
+
+    Raises:
+        OSError: when the disk refuses.
+    """
+    spans = [[s.role, s.rank, s.method, round(s.start, 4), round(s.end, 4)] for s in kept.lap.spans]
+    row = {"stage": kept.stage, "step": kept.step, "seconds": round(kept.lap.seconds, 4)}
+    files.append_rows(run_dir / files.TIMELINE, [{**row, "spans": spans}])
+
+
+def read_laps(run_dir: Path) -> list[KeptLap]:
+    """Return the laps of a run in the order written; what is damaged is left out."""
+    rows = files.read_rows(run_dir / files.TIMELINE)
+    return [kept for row in rows if (kept := _kept(row)) is not None]
+
+
+def _kept(row: files.Row) -> KeptLap | None:
+    step, seconds, found = finite(row.get("step")), finite(row.get("seconds")), row.get("spans")
+    if step is None or seconds is None or seconds <= 0 or not isinstance(found, list):
+        return None
+    spans = [span for entry in cast("list[object]", found) if (span := _span(entry)) is not None]
+    return KeptLap(str(row.get("stage")), int(step), Lap(seconds, tuple(spans)))
+
+
+def _span(entry: object) -> Span | None:
+    fields = cast("list[object]", entry) if isinstance(entry, list) else []
+    if len(fields) != 5:
+        return None
+    rank, start, end = (finite(fields[at]) for at in (1, 3, 4))
+    if rank is None or start is None or end is None or end < start:
+        return None
+    return Span(str(fields[0]), int(rank), str(fields[2]), start, end)

@@ -1,0 +1,74 @@
+"""Laps: what their figures mean, and that they come back from their file as they went in."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlhf.observe import files
+from rlhf.observe.spans import KeptLap, Lap, Span, append_lap, is_kept, lap_of, read_laps
+
+LAP = Lap(
+    10.0,
+    (
+        Span("policy", 0, "generate", 0.5, 4.0),
+        Span("policy", 1, "generate", 0.0, 3.5),
+        Span("reference", 0, "logprobs", 4.0, 6.0),
+        Span("value", 0, "values", 4.5, 7.0),
+        Span("policy", 0, "save", 8.0, 9.0),
+        Span("policy", 1, "save", 8.0, 9.0),
+    ),
+)
+
+
+def test_a_phase_counts_once_and_a_role_for_all_its_ranks():
+    assert LAP.figures() == pytest.approx(
+        {
+            "time/generate_s": 4.0,
+            "time/score_s": 3.0,
+            "busy/policy_s": 9.0,
+            "busy/reference_s": 2.0,
+            "busy/value_s": 2.5,
+            "idle/policy": 0.55,
+            "idle/reference": 0.8,
+            "idle/value": 0.75,
+        }
+    )
+
+
+def test_the_time_in_which_nobody_works_is_what_no_span_covers():
+    assert LAP.nobody() == pytest.approx(0.2)
+    assert Lap(4.0, (Span("policy", 0, "improve", -1.0, 5.0),)).nobody() == 0
+    assert Lap(4.0).nobody() == 1
+
+
+def test_a_lap_counts_from_its_start():
+    lap = lap_of([Span("policy", 0, "improve", 1001.0, 1003.0)], 1000.0, 4.0)
+    assert lap == Lap(4.0, (Span("policy", 0, "improve", 1.0, 3.0),))
+
+
+def test_few_steps_are_kept_however_long_the_run():
+    kept = [step for step in range(100_000) if is_kept(step)]
+    assert kept[:23] == [*range(20), 20, 30, 40]
+    assert {990, 1000, 1100, 99_000} <= set(kept)
+    assert not {1010, 10_100} & set(kept)
+    assert len(kept) == 20 + 98 + 90 + 90
+
+
+def test_laps_come_back_as_they_were_written(tmp_path):
+    append_lap(tmp_path, KeptLap("ppo", 3, LAP))
+    append_lap(tmp_path, KeptLap("ppo", 4, Lap(1.23456, ())))
+    assert read_laps(tmp_path) == [KeptLap("ppo", 3, LAP), KeptLap("ppo", 4, Lap(1.2346, ()))]
+
+
+def test_no_file_and_damaged_lines_are_no_laps(tmp_path):
+    assert read_laps(tmp_path) == []
+    (tmp_path / files.TIMELINE).write_text(
+        '{"stage": "ppo", "step": 1, "seconds": 2, "spans": 3}\n'
+        '{"stage": "ppo", "step": 1, "seconds": 0, "spans": []}\n'
+        '{"stage": "ppo", "step": 2, "seconds": 2, "spans": [["policy", 0, "rank", 0, 1], [1],'
+        ' 5, ["policy", 0, "rank", 1, NaN], ["policy", 0, "rank", 2, 1]]}\n'
+        '{"stage": "ppo", "step": 3, "seco'
+    )
+    assert read_laps(tmp_path) == [
+        KeptLap("ppo", 2, Lap(2.0, (Span("policy", 0, "rank", 0.0, 1.0),)))
+    ]
