@@ -34,7 +34,7 @@ def pay(completions, **columns):
     return [float(text.startswith(" ")) for text in completions]
 '''
 PROMPTS = ("She said", "He replied", "On Monday")
-"""Two tokens each: "The" and "Once" alone are followed by almost the same tokens, and learn slowly."""
+"""Two tokens each: prompts of one token, `The` and `Once`, learned far more slowly."""
 BETA = 0.25
 SETTINGS = (
     "policy.path=packaged:smollm2",
