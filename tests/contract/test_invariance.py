@@ -10,7 +10,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rlhf.algo.kl import FixedKL
 from rlhf.algo.minibatch import microbatches
 from rlhf.checkpoint.files import read_tensors
 from rlhf.cli.build import Part
@@ -19,6 +18,7 @@ from rlhf.cluster.ports import GroupPolicy, GroupRanking, GroupReference, GroupR
 from rlhf.cluster.timeline import Timeline
 from rlhf.flow.promise import settle
 from rlhf.roles.learner import STATE_FILE
+from rlhf.stages.acts import build_terms
 from rlhf.stages.ppo import PPO
 from tests.models import (
     demonstrations,
@@ -116,8 +116,7 @@ def five_steps(play, policy, value, **asked):
         reference=GroupReference(play(here(), "reference")),
         reward=GroupReward(play(here(), "judge"), model_weight=1.0, function_weight=None),
         value=GroupValue(play(value, "value", learn=FOUR_UPDATES, **asked)),
-        kl=FixedKL(0.05),
-        config=experiment(ppo={"num_steps": NUM_STEPS, **FOUR_UPDATES}).ppo,
+        terms=build_terms(experiment(ppo={"num_steps": NUM_STEPS, **FOUR_UPDATES})),
     )
     reports = [report.means() for report in stage.steps(0)]
     return torch.tensor([[report[name] for name in LOSSES] for report in reports])
