@@ -20,6 +20,6 @@ class EngineConfig(Section):
     """Of weights and forward passes; bf16 keeps fp32 master weights. auto: bf16 for a model of 5
     million weights or more where the device multiplies it, else fp32."""
     max_tokens_per_microbatch: int = Field(default=8192, gt=0)
-    """Padded tokens of one forward pass; bounds memory, changes no result."""
+    """Tokens of one forward pass, padding included; bounds memory, changes no result."""
     threads: int = Field(default=1, gt=0)
     """Torch threads a rank."""

@@ -1,118 +1,19 @@
-"""Mutations of rlhf/generation and rlhf/models: what is drawn, and what a network answers."""
+"""Mutations of rlhf/models: what a network answers."""
 
 from __future__ import annotations
 
 from tests.mutations.mutation import Mutation
 
-SAMPLER = "rlhf/generation/sampler.py"
 LANGUAGE_MODEL = "rlhf/models/language_model.py"
 SCALAR_MODEL = "rlhf/models/scalar_model.py"
 PRETRAINED = "rlhf/models/pretrained.py"
 ADAPTERS = "rlhf/models/adapters.py"
 
-SAMPLER_TESTS = ("tests/unit/generation/test_sampler.py",)
 LANGUAGE_MODEL_TESTS = ("tests/unit/models/test_language_model.py",)
 SCALAR_MODEL_TESTS = ("tests/unit/models/test_scalar_model.py",)
 PRETRAINED_TESTS = ("tests/unit/models/test_pretrained.py",)
 
 MUTATIONS = (
-    Mutation(
-        "draws-without-the-sample-index",
-        "all answers to one prompt are the same",
-        SAMPLER,
-        "uniforms(self.seed, self.sample_B, position)",
-        "uniforms(self.seed, torch.zeros_like(self.sample_B), position)",
-        SAMPLER_TESTS,
-    ),
-    Mutation(
-        "draws-by-the-row-of-the-batch",
-        "what is drawn hangs on the neighbours",
-        SAMPLER,
-        "uniforms(self.seed, self.sample_B, position)",
-        "uniforms(self.seed, self.rows_B, position)",
-        SAMPLER_TESTS,
-    ),
-    Mutation(
-        "sampling-without-temperature",
-        "tokens are drawn at temperature 1",
-        SAMPLER,
-        "(logits_BV.float() / (temperature or 1.0)).log_softmax(-1)",
-        "logits_BV.float().log_softmax(-1)",
-        SAMPLER_TESTS,
-    ),
-    Mutation(
-        "sampled-at-tau-but-scored-at-1",
-        "the log-probability told is not that of the draw",
-        SAMPLER,
-        "return chosen_B, logprobs_BV.gather(-1, chosen_B[:, None]).squeeze(-1)",
-        "return chosen_B, logits_BV.float().log_softmax(-1).gather(-1, chosen_B[:, None])[:, 0]",
-        SAMPLER_TESTS,
-    ),
-    Mutation(
-        "positions-not-shifted-for-left-pads",
-        "learned positions count the padding before a prompt",
-        SAMPLER,
-        "positions_BX = self.next_position_B[:, None] - self.inputs_BX.shape[1] + offsets_X",
-        "positions_BX = (self.mask_BT.shape[1] - self.inputs_BX.shape[1] + offsets_X)[None]",
-        SAMPLER_TESTS,
-    ),
-    Mutation(
-        "positions-stand-still",
-        "every token after the prompt is told the same position",
-        SAMPLER,
-        "self.next_position_B = self.next_position_B + 1",
-        "self.next_position_B = self.next_position_B + 0",
-        SAMPLER_TESTS,
-    ),
-    Mutation(
-        "padding-is-attended-to",
-        "the attention mask leaves nothing out",
-        SAMPLER,
-        "attention_mask=self.mask_BT",
-        "attention_mask=torch.ones_like(self.mask_BT)",
-        SAMPLER_TESTS,
-    ),
-    Mutation(
-        "stale-cache-rows",
-        "when a row leaves the batch, the others go on with a neighbour's cache",
-        SAMPLER,
-        "self.cache.batch_select_indices(open_B)",
-        "self.cache.batch_select_indices(torch.arange(len(open_B), device=open_B.device))",
-        SAMPLER_TESTS,
-    ),
-    Mutation(
-        "eos-not-counted",
-        "a response is cut before its EOS",
-        SAMPLER,
-        "self.lengths_B[self.rows_B[stopped_B]] = position + 1",
-        "self.lengths_B[self.rows_B[stopped_B]] = max(1, position)",
-        SAMPLER_TESTS,
-    ),
-    Mutation(
-        "only-the-first-stop-counts",
-        "a model with several EOS ids writes on after the others",
-        SAMPLER,
-        "torch.tensor(how.stop_ids, dtype=torch.long, device=device)",
-        "torch.tensor(how.stop_ids[:1], dtype=torch.long, device=device)",
-        SAMPLER_TESTS,
-    ),
-    Mutation(
-        "answers-out-of-order",
-        "responses come back sorted by the length of their prompts",
-        SAMPLER,
-        "Rollout.concat(groups).select(order.argsort())",
-        "Rollout.concat(groups)",
-        SAMPLER_TESTS,
-    ),
-    Mutation(
-        "response-in-the-wrong-columns",
-        "responses start after the longest prompt, not after their own",
-        SAMPLER,
-        "columns_BR = prompts.lengths_B[:, None] + torch.arange(width)",
-        "columns_BR = (0 * prompts.lengths_B + prompts.lengths_B.max())[:, None] + "
-        "torch.arange(width)",
-        SAMPLER_TESTS,
-    ),
     Mutation(
         "temperature-not-applied-when-scoring",
         "the split head takes log-probabilities at temperature 1",

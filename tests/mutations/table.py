@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.mutations import algo, data, engine, learning, losses, models, roles, stages, steps
+from tests.mutations import (
+    algo,
+    data,
+    engine,
+    generation,
+    learning,
+    losses,
+    models,
+    roles,
+    stages,
+    steps,
+)
 from tests.mutations.mutation import Mutation
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -12,6 +23,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *data.MUTATIONS,
     *models.MUTATIONS,
     *engine.MUTATIONS,
+    *generation.MUTATIONS,
     *roles.MUTATIONS,
     *learning.MUTATIONS,
     *stages.MUTATIONS,
