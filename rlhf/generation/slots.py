@@ -129,7 +129,7 @@ class SlotLayer(CacheLayerMixin):
             assert memory is not None
             memory[target_N, :width] = memory[origin_N, :width]
 
-    def get_mask_sizes(self, num_tokens: int) -> tuple[int, int]:
+    def get_mask_sizes(self, num_tokens: int) -> tuple[int, int]:  # type: ignore[override]
         """Return how many columns the queries see, and from which on."""
         return self._cache.width or num_tokens, 0
 

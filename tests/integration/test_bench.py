@@ -57,12 +57,12 @@ def test_ppo_steps_against_trl():
 def test_the_stop_is_as_likely_as_said_and_padding_is_not_written(tmp_path):
     work = Work(shape=SHAPES["6M"])
     network = load_causal_lm(str(write_models(tmp_path, work).policy))
-    tokens_BT = torch.randint(3, 4096, (8, 32), generator=torch.Generator().manual_seed(7))
+    tokens_BT = torch.randint(3, 4096, (32, 32), generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
         probs_BTV = network(input_ids=tokens_BT).logits.softmax(-1)
     stop, pad = network.config.eos_token_id, network.config.pad_token_id
-    assert probs_BTV[..., stop].mean().item() == pytest.approx(3 / work.longest, rel=0.1)
-    assert probs_BTV[..., pad].max() < 1e-9
+    assert probs_BTV[..., stop].mean().item() == pytest.approx(3 / work.longest, rel=0.15)
+    assert probs_BTV[..., pad].max() < 1e-6
 
 
 def test_cost_against_rows():
