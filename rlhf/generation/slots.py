@@ -124,10 +124,10 @@ class SlotLayer(CacheLayerMixin):
         return kept[0], kept[1]
 
     def move(self, origin_N: Tensor, target_N: Tensor, width: int) -> None:
-        """Copy rows."""
+        """Copy rows; a layer that keeps nothing has none."""
         for memory in (self.keys, self.values):
-            assert memory is not None
-            memory[target_N, :width] = memory[origin_N, :width]
+            if memory is not None:
+                memory[target_N, :width] = memory[origin_N, :width]
 
     def get_mask_sizes(self, num_tokens: int) -> tuple[int, int]:  # type: ignore[override]
         """Return how many columns the queries see, and from which on."""

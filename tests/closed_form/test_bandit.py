@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from bench.bandit import Bandit
 
+from bench.bandit import Bandit
 from tests.closed_form.kit import command
 
 SUBJECTS = ("film", "plot", "cast", "score", "scene")

@@ -47,6 +47,7 @@ class ChainConfig(PreTrainedConfig):
     vocab_size: int = NUM_WORDS + 1
     hidden_size: int = NUM_WORDS + 1
     num_hidden_layers: int = 1
+    num_attention_heads: int = 1
     max_position_embeddings: int = 64
     eos_token_id: int = EOS_ID
     pad_token_id: int = EOS_ID
@@ -95,8 +96,10 @@ class ChainForCausalLM(PreTrainedModel):
         """Return the head."""
         return self.shift
 
-    def forward(self, input_ids: Tensor, **options: object) -> CausalLMOutput:
-        """Return logits; a cache is of no use, as only the last token counts."""
+    def forward(
+        self, input_ids: Tensor, position_ids: Tensor | None = None, **options: object
+    ) -> CausalLMOutput:
+        """Return logits; cache and positions are of no use, as only the last token counts."""
         return CausalLMOutput(logits=self.shift(self.chain(input_ids)[0]))
 
 
