@@ -16,6 +16,9 @@ ORDER: Final = ("start", "sft", "ppo")
 MOST_PAIRS: Final = 24
 """Judged pairs shown; the file holds them all."""
 
+SAME: Final = 5e-4
+"""A smaller change of a score is the rounding of another batch."""
+
 Cell = tuple[str, float | None, str]
 """An answer, its score, and a remark."""
 
@@ -119,6 +122,7 @@ def _answer(cell: Cell, gain: float | None) -> Markup:
     if score is not None:
         marks.append(el("b", f"score {short(score)}"))
     if gain is not None:
+        gain = 0.0 if abs(gain) < SAME else gain
         marks.append(el("span", signed(gain, 2), class_="up" if gain >= 0 else "down"))
     if remark:
         marks.append(el("span", remark))

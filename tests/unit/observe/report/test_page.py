@@ -217,3 +217,14 @@ def test_only_the_last_samples_of_the_last_two_stages_are_compared(tmp_path):
         write_samples(tmp_path, stage, step, [sample])
     _, text = _read(write_report(tmp_path))
     assert [part in text for part in ("aa", "bb", "cc", "dd")] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(("after", "told"), [(1.0 + 5e-7, "0"), (1.25, "+0.25"), (0.75, "\u22120.25")])
+def test_rounding_of_a_score_is_no_change(tmp_path, after, told):
+    for stage, score in (("sft", 1.0), ("ppo", after)):
+        sample = Sample(prompt="p", response="r", score=score, finished=True, length=3)
+        write_samples(tmp_path, stage, 0, [sample])
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    page = _Page()
+    page.feed(write_report(tmp_path).read_text(encoding="utf-8"))
+    assert told in page.text
