@@ -24,7 +24,7 @@ def preflight(experiment: Experiment, stages: list[StageName], inputs: Inputs) -
 
     Raises:
         ConfigError: when the cluster is not there, or too small; when the advantage estimator is
-            unknown, or learns nothing from so few samples a prompt.
+            unknown, learns nothing from so few samples a prompt, or has no value role to wait for.
         ModelError: one line for each model that cannot serve.
         CheckpointError: when a folder that a stage made is damaged, or of another kind.
     """
@@ -52,11 +52,17 @@ def company_of(stages: list[StageName], experiment: Experiment) -> list[RoleName
 
 def _check_estimator(experiment: Experiment) -> None:
     ppo = experiment.ppo
-    fewest = find_estimator(ppo.advantage_estimator).min_samples
-    if ppo.samples_per_prompt < fewest:
+    estimator = find_estimator(ppo.advantage_estimator)
+    if ppo.samples_per_prompt < estimator.min_samples:
         raise ConfigError(
             f"ppo.advantage_estimator={ppo.advantage_estimator} compares the responses to one "
-            f"prompt, but ppo.samples_per_prompt={ppo.samples_per_prompt}; legal: {fewest} or more"
+            f"prompt, but ppo.samples_per_prompt={ppo.samples_per_prompt}; "
+            f"legal: {estimator.min_samples} or more"
+        )
+    if ppo.value_warmup_steps and not estimator.reads_values:
+        raise ConfigError(
+            f"ppo.value_warmup_steps={ppo.value_warmup_steps} lets the policy wait for a value "
+            f"role, and ppo.advantage_estimator={ppo.advantage_estimator} has none; legal: 0"
         )
 
 

@@ -14,6 +14,7 @@ from rlhf.checkpoint.files import read_tensors, write_tensors
 from rlhf.engine.base import Engine
 
 AVERAGE_FILE = "average.safetensors"
+"""Beside the engine's state, once there is an average."""
 
 
 class WeightAverage:

@@ -18,7 +18,7 @@ from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout
 from rlhf.flow.text import Demonstrations
 from rlhf.generation.sampling import Sampling
-from rlhf.roles.average import WeightAverage
+from rlhf.roles.average import AVERAGE_FILE, WeightAverage
 from rlhf.roles.imitation import Imitation
 from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner, LossSum, Objective, Update
@@ -173,10 +173,11 @@ class Policy(Writer):
             self._average.save_state(folder)
 
     def load_state(self, folder: Path) -> None:
-        """Take up what `save_state` wrote."""
+        """Take up what `save_state` wrote; before its first PPO update it keeps no average."""
         self.learner.load_state(folder)
-        self._begin_average()
-        if self._average is not None:
+        if (folder / AVERAGE_FILE).is_file():
+            self._begin_average()
+            assert self._average is not None
             self._average.load_state(folder)
 
 

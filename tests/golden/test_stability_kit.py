@@ -148,3 +148,18 @@ def test_clips_bind_where_they_are_set(role, changes, metric):
     assert loose.improve(experienced(loose), 0)[metric] == 0
     held = role("policy", ppo={**many, **changes})
     assert held.improve(experienced(held), 0)[metric] > 0
+
+
+@pytest.mark.parametrize("kind", ("pupil", "policy"))
+def test_a_state_without_an_average_is_taken_up(role, tmp_path, kind):
+    # correctness 60, 66: SFT keeps none, and PPO none while the value role warms up.
+    asked = {"ppo": {"ema_decay": 0.6, "value_warmup_steps": 1}}
+    learner, again = role(kind, **asked), role(kind, **asked)
+    if kind == "pupil":
+        learner.imitate(demonstrations())
+    else:
+        learner.improve(experienced(learner), 0)
+    learner.save_state(tmp_path)
+    again.load_state(tmp_path)
+    for name, weight in learner.engine.weights().items():
+        assert torch.equal(again.engine.weights()[name], weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,20 @@ def home(tmp_path, monkeypatch) -> Path:
     write_data(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def finished(home: Path, *arguments: str) -> Path:
+    """Run one command in a folder with the made-up data, for a fixture of a whole module."""
+    before = Path.cwd()
+    write_data(home)
+    os.chdir(home)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+    finally:
+        os.chdir(before)
+    assert ended.value.code == 0
+    return home
 
 
 def write_data(folder: Path, num_rows: int = 40) -> None:

@@ -6,12 +6,11 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
-from tests.integration.conftest import ENGINE, FAST, SMALL, SOURCES, write, write_data
+from tests.integration.conftest import ENGINE, FAST, SMALL, SOURCES, finished, write
 
 ON_RAY = ("cluster.backend=ray", "engine.backend=deepspeed")
 
@@ -19,19 +18,7 @@ ON_RAY = ("cluster.backend=ray", "engine.backend=deepspeed")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A policy folder, made once by the SFT command."""
-    import os
-
-    from rlhf.cli.main import main
-
-    home, before = tmp_path_factory.mktemp("model"), Path.cwd()
-    write_data(home)
-    os.chdir(home)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            main(["sft", "run_dir=run", *FAST, SOURCES[0]])
-    finally:
-        os.chdir(before)
-    assert ended.value.code == 0
+    home = finished(tmp_path_factory.mktemp("model"), "sft", "run_dir=run", *FAST, SOURCES[0])
     return home / "run" / "sft"
 
 

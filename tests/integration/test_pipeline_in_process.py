@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,9 +21,9 @@ from tests.integration.conftest import (
     SMALL,
     SOURCES,
     contents,
+    finished,
     metrics,
     write,
-    write_data,
 )
 
 LEFT = {
@@ -47,20 +46,8 @@ JUDGED = "evaluation.judge=reward.py:length"
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """One finished pipeline, in its working folder."""
-    import os
-
-    from rlhf.cli.main import main
-
-    home, before = tmp_path_factory.mktemp("whole"), Path.cwd()
-    write_data(home)
-    os.chdir(home)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            main(["pipeline", "run_dir=run", *FAST, *SOURCES, JUDGED])
-    finally:
-        os.chdir(before)
-    assert ended.value.code == 0
-    return home
+    home = tmp_path_factory.mktemp("whole")
+    return finished(home, "pipeline", "run_dir=run", *FAST, *SOURCES, JUDGED)
 
 
 def test_it_leaves_every_model_every_figure_and_no_scaffold(whole):

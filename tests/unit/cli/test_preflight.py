@@ -119,3 +119,9 @@ def test_processes_are_started_for_the_roles_that_are_read():
     without = models.experiment(ppo={"advantage_estimator": "reinforce_pp"})
     assert company_of(["ppo"], with_value) == ["policy", "reference", "reward", "value"]
     assert company_of(["ppo"], without) == ["policy", "reference", "reward"]
+
+
+def test_the_policy_does_not_wait_for_a_value_role_that_is_not_there(folder):
+    asked = {"advantage_estimator": "reinforce_pp", "value_warmup_steps": 2}
+    with pytest.raises(ConfigError, match=r"value_warmup_steps=2 .* has none; legal: 0"):
+        preflight(models.experiment(ppo=asked), ["ppo"], inputs(folder()))

@@ -219,7 +219,9 @@ def test_only_the_last_samples_of_the_last_two_stages_are_compared(tmp_path):
     assert [part in text for part in ("aa", "bb", "cc", "dd")] == [False, False, True, True]
 
 
-@pytest.mark.parametrize(("after", "told"), [(1.0 + 5e-7, "0"), (1.25, "+0.25"), (0.75, "\u22120.25")])
+@pytest.mark.parametrize(
+    ("after", "told"), [(1.0 + 5e-7, "0"), (1.25, "+0.25"), (0.75, "\u22120.25")]
+)
 def test_rounding_of_a_score_is_no_change(tmp_path, after, told):
     for stage, score in (("sft", 1.0), ("ppo", after)):
         sample = Sample(prompt="p", response="r", score=score, finished=True, length=3)
