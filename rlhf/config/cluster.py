@@ -12,12 +12,19 @@ RoleName = Literal["policy", "reference", "reward", "value"]
 
 
 class RolePlacement(Section):
-    """The processes of one role."""
+    """The processes of one role: a row of the placement table."""
 
     ranks: int = Field(default=1, gt=0)
     """Processes; each holds a shard of the role's model by its ZeRO stage."""
+    gpus: float | None = Field(default=None, ge=0)
+    """GPUs each of its ranks asks for; cluster.gpus_per_rank when not given."""
+    colocate_with: RoleName | None = None
+    """Rank r sits where rank r of that role sits, on the same node and the same GPU."""
     zero_stage: Literal[0, 1, 2, 3] | None = None
     """The role's own stage; engine.zero_stage when not given."""
+    offload: Literal["none", "optimizer", "weights"] = "none"
+    """Held in host memory: optimizer, its states and fp32 weights, updated there (ZeRO-Offload; Ren
+    et al. 2021; stage 1 or higher); weights, the shards of stage 3 too."""
 
 
 class ClusterConfig(Section):
@@ -38,16 +45,23 @@ class ClusterConfig(Section):
     """The value model's processes."""
     gpus_per_rank: float = Field(default=0.0, ge=0)
     """GPUs a rank asks for; a fraction lets roles share one. 0 runs on CPU."""
+    residency: Literal["auto", "all", "in_turn"] = "auto"
+    """Roles that sit together: all keep weights and optimizer states on the device, or in_turn only
+    the one at work does, the others wait in host memory. auto: in_turn on a GPU."""
     oversubscribe: bool = False
     """Allow a role more ranks than the cluster has cores."""
     timeout_s: float = Field(default=1800.0, gt=0)
     """Longest a start, a call or a collective may take, in seconds, before it is an error."""
 
-    def placement(self, role: RoleName) -> RolePlacement:
-        """Return one role's processes."""
+    def table(self) -> dict[RoleName, RolePlacement]:
+        """Return every role's row."""
         return {
             "policy": self.policy,
             "reference": self.reference,
             "reward": self.reward,
             "value": self.value,
-        }[role]
+        }
+
+    def placement(self, role: RoleName) -> RolePlacement:
+        """Return one role's processes."""
+        return self.table()[role]

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from rlhf.config.cluster import ClusterConfig
+from rlhf.config.cluster import ClusterConfig, RolePlacement
 from rlhf.config.data import DataConfig
 from rlhf.config.engine import EngineConfig
 from rlhf.config.generation import GenerationConfig
 from rlhf.config.model import PeftConfig, PolicyConfig, ReferenceConfig, ValueConfig
 from rlhf.config.observe import CheckpointConfig, EvaluationConfig, ExportConfig, TrackingConfig
+from rlhf.config.plan import PlanConfig
 from rlhf.config.section import Section
 from rlhf.config.stages import PPOConfig, RewardConfig, RewardModelConfig, SFTConfig
+from rlhf.config.sweep import SweepConfig
 
 
 class Experiment(Section):
@@ -39,6 +41,8 @@ class Experiment(Section):
     tracking: TrackingConfig = TrackingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
+    sweep: SweepConfig = SweepConfig()
+    plan: PlanConfig = PlanConfig()
 
 
 def cross_checks(experiment: Experiment) -> Iterator[str]:
@@ -47,6 +51,7 @@ def cross_checks(experiment: Experiment) -> Iterator[str]:
     yield from _ppo_checks(experiment)
     yield from _model_checks(experiment)
     yield from _engine_checks(experiment)
+    yield from _placement_checks(experiment)
 
 
 def _batch_checks(ppo: PPOConfig) -> Iterator[str]:
@@ -103,12 +108,7 @@ def _engine_checks(experiment: Experiment) -> Iterator[str]:
     cluster, engine = experiment.cluster, experiment.engine
     many = {
         f"cluster.{role}.ranks={placement.ranks}"
-        for role, placement in (
-            ("policy", cluster.policy),
-            ("reference", cluster.reference),
-            ("reward", cluster.reward),
-            ("value", cluster.value),
-        )
+        for role, placement in cluster.table().items()
         if placement.ranks > 1
     }
     for setting in sorted(many):
@@ -123,3 +123,43 @@ def _engine_checks(experiment: Experiment) -> Iterator[str]:
         )
     if cluster.backend == "in_process" and engine.backend == "deepspeed":
         yield "cluster.backend=in_process needs engine.backend=torch"
+    if engine.deepspeed and engine.backend == "torch":
+        yield "engine.deepspeed needs engine.backend=deepspeed; torch reads no DeepSpeed settings"
+
+
+def _placement_checks(experiment: Experiment) -> Iterator[str]:
+    cluster, engine = experiment.cluster, experiment.engine
+    table = cluster.table()
+    for role, row in table.items():
+        host = row.colocate_with
+        if host is not None and (host == role or table[host].colocate_with is not None):
+            yield (
+                f"cluster.{role}.colocate_with={host} is not a role with seats of its own; legal: "
+                + ", ".join(r for r in table if r != role and table[r].colocate_with is None)
+            )
+        elif host is not None and row.ranks > table[host].ranks:
+            yield (
+                f"cluster.{role}.ranks={row.ranks} do not fit beside "
+                f"cluster.{host}.ranks={table[host].ranks}; nearest legal value: "
+                f"{table[host].ranks}"
+            )
+        if host is not None and row.gpus is not None:
+            yield (
+                f"cluster.{role}.gpus={row.gpus:g} would not be used: it sits on the GPUs of "
+                f"{host} (cluster.{role}.colocate_with); unset one"
+            )
+        yield from _offload_checks(role, row, engine)
+
+
+def _offload_checks(role: str, row: RolePlacement, engine: EngineConfig) -> Iterator[str]:
+    if row.offload == "none":
+        return
+    stage = engine.zero_stage if row.zero_stage is None else row.zero_stage
+    least = 3 if row.offload == "weights" else 1
+    if engine.backend == "torch":
+        yield f"cluster.{role}.offload={row.offload} needs engine.backend=deepspeed"
+    elif stage < least:
+        yield (
+            f"cluster.{role}.offload={row.offload} needs a ZeRO stage of {least} or higher, and "
+            f"{role} has {stage}; nearest: cluster.{role}.zero_stage={least}"
+        )

@@ -103,4 +103,38 @@ def test_there_are_at_most_120_settings_to_learn():
     assert {"run_dir", "ppo.kl_coef", "policy.new.hidden_size"} <= set(leaves)
     shared = (r"^.*\boptimizer\.", r"^cluster\.(policy|reference|reward|value)\.")
     learned = {re.sub("|".join(shared), "", leaf) for leaf in leaves}
-    assert 60 < len(learned) <= 120 < len(leaves) < 150
+    assert 60 < len(learned) <= 120 < len(leaves) < 165
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"value": {"colocate_with": "value"}},
+            "cluster.value.colocate_with=value is not a role with seats of its own; legal: policy",
+        ),
+        (
+            {"value": {"colocate_with": "reward"}, "reward": {"colocate_with": "policy"}},
+            "cluster.value.colocate_with=reward is not a role with seats of its own",
+        ),
+        (
+            {"value": {"colocate_with": "policy", "ranks": 3}, "policy": {"ranks": 2}},
+            "cluster.value.ranks=3 do not fit beside cluster.policy.ranks=2; nearest legal value",
+        ),
+        (
+            {"value": {"colocate_with": "policy", "gpus": 1.0}},
+            "cluster.value.gpus=1 would not be used",
+        ),
+        (
+            {"value": {"offload": "optimizer"}},
+            "cluster.value.offload=optimizer needs a ZeRO stage of 1 or higher, and value has 0",
+        ),
+        (
+            {"value": {"offload": "weights", "zero_stage": 2}},
+            "nearest: cluster.value.zero_stage=3",
+        ),
+    ],
+)
+def test_a_placement_that_cannot_be_is_told(settings, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load({"cluster": settings})
