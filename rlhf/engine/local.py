@@ -77,9 +77,8 @@ class LocalEngine:
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(state[f"weight/{name}"])
-                moments = {
-                    k: state[f"{k}/{name}"].clone() for k in MOMENTS if f"{k}/{name}" in state
-                }
+                device, held = parameter.device, [k for k in MOMENTS if f"{k}/{name}" in state]
+                moments = {k: state[f"{k}/{name}"].to(device, copy=True) for k in held}
                 if moments:
                     self._optimizer.state[parameter] = moments
 

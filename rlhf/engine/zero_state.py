@@ -67,7 +67,8 @@ class ZeroState:
     def count(self, num_updates: float) -> None:
         """Say how many updates the moments have seen."""
         for moments in self._adamw.state.values():
-            moments["step"] = torch.tensor(num_updates)
+            device = moments["exp_avg"].device
+            moments["step"] = torch.tensor(num_updates, device=device)
 
     @property
     def _adamw(self) -> torch.optim.AdamW:

@@ -23,6 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from rlhf.config.model import NewModelConfig
 from rlhf.errors import ModelError
+from rlhf.models.attention import widen_short_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -43,7 +44,7 @@ def load_causal_lm(path: str, precision: str = "fp32") -> PreTrainedModel:
         ModelError: when there is none, or it needs code from its own repository.
     """
     network = _from_pretrained(AutoModelForCausalLM, path, dtype=DTYPES[precision])
-    return _without_dropout(network)
+    return _settled(network)
 
 
 def num_weights(path: str) -> int:
@@ -92,7 +93,7 @@ def load_scalar(
         network.config.get_text_config().pad_token_id = (
             network.config.get_text_config().eos_token_id
         )
-    return _without_dropout(network)
+    return _settled(network)
 
 
 def new_causal_lm(
@@ -205,7 +206,8 @@ def _reset_head(network: PreTrainedModel, head: HeadKind, seed: int) -> None:
         weight.copy_(noise * scale)
 
 
-def _without_dropout(network: PreTrainedModel) -> PreTrainedModel:
+def _settled(network: PreTrainedModel) -> PreTrainedModel:
+    """Return the network without dropout, attending to short rows as this device does best."""
     for name in ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout"):
         if name in network.config.to_dict():
             setattr(network.config, name, 0.0)
@@ -214,4 +216,5 @@ def _without_dropout(network: PreTrainedModel) -> PreTrainedModel:
             module.p = 0.0
         elif "attention_dropout" in vars(module):
             module.attention_dropout = 0.0  # type: ignore[assignment]
+    widen_short_rows(network)
     return network.eval()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import gpu, memory, ppo_vs_trl, rollout, scaling
+from bench import attention, gpu, memory, ppo_vs_trl, rollout, scaling
 from bench.company import Work, write_models
 from bench.kit import SHAPES, alternate, medians, ratio
 from rlhf.models.pretrained import load_causal_lm
@@ -44,6 +44,12 @@ def test_rollouts(lengths, precision):
         assert set(lengths_of) == {longest}
     else:
         assert all(1 <= length < longest for length in lengths_of)
+
+
+def test_attention_of_short_rows():
+    found = json.loads(attention.main(["--tiny", "--rounds=1"]))
+    assert found.keys() >= PLACE | FIGURES
+    assert found["samples"].keys() == {"narrow_64", "wide_64"}
 
 
 def test_ppo_steps_against_trl():

@@ -1,0 +1,63 @@
+"""Attention of short rows in bf16 on a CPU, computed in fp32.
+
+torch's bf16 kernel for CPUs is made for long rows: forward and backward of rows of up to a hundred
+tokens take more than twice as long as widened copies in its fp32 kernel (`bench/attention.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+NAME = "sdpa_short_rows_wide"
+"""Of this attention among those of transformers."""
+LONGEST = 256
+"""Tokens of a row from which on the bf16 kernel pays."""
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Attend as `sdpa` does; bf16 rows of 2 to LONGEST tokens on a CPU are widened to fp32.
+
+    Args:
+        module: The attention layer.
+        query: [rows, heads, tokens, width], as key and value.
+        key: As above.
+        value: As above.
+        mask: Bool or additive, or None for causal.
+        options: What the layer tells its attention besides.
+    """
+    narrow = query.dtype is torch.bfloat16 or torch.is_autocast_enabled("cpu")
+    if query.device.type != "cpu" or not narrow or not 1 < query.shape[2] <= LONGEST:
+        return sdpa_attention_forward(module, query, key, value, mask, **options)
+    if mask is not None and mask.is_floating_point():
+        mask = mask.float()
+    with torch.autocast("cpu", enabled=False):
+        wide = (query.float(), key.float(), value.float())
+        output, _ = sdpa_attention_forward(module, *wide, mask, **options)
+    return output.to(torch.bfloat16), None
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
+def widen_short_rows(network: PreTrainedModel) -> None:
+    """Let a network that attends by `sdpa` attend this way."""
+    # transformers has no public name for what it chose.
+    if network.config._attn_implementation == "sdpa":  # pyright: ignore[reportPrivateUsage]
+        network.set_attn_implementation(NAME)

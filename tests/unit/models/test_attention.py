@@ -1,0 +1,68 @@
+"""Short rows in bf16 on a CPU attend in fp32; everything else is torch's own attention."""
+
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from rlhf.models.attention import LONGEST, NAME, attend
+from rlhf.models.pretrained import load_causal_lm
+from tests.models import SEPARABLE
+
+
+class Layer(torch.nn.Module):
+    """What transformers' attention asks of the layer it works for."""
+
+    is_causal = True
+
+
+def draw(num_tokens, dtype):
+    made = torch.Generator().manual_seed(0)
+    return [torch.randn(2, 4, num_tokens, 8, generator=made).to(dtype) for _ in range(3)]
+
+
+def plain(query, key, value, mask=None):
+    """Torch's kernel on exactly these tensors, in the layout of transformers' answers."""
+    answer = scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None)
+    return answer.transpose(1, 2)
+
+
+@pytest.mark.parametrize("mask_dtype", [None, torch.bool, torch.bfloat16])
+def test_a_short_bf16_row_is_attended_in_fp32_and_answered_in_bf16(mask_dtype):
+    inputs = draw(20, torch.bfloat16)
+    seen = torch.ones(20, 20, dtype=torch.bool).tril()[None, None]
+    hidden = torch.zeros(1, 1, 20, 20).masked_fill(~seen, -torch.inf)
+    mask = {None: None, torch.bool: seen, torch.bfloat16: hidden.bfloat16()}[mask_dtype]
+    answer, _ = attend(Layer(), *inputs, mask, scaling=None)
+    wide = plain(*(x.float() for x in inputs))
+    narrow = plain(*inputs)
+    assert answer.dtype is torch.bfloat16
+    assert torch.equal(answer, wide.bfloat16())
+    assert not torch.equal(answer, narrow)
+
+
+def test_under_autocast_too():
+    inputs = draw(20, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        answer, _ = attend(Layer(), *inputs, None)
+    assert torch.equal(answer, plain(*inputs).bfloat16())
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "dtype"),
+    [(20, torch.float32), (1, torch.bfloat16), (LONGEST + 1, torch.bfloat16)],
+)
+def test_other_rows_are_left_to_torch(num_tokens, dtype):
+    inputs = draw(num_tokens, dtype)
+    answer, _ = attend(Layer(), *inputs, None)
+    assert answer.dtype is dtype
+    assert torch.equal(answer, plain(*inputs))
+
+
+@pytest.mark.parametrize("family", SEPARABLE)
+def test_every_loaded_network_attends_this_way_and_its_folder_says_nothing_of_it(
+    family, folder, tmp_path
+):
+    network = load_causal_lm(folder(family), "bf16")
+    assert network.config._attn_implementation == NAME
+    network.save_pretrained(tmp_path)
+    assert NAME not in (tmp_path / "config.json").read_text()
