@@ -25,9 +25,9 @@ LONGEST = 256
 
 def attend(
     module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    v_BHTD: Tensor,
     mask: Tensor | None,
     **options: Any,
 ) -> tuple[Tensor, None]:
@@ -35,19 +35,19 @@ def attend(
 
     Args:
         module: The attention layer.
-        query: [rows, heads, tokens, width], as key and value.
-        key: As above.
-        value: As above.
+        q_BHTD: What each token looks for, [rows, heads, tokens, width].
+        k_BHTD: As above; heads may be fewer.
+        v_BHTD: As above.
         mask: Bool or additive, or None for causal.
         options: What the layer tells its attention besides.
     """
-    narrow = query.dtype is torch.bfloat16 or torch.is_autocast_enabled("cpu")
-    if query.device.type != "cpu" or not narrow or not 1 < query.shape[2] <= LONGEST:
-        return sdpa_attention_forward(module, query, key, value, mask, **options)
+    narrow = q_BHTD.dtype is torch.bfloat16 or torch.is_autocast_enabled("cpu")
+    if q_BHTD.device.type != "cpu" or not narrow or not 1 < q_BHTD.shape[2] <= LONGEST:
+        return sdpa_attention_forward(module, q_BHTD, k_BHTD, v_BHTD, mask, **options)
     if mask is not None and mask.is_floating_point():
         mask = mask.float()
     with torch.autocast("cpu", enabled=False):
-        wide = (query.float(), key.float(), value.float())
+        wide = (q_BHTD.float(), k_BHTD.float(), v_BHTD.float())
         output, _ = sdpa_attention_forward(module, *wide, mask, **options)
     return output.to(torch.bfloat16), None
 

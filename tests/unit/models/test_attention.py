@@ -20,9 +20,9 @@ def draw(num_tokens, dtype):
     return [torch.randn(2, 4, num_tokens, 8, generator=made).to(dtype) for _ in range(3)]
 
 
-def plain(query, key, value, mask=None):
+def plain(seeks, keys, values, mask=None):
     """Torch's kernel on exactly these tensors, in the layout of transformers' answers."""
-    answer = scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None)
+    answer = scaled_dot_product_attention(seeks, keys, values, mask, is_causal=mask is None)
     return answer.transpose(1, 2)
 
 
