@@ -77,8 +77,8 @@ MUTATIONS = (
         "no-gradient-clip-in-shards",
         "DeepSpeed is told not to clip",
         ZERO,
-        "clip = self._max_norm if self.stage else 0.0",
-        "clip = 0.0 * self._max_norm",
+        "max_grad_norm=self._max_norm if self.stage else 0.0",
+        "max_grad_norm=0.0 * self._max_norm",
         (f"{CLIP}[two-2]",),
     ),
     Mutation(
