@@ -18,6 +18,7 @@ from rlhf.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
 
 def recompute_blocks(model: nn.Module) -> None:
@@ -31,7 +32,9 @@ def recompute_blocks(model: nn.Module) -> None:
             f"engine.gradient_checkpointing=true: {type(model.network).__name__} has no blocks "
             "that transformers can recompute; use another family, or set it to false"
         )
-    model.network.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+    network: PreTrainedModel = model.network  # type: ignore[assignment]
+    network.activation_checkpointing_enable({"use_reentrant": False})
+    network.disable_input_require_grads()  # only reentrant recomputation needs such inputs
     model.register_forward_pre_hook(_begin)
     model.register_forward_hook(_end, always_call=True)
 

@@ -137,6 +137,7 @@ def test_a_restored_engine_goes_on_bit_for_bit(build, seats, stage, tmp_path):
         (("four", 3), ("two", 1)),
         (("two", 2), ("four", 3)),
     ],
+    ids=lambda place: f"{place[0]}-{place[1]}",
 )
 def test_state_moves_between_stages_and_numbers_of_ranks(build, reference, written, read):
     group = build(*written)
@@ -227,9 +228,7 @@ def test_offload_moves_the_optimizer_and_changes_no_update(
     assert held["optimizer on host"]
     assert held["weights on host"] is (offload == "weights")
     got = ask(group, "train", 0, 2)
-    torch.testing.assert_close(
-        torch.tensor(got), torch.tensor(reference[1][:2]), rtol=1e-5, atol=0
-    )
+    torch.testing.assert_close(torch.tensor(got), torch.tensor(reference[1][:2]), rtol=1e-5, atol=0)
     write_tensors(tmp_path / "state.safetensors", ask(group, "state"))
     torch.testing.assert_close(
         ask(group, "gathered_logprobs"), ask(group, "logprobs"), rtol=0, atol=1e-5
