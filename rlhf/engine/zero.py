@@ -54,12 +54,7 @@ class ZeroEngine:
     ) -> None:
         """Hand the module to DeepSpeed; without an optimizer it is frozen (sharded at stage 3).
 
-        Args:
-            module: Whole, on the world's device.
-            world: The ranks that share it.
-            config: Of all roles.
-            row: The role's own ZeRO stage and offload.
-            optimizer: AdamW's settings.
+        The row has the role's own ZeRO stage and offload.
 
         Raises:
             ConfigError: when DeepSpeed refuses the raw settings of engine.deepspeed.

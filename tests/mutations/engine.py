@@ -113,4 +113,28 @@ MUTATIONS = (
         '{"grad_accum_dtype": "bf16"}',
         ("tests/unit/engine/test_zero_config.py",),
     ),
+    Mutation(
+        "offload-forgotten",
+        "the optimizer stays on the device",
+        ZERO,
+        "offload=row.offload",
+        'offload="none"',
+        ("tests/contract/test_engines.py::test_offload_moves_the_optimizer_and_changes_no_update",),
+    ),
+    Mutation(
+        "host-memory-not-locked",
+        "copies from a GPU wait for each other",
+        ZERO_CONFIG,
+        '"pin_memory": holding.device == "cuda"',
+        '"pin_memory": holding.device == "gpu"',
+        ("tests/unit/engine/test_zero_config.py",),
+    ),
+    Mutation(
+        "raw-section-replaces-ours",
+        "one raw key of zero_optimization throws the stage away",
+        ZERO_CONFIG,
+        "if isinstance(value, Mapping) and isinstance(below, Mapping):",
+        "if isinstance(value, Mapping) and below is value:",
+        ("tests/unit/engine/test_zero_config.py",),
+    ),
 )
