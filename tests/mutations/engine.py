@@ -119,7 +119,10 @@ MUTATIONS = (
         ZERO,
         "offload=row.offload",
         'offload="none"',
-        ("tests/contract/test_engines.py::test_offload_moves_the_optimizer_and_changes_no_update",),
+        (
+            "tests/contract/test_engines.py::test_offload_moves_the_optimizer_and_changes_no_update"
+            "[one-1-optimizer]",
+        ),
     ),
     Mutation(
         "host-memory-not-locked",
