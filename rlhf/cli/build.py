@@ -19,6 +19,7 @@ from rlhf.generation.sampling import Sampling
 from rlhf.models.adapters import Adapter
 from rlhf.models.language_model import LanguageModel
 from rlhf.models.pretrained import HeadKind, load_causal_lm, load_scalar, num_weights, stop_ids
+from rlhf.models.recomputation import recompute_blocks
 from rlhf.models.scalar_model import ScalarModel
 from rlhf.rewards.function import FunctionReward
 from rlhf.rewards.load import load_function
@@ -194,11 +195,13 @@ def _engine(
 ) -> TrainableEngine:
     config = part.experiment.engine
     module = module.to(world.device)
+    if config.gradient_checkpointing and optimizer is not None:
+        recompute_blocks(module)
     if config.backend == "torch":
         return LocalEngine(module, optimizer, bf16=config.precision == "bf16")
-    own_stage = part.experiment.cluster.placement(part.role).zero_stage
-    stage = config.zero_stage if own_stage is None else own_stage
-    return ZeroEngine(module, world, config, stage=stage, optimizer=optimizer)
+    return ZeroEngine(
+        module, world, config, part.experiment.cluster.placement(part.role), optimizer
+    )
 
 
 def _learner(part: Part, engine: TrainableEngine, optimizer: OptimizerConfig) -> Learner:

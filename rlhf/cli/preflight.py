@@ -11,6 +11,7 @@ from rlhf.config.cluster import RoleName
 from rlhf.config.commands import StageName, roles_of
 from rlhf.config.experiment import Experiment
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
+from rlhf.engine.zero_raw import check_raw
 from rlhf.errors import CheckpointError, ConfigError, ModelError
 from rlhf.models.weights import check_weights
 from rlhf.stages.inputs import Inputs
@@ -24,12 +25,14 @@ def preflight(experiment: Experiment, stages: list[StageName], inputs: Inputs) -
 
     Raises:
         ConfigError: when the cluster is not there, or too small; when the advantage estimator is
-            unknown, learns nothing from so few samples a prompt, or has no value role to wait for.
+            unknown, learns nothing from so few samples a prompt, or has no value role to wait for;
+            when DeepSpeed refuses engine.deepspeed.
         ModelError: one line for each model that cannot serve.
         CheckpointError: when a folder that a stage made is damaged, or of another kind.
     """
     if "ppo" in stages:
         _check_estimator(experiment)
+    check_raw(experiment.engine)
     check_reach(experiment.cluster, company_of(stages, experiment))
     wanted: list[tuple[str | None, bool]] = [(inputs.start, False)]
     if "ppo" in stages:

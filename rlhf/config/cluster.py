@@ -9,6 +9,7 @@ from pydantic import Field
 from rlhf.config.section import Section
 
 RoleName = Literal["policy", "reference", "reward", "value"]
+Offload = Literal["none", "optimizer", "weights"]
 
 
 class RolePlacement(Section):
@@ -22,9 +23,13 @@ class RolePlacement(Section):
     """Rank r sits where rank r of that role sits, on the same node and the same GPU."""
     zero_stage: Literal[0, 1, 2, 3] | None = None
     """The role's own stage; engine.zero_stage when not given."""
-    offload: Literal["none", "optimizer", "weights"] = "none"
+    offload: Offload = "none"
     """Held in host memory: optimizer, its states and fp32 weights, updated there (ZeRO-Offload; Ren
     et al. 2021; stage 1 or higher); weights, the shards of stage 3 too."""
+
+    def stage(self, otherwise: int) -> int:
+        """Return the role's own ZeRO stage, or the one given for all roles."""
+        return otherwise if self.zero_stage is None else self.zero_stage
 
 
 class ClusterConfig(Section):

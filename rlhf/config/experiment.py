@@ -13,6 +13,7 @@ from rlhf.config.generation import GenerationConfig
 from rlhf.config.model import PeftConfig, PolicyConfig, ReferenceConfig, ValueConfig
 from rlhf.config.observe import CheckpointConfig, EvaluationConfig, ExportConfig, TrackingConfig
 from rlhf.config.plan import PlanConfig
+from rlhf.config.raw_deepspeed import raw_checks
 from rlhf.config.section import Section
 from rlhf.config.stages import PPOConfig, RewardConfig, RewardModelConfig, SFTConfig
 from rlhf.config.sweep import SweepConfig
@@ -123,8 +124,19 @@ def _engine_checks(experiment: Experiment) -> Iterator[str]:
         )
     if cluster.backend == "in_process" and engine.backend == "deepspeed":
         yield "cluster.backend=in_process needs engine.backend=torch"
+    yield from _raw_deepspeed_checks(cluster, engine)
+
+
+def _raw_deepspeed_checks(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
     if engine.deepspeed and engine.backend == "torch":
         yield "engine.deepspeed needs engine.backend=deepspeed; torch reads no DeepSpeed settings"
+    yield from raw_checks(engine.deepspeed)
+    stages = [row.stage(engine.zero_stage) for row in cluster.table().values()]
+    if "zero_optimization" in engine.deepspeed and not any(stages):
+        yield (
+            "engine.deepspeed.zero_optimization has no effect at ZeRO stage 0, and no role has "
+            "another; nearest: engine.zero_stage=1"
+        )
 
 
 def _placement_checks(experiment: Experiment) -> Iterator[str]:
@@ -154,10 +166,15 @@ def _placement_checks(experiment: Experiment) -> Iterator[str]:
 def _offload_checks(role: str, row: RolePlacement, engine: EngineConfig) -> Iterator[str]:
     if row.offload == "none":
         return
-    stage = engine.zero_stage if row.zero_stage is None else row.zero_stage
+    stage = row.stage(engine.zero_stage)
     least = 3 if row.offload == "weights" else 1
     if engine.backend == "torch":
         yield f"cluster.{role}.offload={row.offload} needs engine.backend=deepspeed"
+    elif role == "reference" and row.offload == "optimizer":
+        yield (
+            "cluster.reference.offload=optimizer finds no optimizer: the reference does not "
+            "learn; legal: none, weights"
+        )
     elif stage < least:
         yield (
             f"cluster.{role}.offload={row.offload} needs a ZeRO stage of {least} or higher, and "

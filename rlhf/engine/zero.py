@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlhf.config.cluster import RolePlacement
 from rlhf.config.engine import EngineConfig
 from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.accelerator import import_deepspeed
@@ -22,7 +23,8 @@ from rlhf.engine.adamw import build_adamw
 from rlhf.engine.memory import dtype_that_fits, free_bytes
 from rlhf.engine.shell import empty_copy, set_parameter
 from rlhf.engine.world import World
-from rlhf.engine.zero_config import zero_config
+from rlhf.engine.zero_config import Holding, zero_config
+from rlhf.engine.zero_raw import blaming
 from rlhf.engine.zero_state import ZeroState
 from rlhf.errors import TrainingError
 
@@ -47,26 +49,37 @@ class ZeroEngine:
         module: nn.Module,
         world: World,
         config: EngineConfig,
-        *,
-        stage: int,
+        row: RolePlacement,
         optimizer: OptimizerConfig | None = None,
     ) -> None:
-        """Hand the module to DeepSpeed; without an optimizer it is frozen (sharded at stage 3)."""
+        """Hand the module to DeepSpeed; without an optimizer it is frozen (sharded at stage 3).
+
+        The row has the role's own ZeRO stage and offload.
+
+        Raises:
+            ConfigError: when DeepSpeed refuses the raw settings of engine.deepspeed.
+        """
         deepspeed = import_deepspeed(world.device)
         self.module, self.world = module, world
-        self.stage = effective_stage(stage, config, trainable=optimizer is not None)
+        asked = row.stage(config.zero_stage)
+        self.stage = effective_stage(asked, config, trainable=optimizer is not None)
         self._shell = empty_copy(module) if self.stage == 3 else None
         self._max_norm, self._norm = (optimizer.max_grad_norm if optimizer else 0.0), 0.0
         trainable = {n: p for n, p in module.named_parameters() if p.requires_grad}
         adamw = build_adamw(trainable.values(), optimizer) if optimizer else None
         if adamw is not None and self.stage == 0:
             adamw.register_step_pre_hook(self._clip)
-        clip = self._max_norm if self.stage else 0.0
-        self._engine, *_ = deepspeed.initialize(
-            model=module,
-            optimizer=adamw,
-            config=zero_config(config, stage=self.stage, world_size=world.size, max_grad_norm=clip),
+        holding = Holding(
+            stage=self.stage,
+            offload=row.offload,
+            world_size=world.size,
+            device=world.device,
+            max_grad_norm=self._max_norm if self.stage else 0.0,
         )
+        with blaming(config.deepspeed):
+            self._engine, *_ = deepspeed.initialize(
+                model=module, optimizer=adamw, config=zero_config(config, holding)
+            )
         self._parameters = dict(module.named_parameters())
         self._state = ZeroState(self._parameters, adamw, world, stage=self.stage)
         self._has_moments = False

@@ -17,6 +17,7 @@ from rlhf.cli.main import COMMANDS
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import keys
+from rlhf.config.raw_deepspeed import raw_checks
 from rlhf.observe.spans import PHASES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,8 @@ GROUPS = {
     for folder in (ROOT / "conf").iterdir()
     if folder.is_dir()
 }
+RAW = "engine.deepspeed."
+"""DeepSpeed's own settings stand below this."""
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
@@ -122,6 +125,8 @@ def test_every_metric_is_explained_and_none_that_is_not_logged(modules):
         ("ppo.kl_coef=0.02,0.05,0.1", 0),
         ("rlhf ppo ppo.kl_cof=0.1", 1),
         ("ppo.kl_coef=much", 1),
+        ("engine.deepspeed.zero_optimization.overlap_comm=true", 0),
+        ("engine.deepspeed.zero_optimization.stage=3", 1),
         ("peft=lore", 1),
         ("frobnicate=1", 1),
         ("look at engine.max_tokens", 1),
@@ -176,6 +181,11 @@ def fault(key: str, value: str) -> Iterator[str]:
     if key in GROUPS and "." not in key:
         if value != "..." and value not in GROUPS[key]:
             yield f"{key}={value}: legal are {sorted(GROUPS[key])}"
+    elif key.startswith(RAW):
+        raw: object = value
+        for part in reversed(key.removeprefix(RAW).split(".")):
+            raw = {part: raw}
+        yield from raw_checks(raw)
     elif key not in KEYS:
         yield f"{key}={value}: no such setting"
     elif "..." not in value and not any(takes(key, each) for each in (value, *value.split(","))):

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from rlhf.config.cluster import Offload, RolePlacement
 from rlhf.config.engine import EngineConfig
+from rlhf.config.model import PeftConfig
 from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.local import LocalEngine
 from rlhf.engine.world import World
 from rlhf.engine.zero import ZeroEngine
 from rlhf.errors import DataError
+from rlhf.models.adapters import Adapter
 from rlhf.models.language_model import LanguageModel
 from rlhf.models.pretrained import load_causal_lm
+from rlhf.models.recomputation import recompute_blocks
 from rlhf.roles.passes import response_targets
 from tests.models import rollout
 
@@ -34,19 +39,29 @@ class Machine:
     frozen: bool = False
     max_grad_norm: float = 0.05
     """Low, so that every update is clipped."""
+    offload: Offload = "none"
+    raw: dict[str, Any] = field(default_factory=dict)
+    """engine.deepspeed."""
+    recompute: bool = False
+    """engine.gradient_checkpointing."""
+    adapters: bool = False
 
     def __call__(self, world: World) -> EngineProbe:
         """Build."""
         torch.set_num_threads(1)
-        engine = EngineConfig(precision=self.precision)
+        engine = EngineConfig(precision=self.precision, deepspeed=self.raw)
         optimizer = OptimizerConfig(lr=LR, eps=1e-3, max_grad_norm=self.max_grad_norm)
         asked = None if self.frozen else optimizer
-        model = LanguageModel(
-            load_causal_lm(self.path, "fp32" if self.stage is None else self.precision)
-        )
+        network = load_causal_lm(self.path, "fp32" if self.stage is None else self.precision)
+        if self.adapters:
+            Adapter(network, PeftConfig(method="lora"), seed=0)
+        model = LanguageModel(network)
+        if self.recompute:
+            recompute_blocks(model)
         if self.stage is None:
             return EngineProbe(LocalEngine(model, asked, bf16=self.precision == "bf16"))
-        return EngineProbe(ZeroEngine(model, world, engine, stage=self.stage, optimizer=asked))
+        row = RolePlacement(zero_stage=self.stage, offload=self.offload)
+        return EngineProbe(ZeroEngine(model, world, engine, row, asked))
 
 
 class EngineProbe:
@@ -98,6 +113,33 @@ class EngineProbe:
             for _ in range(1 + self.engine.world.rank):
                 answer = model(*response_targets(rollout(NUM_ROWS)), 1.0)[0]
         return answer
+
+    def kept_bytes(self) -> int:
+        """Count what a forward pass keeps for the backward pass, besides the weights."""
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            self._loss(rollout(NUM_ROWS))
+        for parameter in self.engine.module.parameters():
+            kept.pop(parameter.untyped_storage().data_ptr(), None)
+        return sum(kept.values())
+
+    def held(self) -> dict[str, object]:
+        """Tell how DeepSpeed really holds the model, by the settings its parts run with."""
+        engine = self.engine._engine
+        optimizer = engine.optimizer
+        weights = engine.zero_offload_param()
+        return {
+            "optimizer": type(optimizer.optimizer).__name__,
+            "optimizer on host": bool(engine.zero_cpu_offload()),
+            "weights on host": weights is not None and weights.device == "cpu",
+            "reduce_bucket_size": int(optimizer.reduce_bucket_size),
+            "overlap_comm": bool(engine.zero_overlap_comm()),
+        }
 
     def poison(self) -> None:
         """Take an update whose loss is not a number."""

@@ -1,4 +1,4 @@
-"""One suite for every engine: LocalEngine, and ZeroEngine at each stage on one and two ranks.
+"""One suite for every engine: LocalEngine, and ZeroEngine at each stage on 1, 2 and 4 ranks.
 
 `here` is LocalEngine in this process. All others must do what it does.
 """
@@ -12,7 +12,7 @@ import torch
 
 from rlhf.checkpoint.files import read_tensors, write_tensors
 from rlhf.cluster.group import on_every_rank
-from rlhf.errors import TrainingError
+from rlhf.errors import ConfigError, TrainingError
 from tests.contract.machines import Machine
 
 pytestmark = pytest.mark.ray
@@ -21,6 +21,8 @@ HERE = ("here", None)
 ON_RAY = [(seats, stage) for seats in ("one", "two") for stage in (0, 1, 2, 3)]
 EVERYWHERE = [HERE, *ON_RAY]
 engines = pytest.mark.parametrize(("seats", "stage"), EVERYWHERE)
+ON_FOUR = [("four", stage) for stage in (0, 1, 2, 3)]
+RAW = {"reduce_bucket_size": 4321, "overlap_comm": True}
 
 
 def ask(group, method, *arguments):
@@ -63,9 +65,9 @@ def assert_equal(one, other):
     assert not different, different
 
 
-@engines
+@pytest.mark.parametrize(("seats", "stage"), [*EVERYWHERE, *ON_FOUR])
 def test_three_updates_are_the_same_everywhere(build, reference, seats, stage):
-    # correctness 55: one process, and 1 and 2 ranks at ZeRO 0 to 3.
+    # correctness 55: one process, and 1, 2 and 4 ranks at ZeRO 0 to 3.
     before, report, after, logprobs_N = reference
     group = build(seats, stage)
     assert_equal(ask(group, "weights"), before)
@@ -127,7 +129,15 @@ def test_a_restored_engine_goes_on_bit_for_bit(build, seats, stage, tmp_path):
 
 @pytest.mark.parametrize(
     ("written", "read"),
-    [(("two", 3), ("one", 0)), (("one", 0), ("two", 2)), (("two", 1), HERE), (HERE, ("two", 3))],
+    [
+        (("two", 3), ("one", 0)),
+        (("one", 0), ("two", 2)),
+        (("two", 1), HERE),
+        (HERE, ("two", 3)),
+        (("four", 3), ("two", 1)),
+        (("two", 2), ("four", 3)),
+    ],
+    ids=lambda place: f"{place[0]}-{place[1]}",
 )
 def test_state_moves_between_stages_and_numbers_of_ranks(build, reference, written, read):
     group = build(*written)
@@ -141,7 +151,7 @@ def test_state_moves_between_stages_and_numbers_of_ranks(build, reference, writt
     assert_close(ask(group, "weights"), reference[2])
 
 
-@engines
+@pytest.mark.parametrize(("seats", "stage"), [*EVERYWHERE, ("four", 3)])
 def test_gathered_weights_are_whole_and_training_goes_on(build, reference, seats, stage):
     # correctness 29: ranks may run gathered weights unequally often.
     group = build(seats, stage)
@@ -197,3 +207,78 @@ def test_only_the_first_rank_hands_out_tensors(build):
         first, second = group.call(method, [(), ()]).result()
         assert first
         assert not second
+
+
+@pytest.mark.parametrize(
+    ("seats", "stage", "offload"),
+    [
+        ("one", 1, "optimizer"),
+        ("two", 2, "optimizer"),
+        ("two", 3, "optimizer"),
+        ("two", 3, "weights"),
+        ("four", 3, "weights"),
+    ],
+)
+def test_offload_moves_the_optimizer_and_changes_no_update(
+    build, reference, seats, stage, offload, tmp_path
+):
+    group = build(seats, stage, offload=offload)
+    held = ask(group, "held")
+    assert held["optimizer"] == "AdamW"
+    assert held["optimizer on host"]
+    assert held["weights on host"] is (offload == "weights")
+    got = ask(group, "train", 0, 2)
+    torch.testing.assert_close(torch.tensor(got), torch.tensor(reference[1][:2]), rtol=1e-5, atol=0)
+    write_tensors(tmp_path / "state.safetensors", ask(group, "state"))
+    torch.testing.assert_close(
+        ask(group, "gathered_logprobs"), ask(group, "logprobs"), rtol=0, atol=1e-5
+    )
+    ask(group, "train", 2, 3)
+    assert_close(ask(group, "weights"), reference[2])
+    wanted = ask(group, "state")
+    # What was written with offload is taken up with and without it.
+    for changes in ({"offload": offload}, {}):
+        group = build(seats, stage, **changes)
+        assert ask(group, "held")["optimizer on host"] is bool(changes)
+        ask(group, "load_state", read_tensors(Path(tmp_path / "state.safetensors")))
+        ask(group, "train", 2, 3)
+        assert_close(ask(group, "state"), wanted, rel=1e-6)
+
+
+def test_a_frozen_model_may_wait_in_host_memory(build):
+    wanted = ask(build("here", None), "logprobs")
+    frozen = build("two", 3, frozen=True, offload="weights")
+    torch.testing.assert_close(ask(frozen, "logprobs"), wanted, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ask(frozen, "gathered_logprobs"), wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("seats", "stage", "raw"),
+    [("two", 2, RAW), ("four", 3, {"zero_hpz_partition_size": 2})],
+)
+def test_raw_settings_arrive_and_change_no_update(build, reference, seats, stage, raw):
+    group = build(seats, stage, raw={"zero_optimization": raw})
+    held = ask(group, "held")
+    assert {key: held[key] for key in raw if key in held} == {k: raw[k] for k in raw if k in RAW}
+    ask(group, "train", 0, 3)
+    assert_close(ask(group, "weights"), reference[2])
+
+
+def test_raw_settings_that_deepspeed_refuses_are_an_error_of_the_user(build):
+    said = "engine.deepspeed.zero_optimization: DeepSpeed refuses it: .*overlap_comm only with"
+    with pytest.raises(ConfigError, match=said):
+        build("one", 1, raw={"zero_optimization": {"overlap_comm": True}})
+
+
+@pytest.mark.parametrize("adapters", (False, True))
+@pytest.mark.parametrize(("seats", "stage"), [HERE, ("two", 0), ("two", 2), ("two", 3)])
+def test_recomputed_blocks_keep_less_and_change_no_update(build, seats, stage, adapters):
+    found = {}
+    for recompute in (False, True):
+        group = build(seats, stage, adapters=adapters, recompute=recompute)
+        found[recompute] = ask(group, "kept_bytes"), ask(group, "train", 0, 3)
+        found[recompute] += ask(group, "weights"), ask(group, "gathered_logprobs")
+    assert found[True][0] < found[False][0] / 3
+    assert found[True][1] == found[False][1]
+    assert_equal(found[True][2], found[False][2])
+    assert torch.equal(found[True][3], found[False][3])

@@ -49,7 +49,7 @@ LOSSES = ("loss/policy_avg", "loss/value_avg", "objective/kl")
 learners = pytest.mark.parametrize("kind", list(KINDS)[:4])
 budgets = pytest.mark.parametrize("max_tokens", (ONE_BY_ONE, BY_TWOS, ALL))
 stages = pytest.mark.parametrize("stage", (0, 1, 2, 3))
-seats = pytest.mark.parametrize("at", ("one", "two"))
+seats = pytest.mark.parametrize("at", ("one", "two", "four"))
 
 
 def here():
@@ -174,7 +174,7 @@ def test_a_gradient_does_not_depend_on_the_microbatch(
 def test_a_gradient_does_not_depend_on_ranks_or_shards(
     play, seat, batch, yardstick, kind, at, stage, tmp_path
 ):
-    # correctness 6, 55: one rank and two, ZeRO 0 to 3, microbatches of 1 and of 2
+    # correctness 6, 55: 1, 2 and 4 ranks, ZeRO 0 to 3, microbatches of 1 and of 2
     group = play(seat(at), kind, max_tokens=(ONE_BY_ONE, BY_TWOS)[stage % 2], stage=stage)
     assert error(gradient(group, kind, batch, tmp_path), yardstick[kind]) <= 1e-6
 
@@ -187,10 +187,10 @@ def test_five_steps_do_not_depend_on_the_microbatch(play, losses, max_tokens):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("seating", (("one", "two"), ("two", "one")))
+@pytest.mark.parametrize("seating", (("one", "two"), ("two", "one"), ("four", "two")), ids="-".join)
 @stages
 def test_five_steps_do_not_depend_on_ranks_or_shards(play, seat, losses, seating, stage):
-    # correctness 55: policy on one rank and value on two, and the other way round, ZeRO 0 to 3
+    # correctness 55: policy and value on 1 and 2, 2 and 1, 4 and 2 ranks, ZeRO 0 to 3
     policy, value = (seat(at) for at in seating)
     got = five_steps(play, policy, value, max_tokens=BY_TWOS, stage=stage)
     torch.testing.assert_close(got, losses, rtol=0, atol=1e-5)

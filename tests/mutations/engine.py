@@ -77,8 +77,8 @@ MUTATIONS = (
         "no-gradient-clip-in-shards",
         "DeepSpeed is told not to clip",
         ZERO,
-        "clip = self._max_norm if self.stage else 0.0",
-        "clip = 0.0 * self._max_norm",
+        "max_grad_norm=self._max_norm if self.stage else 0.0",
+        "max_grad_norm=0.0 * self._max_norm",
         (f"{CLIP}[two-2]",),
     ),
     Mutation(
@@ -111,6 +111,33 @@ MUTATIONS = (
         ZERO_CONFIG,
         '{"grad_accum_dtype": "fp32"}',
         '{"grad_accum_dtype": "bf16"}',
+        ("tests/unit/engine/test_zero_config.py",),
+    ),
+    Mutation(
+        "offload-forgotten",
+        "the optimizer stays on the device",
+        ZERO,
+        "offload=row.offload",
+        'offload="none"',
+        (
+            "tests/contract/test_engines.py::test_offload_moves_the_optimizer_and_changes_no_update"
+            "[one-1-optimizer]",
+        ),
+    ),
+    Mutation(
+        "host-memory-not-locked",
+        "copies from a GPU wait for each other",
+        ZERO_CONFIG,
+        '"pin_memory": holding.device == "cuda"',
+        '"pin_memory": holding.device == "gpu"',
+        ("tests/unit/engine/test_zero_config.py",),
+    ),
+    Mutation(
+        "raw-section-replaces-ours",
+        "one raw key of zero_optimization throws the stage away",
+        ZERO_CONFIG,
+        "if isinstance(value, Mapping) and isinstance(below, Mapping):",
+        "if isinstance(value, Mapping) and below is value:",
         ("tests/unit/engine/test_zero_config.py",),
     ),
 )

@@ -8,6 +8,7 @@ LANGUAGE_MODEL = "rlhf/models/language_model.py"
 SCALAR_MODEL = "rlhf/models/scalar_model.py"
 PRETRAINED = "rlhf/models/pretrained.py"
 ADAPTERS = "rlhf/models/adapters.py"
+RECOMPUTATION = "rlhf/models/recomputation.py"
 
 LANGUAGE_MODEL_TESTS = ("tests/unit/models/test_language_model.py",)
 SCALAR_MODEL_TESTS = ("tests/unit/models/test_scalar_model.py",)
@@ -133,5 +134,21 @@ MUTATIONS = (
         "self._copy(network, weights).merge_and_unload()",
         "self._copy(network, weights).unload()",
         ("tests/unit/models/test_adapters.py",),
+    ),
+    Mutation(
+        "checkpointing-switched-on-in-vain",
+        "blocks in evaluation mode keep everything, whatever was asked for",
+        RECOMPUTATION,
+        "block.training = torch.is_grad_enabled()",
+        "block.training = torch.is_inference_mode_enabled()",
+        ("tests/unit/models/test_recomputation.py",),
+    ),
+    Mutation(
+        "checkpointing-takes-the-cache",
+        "a sampler that comes after an update finds no cache",
+        RECOMPUTATION,
+        "block.training = False",
+        "block.training = True",
+        ("tests/unit/models/test_recomputation.py",),
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+import torch
 
 from rlhf.cli.build import Part
 from rlhf.engine.local import LocalEngine
@@ -60,3 +61,35 @@ def test_a_judge_without_a_trained_head_is_refused(folder):
     )
     with pytest.raises(ModelError, match="no trained score head"):
         part(models.alone())
+
+
+def recomputing(engine):
+    """Whether each block of the engine's network will be recomputed."""
+    blocks = engine.module.network.base_model.layers
+    return {block.gradient_checkpointing for block in blocks}
+
+
+@pytest.mark.parametrize("method", ("none", "lora"))
+def test_gradient_checkpointing_changes_nothing_that_a_policy_writes_or_learns(role, method):
+    found = []
+    for asked in (False, True):
+        engine = {"backend": "torch", "gradient_checkpointing": asked}
+        policy = role("policy", engine=engine, peft={"method": method})
+        assert recomputing(policy.engine) == {asked}
+        for step in range(2):
+            written = policy.generate(models.prompts(8), step)
+            scored = policy.logprobs(written)
+            zeros = torch.zeros(written.response_mask_BR.shape)
+            policy.improve(models.experience(written, scored, zeros), step)
+        found.append((written.tokens_BT, scored, policy.engine.weights()))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+    assert all(torch.equal(found[1][2][name], tensor) for name, tensor in found[0][2].items())
+
+
+def test_roles_that_do_not_learn_recompute_nothing(role):
+    engine = {"backend": "torch", "gradient_checkpointing": True}
+    for kind in ("writer", "reference"):
+        assert recomputing(role(kind, engine=engine).engine) == {False}
+    for kind in ("pupil", "apprentice", "value"):
+        assert recomputing(role(kind, engine=engine).learner.engine) == {True}

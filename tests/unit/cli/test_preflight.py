@@ -125,3 +125,10 @@ def test_the_policy_does_not_wait_for_a_value_role_that_is_not_there(folder):
     asked = {"advantage_estimator": "reinforce_pp", "value_warmup_steps": 2}
     with pytest.raises(ConfigError, match=r"value_warmup_steps=2 .* has none; legal: 0"):
         preflight(models.experiment(ppo=asked), ["ppo"], inputs(folder()))
+
+
+def test_raw_settings_that_deepspeed_does_not_know_are_refused(folder):
+    engine = {"zero_stage": 2, "deepspeed": {"zero_optimization": {"overlap_com": True}}}
+    experiment = models.experiment("deepspeed", engine={"backend": "deepspeed", **engine})
+    with pytest.raises(ConfigError, match=r"zero_optimization\.overlap_com=True.*no such key"):
+        preflight(experiment, ["sft"], inputs(folder()))

@@ -133,6 +133,10 @@ def test_there_are_at_most_120_settings_to_learn():
             {"value": {"offload": "weights", "zero_stage": 2}},
             "nearest: cluster.value.zero_stage=3",
         ),
+        (
+            {"reference": {"offload": "optimizer", "zero_stage": 3}},
+            "cluster.reference.offload=optimizer finds no optimizer",
+        ),
     ],
 )
 def test_a_placement_that_cannot_be_is_told(settings, said):

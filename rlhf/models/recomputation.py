@@ -1,0 +1,55 @@
+"""Recomputation: a network that keeps only its blocks' inputs, to learn in less memory.
+
+Chen et al. 2016 (gradient checkpointing). A block of transformers recomputes only in training mode,
+and drops the cache it is given; our networks are in evaluation mode, and samplers need the cache.
+So the blocks themselves, not what is in them, are in training mode while `forward` of the model
+around the network builds a graph, and at no other time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from rlhf.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+
+def recompute_blocks(model: nn.Module) -> None:
+    """Make a model (of this room, around a network) recompute its blocks in backward passes.
+
+    Raises:
+        ModelError: when the network has no blocks that can.
+    """
+    if not any(_blocks(model)):
+        raise ModelError(
+            f"engine.gradient_checkpointing=true: {type(model.network).__name__} has no blocks "
+            "that transformers can recompute; use another family, or set it to false"
+        )
+    network: PreTrainedModel = model.network  # type: ignore[assignment]
+    network.activation_checkpointing_enable({"use_reentrant": False})
+    network.disable_input_require_grads()  # only reentrant recomputation needs such inputs
+    model.register_forward_pre_hook(_begin)
+    model.register_forward_hook(_end, always_call=True)
+
+
+def _begin(model: nn.Module, _inputs: Any) -> None:
+    for block in _blocks(model):
+        block.training = torch.is_grad_enabled()
+
+
+def _end(model: nn.Module, _inputs: Any, _outputs: Any) -> None:
+    for block in _blocks(model):
+        block.training = False
+
+
+def _blocks(model: nn.Module) -> Iterator[nn.Module]:
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            yield module
