@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from rlhf.cluster.ray_cluster import other_cluster
 from rlhf.config.cluster import ClusterConfig
 
 pytestmark = pytest.mark.ray
+LOCAL = ClusterConfig(address="local")
 
 
 def test_groups_have_the_ranks_and_names_of_their_roles(ray_groups):
     assert (ray_groups.two.name, ray_groups.two.size) == ("policy", 2)
     assert (ray_groups.one.name, ray_groups.one.size) == ("reference", 1)
-    assert (ray_groups.doomed.name, ray_groups.doomed.size) == ("value", 1)
+    assert (ray_groups.doomed.name, ray_groups.doomed.size) == ("value", 2)
+
+
+def test_the_plan_is_announced_and_the_nodes_are_told(ray_groups):
+    (plan,) = ray_groups.plans
+    assert list(plan.rows) == ["policy", "reference", "value"]
+    (node,) = {seat.node.name for seat in plan.seats("policy")}
+    assert ray_groups.notes[:2] == [
+        f"policy is up, ranks by node: {node}: 0-1",
+        f"reference is up, ranks by node: {node}: 0",
+    ]
 
 
 def test_a_cluster_that_is_named_is_no_stranger():
     assert other_cluster(ClusterConfig(address="10.0.0.1:6379")) is None
+
+
+def test_only_a_cluster_that_answers_is_another_one(tmp_path):
+    noted = tmp_path / "ray_current_cluster"
+    assert other_cluster(LOCAL, noted) is None
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        noted.write_text(f"{address}\n")
+        assert other_cluster(LOCAL, noted) == address
+    assert other_cluster(LOCAL, noted) is None
+    noted.write_text("")
+    assert other_cluster(LOCAL, noted) is None
