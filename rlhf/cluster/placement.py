@@ -199,7 +199,7 @@ def _no_room(config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[N
     ]
     return [
         f"the cluster has no room for {left}: needed are {total:g} GPUs (seats x GPUs: {needed}) "
-        f"and {LEAST_CPUS:g} CPU a seat; free are {free:g} GPUs on {len(nodes)} nodes",
+        f"and {LEAST_CPUS:g} CPU a seat; free are {free:g} GPUs",
         *_first(available, SHOWN_NODES),
     ]
 

@@ -15,7 +15,7 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from rlhf.cluster.placement import Placement, where
 from rlhf.cluster.ray_group import RayGroup, Seats
-from rlhf.cluster.reach import address_of, answers
+from rlhf.cluster.reach import address_of, check_address, silence
 from rlhf.cluster.reserve import reserve
 from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig, RoleName
@@ -36,6 +36,8 @@ class RayCluster:
         self._seats: PlacementGroup | None = None
         self._groups: dict[RoleName, RayGroup] = {}
         address = address_of(config)
+        if address != "local":
+            check_address(config)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
         try:
@@ -114,7 +116,7 @@ def other_cluster(config: ClusterConfig, noted: Path = OTHER_CLUSTER) -> str | N
     if address_of(config) != "local" or not noted.is_file():
         return None
     address = noted.read_text(encoding="utf-8").strip()
-    return address if answers(address) else None
+    return None if silence(address) else address
 
 
 def _no_cluster(config: ClusterConfig, address: str, error: Exception) -> str:

@@ -12,7 +12,11 @@ from rlhf.cluster.room import Node
 from rlhf.config.cluster import ClusterConfig, RoleName
 from rlhf.errors import ConfigError
 
-CONNECT_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 10.0
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a gRPC client begins (RFC 9113, section 3.4): the preface, then an empty SETTINGS frame."""
+SETTINGS = 4
+"""Type of the frame that a gRPC server begins with."""
 
 
 def address_of(config: ClusterConfig) -> str:
@@ -28,16 +32,6 @@ def this_machine() -> Node:
     return Node(name="this machine", cpus=cores, gpus=gpus, free_cpus=cores, free_gpus=gpus)
 
 
-def answers(address: str) -> bool:
-    """Return whether anything listens at HOST:PORT."""
-    host, _, port = address.rpartition(":")
-    try:
-        _knock(host, int(port))
-    except (OSError, OverflowError, ValueError):
-        return False
-    return True
-
-
 def check_reach(config: ClusterConfig, roles: list[RoleName]) -> None:
     """Refuse a cluster that does not answer, or an own one with too few cores or GPUs.
 
@@ -50,17 +44,39 @@ def check_reach(config: ClusterConfig, roles: list[RoleName]) -> None:
     if address == "local":
         plan(config, roles, [this_machine()])
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    check_address(config)
+
+
+def check_address(config: ClusterConfig) -> None:
+    """Refuse an address where no Ray cluster answers; Ray itself would wait there for ever.
+
+    Raises:
+        ConfigError: naming the setting and the remedy.
+    """
+    address = address_of(config)
+    host, _, port = address.rpartition(":")
+    if "://" in address:
+        raise ConfigError(
+            f"cluster.address={address}: a run speaks to a cluster from one of its nodes; give "
+            "HOST:PORT there, or submit the command with `ray job submit`"
+        )
     if not host or not port.isdigit():
         raise ConfigError(f"cluster.address={address} is not HOST:PORT; nearest: local")
-    try:
-        _knock(host, int(port))
-    except (OSError, OverflowError) as error:
+    reason = silence(address)
+    if reason:
         raise ConfigError(
-            f"cluster.address={address}: no Ray cluster answers there ({error}); start one with "
-            "`ray start --head`, or use local"
-        ) from error
+            f"cluster.address={address}: no Ray cluster answers there ({reason}); start one with "
+            "`ray start --head`, which prints its address, or use local"
+        )
 
 
-def _knock(host: str, port: int) -> None:
-    socket.create_connection((host.strip("[]"), port), CONNECT_TIMEOUT_S).close()
+def silence(address: str) -> str:
+    """Return why no Ray cluster answers at HOST:PORT; nothing when one does."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S) as line:
+            line.sendall(HELLO)
+            frame = line.recv(9)
+    except (OSError, OverflowError, ValueError) as error:
+        return str(error)
+    return "" if frame[3:4] == bytes((SETTINGS,)) else "what listens there is not Ray's head"

@@ -6,8 +6,11 @@ import socket
 
 import pytest
 
-from rlhf.cluster.ray_cluster import other_cluster
+from rlhf.cluster import reach
+from rlhf.cluster.ray_cluster import RayCluster, other_cluster
+from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig
+from rlhf.errors import ConfigError
 
 pytestmark = pytest.mark.ray
 LOCAL = ClusterConfig(address="local")
@@ -33,13 +36,21 @@ def test_a_cluster_that_is_named_is_no_stranger():
     assert other_cluster(ClusterConfig(address="10.0.0.1:6379")) is None
 
 
-def test_only_a_cluster_that_answers_is_another_one(tmp_path):
+def test_only_a_cluster_that_answers_is_another_one(tmp_path, ray_nodes):
     noted = tmp_path / "ray_current_cluster"
     assert other_cluster(LOCAL, noted) is None
+    noted.write_text(f"{ray_nodes}\n")
+    assert other_cluster(LOCAL, noted) == ray_nodes
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"127.0.0.1:{server.getsockname()[1]}"
+    for stale in (closed, ""):
+        noted.write_text(stale)
+        assert other_cluster(LOCAL, noted) is None
+
+
+def test_an_address_where_something_else_listens_is_refused_before_ray_waits(monkeypatch):
+    monkeypatch.setattr(reach, "CONNECT_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        noted.write_text(f"{address}\n")
-        assert other_cluster(LOCAL, noted) == address
-    assert other_cluster(LOCAL, noted) is None
-    noted.write_text("")
-    assert other_cluster(LOCAL, noted) is None
+        with pytest.raises(ConfigError, match=f"cluster.address={address}: no Ray cluster"):
+            RayCluster(ClusterConfig(address=address), Timeline(), threads=1)
