@@ -70,11 +70,11 @@ def check_address(config: ClusterConfig) -> None:
         )
 
 
-def silence(address: str) -> str:
+def silence(address: str, timeout_s: float = CONNECT_TIMEOUT_S) -> str:
     """Return why no Ray cluster answers at HOST:PORT; nothing when one does."""
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S) as line:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout_s) as line:
             line.sendall(HELLO)
             frame = line.recv(9)
     except (OSError, OverflowError, ValueError) as error:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
 
-from rlhf.cluster import reach
 from rlhf.cluster.ray_cluster import RayCluster, other_cluster
 from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig
@@ -48,9 +48,9 @@ def test_only_a_cluster_that_answers_is_another_one(tmp_path, ray_nodes):
         assert other_cluster(LOCAL, noted) is None
 
 
-def test_an_address_where_something_else_listens_is_refused_before_ray_waits(monkeypatch):
-    monkeypatch.setattr(reach, "CONNECT_TIMEOUT_S", 0.2)
+def test_an_address_where_something_else_listens_is_refused_before_ray_waits():
     with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(ConfigError, match=f"cluster.address={address}: no Ray cluster"):
             RayCluster(ClusterConfig(address=address), Timeline(), threads=1)

@@ -85,15 +85,22 @@ def test_a_failed_rank_is_told_while_its_peer_is_at_work(two):
     assert time.monotonic() - start < 6
 
 
-def test_a_silent_rank_is_named_with_its_node(two, monkeypatch):
+@pytest.fixture
+def hasty(two):
+    """Give the group a short deadline, once it is done with what it was asked before."""
     on_every_rank(two, "pid").result()
-    monkeypatch.setattr(two, "_timeout_s", 2.0)
+    patient, two._timeout_s = two._timeout_s, 2.0
+    yield two
+    two._timeout_s = patient
+
+
+def test_a_silent_rank_is_named_with_its_node(hasty):
     silent = (
         "1 of 2 ranks of policy did not answer sleep within cluster.timeout_s=2, "
-        f"ranks by node: {two.nodes[1]}: 1; raise it"
+        f"ranks by node: {hasty.nodes[1]}: 1; raise it"
     )
     with pytest.raises(WorkerError) as caught:
-        two.call("sleep", [(0.0,), (4.0,)]).result()
+        hasty.call("sleep", [(0.0,), (4.0,)]).result()
     assert str(caught.value).startswith(silent)
 
 

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from rlhf.cluster import reach
-from rlhf.cluster.reach import address_of, check_reach
+from rlhf.cluster.reach import address_of, check_reach, silence
 from rlhf.config.cluster import ClusterConfig, RolePlacement
 from rlhf.errors import ConfigError
 
@@ -60,12 +59,9 @@ def test_another_service_is_not_taken_for_a_cluster(reply):
         check_reach(ClusterConfig(address=address), ["policy"])
 
 
-def test_a_service_that_says_nothing_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(reach, "CONNECT_TIMEOUT_S", 0.1)
+def test_a_service_that_says_nothing_is_not_waited_for():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(ConfigError, match="no Ray cluster answers there .timed out"):
-            check_reach(ClusterConfig(address=address), ["policy"])
+        assert silence(f"127.0.0.1:{server.getsockname()[1]}", 0.1) == "timed out"
 
 
 def test_ray_client_is_no_way_in():
