@@ -10,6 +10,7 @@ from typing import Self
 from rlhf.cli.players import Players
 from rlhf.cluster.group import Group
 from rlhf.cluster.in_process import InProcessGroup
+from rlhf.cluster.placement import COLUMNS, Placement, table
 from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
@@ -40,7 +41,13 @@ class Company:
             )
         self._log.note(f"starting {', '.join(self._roles)}")
         ray_cluster = RayCluster(cluster, self._timeline, threads=threads)
-        return dict(self._open.enter_context(ray_cluster).start(self._roles))
+        self._open.enter_context(ray_cluster)
+        started = ray_cluster.start(self._roles, note=self._log.note, announce=self._show)
+        return dict(started)
+
+    def _show(self, placement: Placement) -> None:
+        rows = table(placement, self._experiment.engine.zero_stage)
+        self._log.table("placement", COLUMNS, rows)
 
     def __enter__(self) -> Self:
         """Use as a context."""

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import ray
-from ray.exceptions import GetTimeoutError
-from ray.util.placement_group import placement_group
+from ray.exceptions import RayError
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from rlhf.cluster.placement import Placement, plan
+from rlhf.cluster.placement import Placement, where
 from rlhf.cluster.ray_group import RayGroup, Seats
-from rlhf.cluster.reach import address_of
+from rlhf.cluster.reach import address_of, check_address, silence
+from rlhf.cluster.reserve import reserve
 from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig, RoleName
-from rlhf.errors import ConfigError, WorkerError
+from rlhf.errors import ConfigError
 
 OTHER_CLUSTER = Path("/tmp/ray/ray_current_cluster")
 """Where Ray notes the address of a cluster started by hand on this machine."""
@@ -32,7 +33,11 @@ class RayCluster:
     def __init__(self, config: ClusterConfig, timeline: Timeline, *, threads: int) -> None:
         """Connect, or start an own cluster on this machine."""
         self._config, self._timeline, self._threads = config, timeline, threads
+        self._seats: PlacementGroup | None = None
+        self._groups: dict[RoleName, RayGroup] = {}
         address = address_of(config)
+        if address != "local":
+            check_address(config)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
         try:
@@ -44,46 +49,44 @@ class RayCluster:
                 logging_level=logging.ERROR,
                 configure_logging=True,
             )
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigError(
-                f"cluster.address={config.address}: no Ray cluster answers there "
-                f"({str(error).splitlines()[0]}); start one with `ray start --head`, or use local"
-            ) from error
+        except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+            raise ConfigError(_no_cluster(config, address, error)) from error
 
-    def start(self, roles: list[RoleName]) -> Mapping[RoleName, RayGroup]:
-        """Seat and start the groups of the roles; returns when all ranks have joined."""
-        resources = ray.cluster_resources()
-        seating = plan(
-            self._config,
-            roles,
-            cluster_cpus=resources.get("CPU", 0.0),
-            cluster_gpus=resources.get("GPU", 0.0),
-        )
-        placement = placement_group(seating.bundles(), strategy="PACK")
-        try:
-            ray.get(placement.ready(), timeout=min(120.0, self._config.timeout_s))
-        except GetTimeoutError:
-            raise WorkerError(_no_room(seating, ray.available_resources())) from None
-        env = self._env()
-        groups: dict[RoleName, RayGroup] = {}
+    def start(
+        self,
+        roles: Sequence[RoleName],
+        *,
+        note: Callable[[str], None] = lambda line: None,
+        announce: Callable[[Placement], None] = lambda placement: None,
+    ) -> Mapping[RoleName, RayGroup]:
+        """Seat and start the groups of the roles; returns when all ranks have joined.
+
+        Args:
+            roles: Who is started.
+            note: Is told of a wait for room, and which rank came to which node.
+            announce: Is given the plan before any process starts.
+
+        Raises:
+            ConfigError: when there is no room.
+            WorkerError: when a rank does not start.
+        """
+        placement, self._seats = reserve(self._config, roles, note)
+        announce(placement)
         for role in roles:
-            seats = Seats(
-                placement=placement,
-                bundles=seating.seats(role),
-                cpus=seating.cpus_per_rank,
-                gpus=seating.gpus_per_rank,
-                threads=self._threads,
-                env=env,
+            seats = placement.seats(role)
+            given = Seats(self._seats, seats, self._threads, self._env(gpus=seats[0].gpus > 0))
+            self._groups[role] = RayGroup(
+                role, given, self._timeline, timeout_s=self._config.timeout_s
             )
-            groups[role] = RayGroup(role, seats, self._timeline, timeout_s=self._config.timeout_s)
-        for group in groups.values():
+        for group in self._groups.values():
             group.join()
-        return groups
+            note(f"{group.name} is up, ranks by node: {where(dict(enumerate(group.nodes)))}")
+        return self._groups
 
-    def _env(self) -> dict[str, str]:
+    def _env(self, *, gpus: bool) -> dict[str, str]:
         env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         env.update(OMP_NUM_THREADS=str(self._threads), TOKENIZERS_PARALLELISM="false")
-        if not self._config.gpus_per_rank:
+        if not gpus:
             env["CUDA_VISIBLE_DEVICES"] = ""
         return env
 
@@ -97,23 +100,33 @@ class RayCluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Disconnect; an own cluster ends, with all its processes."""
+        """End the processes, stuck or not, and disconnect; an own cluster ends too."""
+        for group in self._groups.values():
+            group.close()
+        if self._seats is not None:
+            remove_placement_group(self._seats)
         ray.shutdown()
 
 
-def other_cluster(config: ClusterConfig) -> str | None:
-    """Return the address of a cluster on this machine that this run will not use, if any."""
-    if address_of(config) == "local" and OTHER_CLUSTER.is_file():
-        return OTHER_CLUSTER.read_text().strip()
-    return None
+def other_cluster(config: ClusterConfig, noted: Path = OTHER_CLUSTER) -> str | None:
+    """Return the address of a cluster on this machine that this run will not use, if any.
+
+    Ray leaves its note behind when a cluster is killed; one that does not answer is none.
+    """
+    if address_of(config) != "local" or not noted.is_file():
+        return None
+    address = noted.read_text(encoding="utf-8").strip()
+    return None if silence(address) else address
 
 
-def _no_room(seating: Placement, available: Mapping[str, float]) -> str:
-    free = ", ".join(f"{available.get(kind, 0):g} {kind}" for kind in ("CPU", "GPU"))
-    wanted = sum(bundle["CPU"] for bundle in seating.bundles())
-    ranks = sum(seating.ranks.values())
+def _no_cluster(config: ClusterConfig, address: str, error: Exception) -> str:
+    reason = str(error).strip().partition("\n")[0]
+    if address == "local":
+        return (
+            f"Ray could not start a cluster of its own on this machine ({reason}); free memory and "
+            "disk under /tmp, or set cluster.address to a running cluster"
+        )
     return (
-        f"the cluster has no room for {ranks} ranks: they need {wanted:g} CPU and "
-        f"{seating.gpus_per_rank * ranks:g} GPU, free are {free}; stop other jobs, or lower "
-        "cluster.*.ranks"
+        f"cluster.address={config.address}: no Ray cluster answers there ({reason}); start one "
+        "with `ray start --head`, or use local"
     )

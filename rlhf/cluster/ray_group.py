@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rlhf.cluster.group import Build
+from rlhf.cluster.placement import Seat, where
 from rlhf.cluster.timeline import Call, Timeline
 from rlhf.cluster.worker import WORKERS
 from rlhf.config.cluster import RoleName
@@ -20,16 +21,16 @@ from rlhf.errors import RLHFError, WorkerError
 from rlhf.flow.promise import Promise
 from rlhf.observe.spans import Span
 
+PEERS_S = 1.0
+"""How long the peers of a failed rank get to fail too: one of them may know the true reason."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@dataclass(frozen=True, slots=True)
 class Seats:
     """Where a group's ranks sit, and what each one gets."""
 
     placement: PlacementGroup
-    bundles: list[int]
-    """Indices into the placement group, one a rank."""
-    cpus: float
-    gpus: float
+    ranks: list[Seat]
     threads: int
     """Torch threads a rank."""
     env: dict[str, str]
@@ -43,25 +44,27 @@ class RayGroup:
         self, name: RoleName, seats: Seats, timeline: Timeline, *, timeout_s: float
     ) -> None:
         """Ask for the processes; `join` waits for them."""
-        self.name, self.size = name, len(seats.bundles)
+        self.name, self.size = name, len(seats.ranks)
+        self.nodes = [seat.node.name for seat in seats.ranks]
         self._timeline, self._timeout_s = timeline, timeout_s
         # Ray makes the actor class at run time; no type checker can follow it.
         actor: Any = ray.remote(WORKERS[name])
         self._workers: list[Any] = [
             actor.options(
-                num_cpus=seats.cpus,
-                num_gpus=seats.gpus,
+                num_cpus=seat.cpus,
+                num_gpus=seat.gpus,
                 runtime_env={"env_vars": seats.env},
                 scheduling_strategy=PlacementGroupSchedulingStrategy(
-                    seats.placement, placement_group_bundle_index=bundle
+                    seats.placement, placement_group_bundle_index=seat.bundle
                 ),
             ).remote(name, rank, self.size, threads=seats.threads)
-            for rank, bundle in enumerate(seats.bundles)
+            for rank, seat in enumerate(seats.ranks)
         ]
 
     def join(self) -> None:
-        """Wait until every rank has joined the role's process group."""
-        address, port = self._wait("start", [self._workers[0].address.remote()])[0]
+        """Wait until every rank has started and joined the role's process group."""
+        asked = [worker.address.remote() for worker in self._workers]
+        address, port = self._wait("start", asked)[0]
         calls = [w.join.remote(address, port, self._timeout_s) for w in self._workers]
         self._wait("join", calls)
 
@@ -100,24 +103,68 @@ class RayGroup:
         return [answer for answer, _, _ in answers]
 
     def _wait(self, method: str, calls: list[Any]) -> list[Any]:
-        """Turn Ray's errors into ours."""
+        """Wait for every rank, or until one has failed; turn Ray's errors into ours."""
         try:
             return ray.get(calls, timeout=self._timeout_s)
         except GetTimeoutError:
-            raise WorkerError(
-                f"{self.name} did not answer {method} within "
-                f"cluster.timeout_s={self._timeout_s:g}; raise it if the work is that long"
-            ) from None
-        except RayTaskError as error:
-            if isinstance(error.cause, RLHFError):
-                raise error.cause from None
-            raise WorkerError(f"{self.name} failed in {method}: {error}") from error
-        except RayActorError as error:
-            raise WorkerError(
-                f"a process of {self.name} died in {method} (killed, or out of memory): "
-                f"{str(error).splitlines()[0]}; run the same command again to go on from the "
-                "last checkpoint"
-            ) from error
+            raise WorkerError(self._silence(method, calls)) from None
+        except RayError as error:
+            rank, cause = _root(calls)
+            where_from = f"{self.name} rank {rank} of {self.size} on {self.nodes[rank]}"
+            raise _ours(cause, f"{where_from} %s in {method}") from error
+
+    def _silence(self, method: str, calls: list[Any]) -> str:
+        """Return which ranks have not answered."""
+        answered, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
+        silent = {rank: self.nodes[rank] for rank, c in enumerate(calls) if c not in answered}
+        return (
+            f"{len(silent)} of {self.size} ranks of {self.name} did not answer {method} within "
+            f"cluster.timeout_s={self._timeout_s:g}, ranks by node: {where(silent)}; raise it if "
+            "the work is that long"
+        )
+
+
+def _root(calls: list[Any]) -> tuple[int, RayError]:
+    """Return the rank that failed of itself, and how.
+
+    When a rank dies or leaves a collective its peers fail in theirs, sometimes sooner than Ray
+    hears of the death. So a death comes first, then errors of ours that say more than a crash.
+    """
+    answered, _ = ray.wait(calls, num_returns=len(calls), timeout=PEERS_S)
+    failed = [
+        (rank, error)
+        for rank, call in enumerate(calls)
+        if call in answered and (error := _error_of(call)) is not None
+    ]
+    return min(failed, key=lambda each: _rank_of_blame(each[1]))
+
+
+def _error_of(call: Any) -> RayError | None:
+    try:
+        ray.get(call)
+    except RayError as error:
+        return error
+    return None
+
+
+def _rank_of_blame(error: RayError) -> int:
+    if not isinstance(error, RayTaskError):
+        return 0
+    ours = isinstance(error.cause, RLHFError) and not isinstance(error.cause, WorkerError)
+    return 1 if ours else 2
+
+
+def _ours(error: RayError, what: str) -> RLHFError:
+    """Return the error to raise; `what` names role, rank, node and method around its verb."""
+    if isinstance(error, RayTaskError):
+        if isinstance(error.cause, RLHFError):
+            return error.cause
+        return WorkerError(f"{what % 'failed'}: {error}")
+    reason = str(error).strip().splitlines()[-1].partition(". ")[0]
+    return WorkerError(
+        f"{what % 'died'} (killed, out of memory, or its node is gone): {reason}; run the same "
+        "command again to go on from the last checkpoint"
+    )
 
 
 @dataclass(frozen=True, slots=True)

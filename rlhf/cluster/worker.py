@@ -26,16 +26,24 @@ class RoleWorker:
         self._role: object | None = None
 
     def address(self) -> tuple[str, int]:
-        """Return this node's address and a free port on it."""
+        """Return this node's address and, on rank 0, the port at which the ranks will meet."""
         import ray
+        from torch.distributed import TCPStore
 
         address = ray.util.get_node_ip_address()
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as server:
-            server.bind(("", 0))
-            return address, int(server.getsockname()[1])
+        if self._rank:
+            return address, 0
+        # The system picks the port, and it is held from here on: joining finds this very store.
+        self._store = TCPStore(
+            address, 0, is_master=True, wait_for_workers=False, multi_tenant=True
+        )
+        return address, self._store.port
 
     def join(self, address: str, port: int, timeout_s: float) -> None:
         """Join the role's process group, led by rank 0 at address:port."""
+        self._guard("join", lambda: self._join(address, port, timeout_s))
+
+    def _join(self, address: str, port: int, timeout_s: float) -> None:
         import ray
 
         from rlhf.engine.world import pick_device

@@ -1,17 +1,19 @@
 """One Ray cluster for the whole session; its processes change parts and are never restarted.
 
-Importing DeepSpeed takes seconds a process, so there are few: two ranks, one rank, one that is
+It has two nodes on this machine, with GPUs that are only counted. Importing DeepSpeed takes seconds
+a process, so there are few: two ranks, one rank beside the first of them, two of which one is
 killed, and four ranks if a test of this session seats anybody there.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
 from rlhf.cluster.group import Group
 from rlhf.cluster.in_process import InProcessGroup
+from rlhf.cluster.placement import Placement
 from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig, RolePlacement
 
@@ -25,32 +27,46 @@ class Seated:
     two: Group
     one: Group
     doomed: Group
-    four: Group | None
+    four: Group | None = None
+    notes: list[str] = field(default_factory=list)
+    """What the cluster told while it started."""
+    plans: list[Placement] = field(default_factory=list)
+    """What it announced."""
 
 
 @pytest.fixture(scope="session")
-def ray_groups(request):
-    """Start the cluster and its groups."""
+def ray_nodes():
+    """Start two nodes of Ray; gives the address."""
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster()
+    nodes.add_node(num_cpus=8, num_gpus=2, include_dashboard=False)
+    nodes.add_node(num_cpus=8, num_gpus=1)
+    yield nodes.address
+    nodes.shutdown()
+
+
+@pytest.fixture(scope="session")
+def ray_groups(ray_nodes, request):
+    """Start the groups."""
     from rlhf.cluster.ray_cluster import RayCluster
 
-    timeline = Timeline()
+    timeline, notes, plans = Timeline(), [], []
     config = ClusterConfig(
-        address="local",
+        address=ray_nodes,
         policy=RolePlacement(ranks=2),
+        reference=RolePlacement(colocate_with="policy"),
+        value=RolePlacement(ranks=2),
         reward=RolePlacement(ranks=4),
         timeout_s=240.0,
-        oversubscribe=True,
     )
     asked = any("four" in item.name for item in request.session.items)
     with RayCluster(config, timeline, threads=1) as cluster:
-        groups = cluster.start(["policy", "reference", "value", *(["reward"] if asked else [])])
+        roles = ["policy", "reference", "value", *(["reward"] if asked else [])]
+        groups = cluster.start(roles, note=notes.append, announce=plans.append)
+        two, one, doomed = (groups[role] for role in ("policy", "reference", "value"))
         yield Seated(
-            cluster,
-            timeline,
-            groups["policy"],
-            groups["reference"],
-            groups["value"],
-            groups.get("reward"),
+            cluster, timeline, two, one, doomed, groups.get("reward"), notes=notes, plans=plans
         )
 
 

@@ -2,19 +2,55 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import pytest
 
-from rlhf.cluster.ray_cluster import other_cluster
+from rlhf.cluster.ray_cluster import RayCluster, other_cluster
+from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig
+from rlhf.errors import ConfigError
 
 pytestmark = pytest.mark.ray
+LOCAL = ClusterConfig(address="local")
 
 
 def test_groups_have_the_ranks_and_names_of_their_roles(ray_groups):
     assert (ray_groups.two.name, ray_groups.two.size) == ("policy", 2)
     assert (ray_groups.one.name, ray_groups.one.size) == ("reference", 1)
-    assert (ray_groups.doomed.name, ray_groups.doomed.size) == ("value", 1)
+    assert (ray_groups.doomed.name, ray_groups.doomed.size) == ("value", 2)
+
+
+def test_the_plan_is_announced_and_the_nodes_are_told(ray_groups):
+    (plan,) = ray_groups.plans
+    assert list(plan.rows) == ["policy", "reference", "value"]
+    (node,) = {seat.node.name for seat in plan.seats("policy")}
+    assert ray_groups.notes[:2] == [
+        f"policy is up, ranks by node: {node}: 0-1",
+        f"reference is up, ranks by node: {node}: 0",
+    ]
 
 
 def test_a_cluster_that_is_named_is_no_stranger():
     assert other_cluster(ClusterConfig(address="10.0.0.1:6379")) is None
+
+
+def test_only_a_cluster_that_answers_is_another_one(tmp_path, ray_nodes):
+    noted = tmp_path / "ray_current_cluster"
+    assert other_cluster(LOCAL, noted) is None
+    noted.write_text(f"{ray_nodes}\n")
+    assert other_cluster(LOCAL, noted) == ray_nodes
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"127.0.0.1:{server.getsockname()[1]}"
+    for stale in (closed, ""):
+        noted.write_text(stale)
+        assert other_cluster(LOCAL, noted) is None
+
+
+def test_an_address_where_something_else_listens_is_refused_before_ray_waits():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=f"cluster.address={address}: no Ray cluster"):
+            RayCluster(ClusterConfig(address=address), Timeline(), threads=1)

@@ -78,14 +78,46 @@ def test_roles_that_are_asked_together_work_at_the_same_time(ray_groups, two):
     assert max(span.start for span in spans) < min(span.end for span in spans)
 
 
-def test_a_killed_process_is_an_error_in_bounded_time(ray_groups):
+def test_a_failed_rank_is_told_while_its_peer_is_at_work(two):
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match=r"^policy rank 1 of 2 on .* failed in fall_alone: Zero"):
+        on_every_rank(two, "fall_alone").result()
+    assert time.monotonic() - start < 6
+
+
+@pytest.fixture
+def hasty(two):
+    """Give the group a short deadline, once it is done with what it was asked before."""
+    on_every_rank(two, "pid").result()
+    patient, two._timeout_s = two._timeout_s, 2.0
+    yield two
+    two._timeout_s = patient
+
+
+def test_a_silent_rank_is_named_with_its_node(hasty):
+    silent = (
+        "1 of 2 ranks of policy did not answer sleep within cluster.timeout_s=2, "
+        f"ranks by node: {hasty.nodes[1]}: 1; raise it"
+    )
+    with pytest.raises(WorkerError) as caught:
+        hasty.call("sleep", [(0.0,), (4.0,)]).result()
+    assert str(caught.value).startswith(silent)
+
+
+def test_a_dead_rank_is_named_though_its_peer_fails_too(ray_groups):
     group = ray_groups.doomed
     group.become(Troublemaker)
-    pid = on_every_rank(group, "pid").result()
-    waiting = on_every_rank(group, "sleep", 600.0)
+    assert on_every_rank(group, "meet", 0.0).result() == 2.0
+    _, pid = group.call("pid", [(), ()]).result()
+    waiting = on_every_rank(group, "meet", 600.0)
     time.sleep(0.2)
     os.kill(pid, signal.SIGKILL)
     start = time.monotonic()
-    with pytest.raises(WorkerError, match="a process of value died in sleep"):
+    with pytest.raises(WorkerError) as caught:
         waiting.result()
+    assert str(caught.value).startswith(
+        f"value rank 1 of 2 on {group.nodes[1]} died in meet (killed, out of memory, or its node "
+        "is gone): "
+    )
+    assert "its worker process has died; run the same command again" in str(caught.value)
     assert time.monotonic() - start < 30
