@@ -31,6 +31,7 @@ class Company:
             return {r: InProcessGroup(r, self._timeline, threads=threads) for r in self._roles}
         # Ray is needed by few commands and takes a second to import.
         from rlhf.cluster.ray_cluster import RayCluster, other_cluster
+        from rlhf.cluster.residency import sharers, taking_turns
 
         foreign = other_cluster(cluster)
         if foreign:
@@ -40,7 +41,11 @@ class Company:
             )
         self._log.note(f"starting {', '.join(self._roles)}")
         ray_cluster = RayCluster(cluster, self._timeline, threads=threads)
-        return dict(self._open.enter_context(ray_cluster).start(self._roles))
+        groups = self._open.enter_context(ray_cluster).start(self._roles)
+        together = sharers(cluster, self._roles)
+        for roles in together:
+            self._log.note(f"{', '.join(roles)} take turns on what they share")
+        return taking_turns(groups, together)
 
     def __enter__(self) -> Self:
         """Use as a context."""

@@ -65,7 +65,13 @@ class ZeroEngine:
         self._engine, *_ = deepspeed.initialize(
             model=module,
             optimizer=adamw,
-            config=zero_config(config, stage=self.stage, world_size=world.size, max_grad_norm=clip),
+            config=zero_config(
+                config,
+                stage=self.stage,
+                world_size=world.size,
+                max_grad_norm=clip,
+                num_weights=sum(p.numel() for p in trainable.values()),
+            ),
         )
         self._parameters = dict(module.named_parameters())
         self._state = ZeroState(self._parameters, adamw, world, stage=self.stage)

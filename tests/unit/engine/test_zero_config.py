@@ -8,9 +8,14 @@ from rlhf.config.engine import EngineConfig
 from rlhf.engine.zero_config import zero_config
 
 
-def settings(precision="fp32", *, stage=0, world_size=1):
-    config = EngineConfig(precision=precision)
-    return zero_config(config, stage=stage, world_size=world_size, max_grad_norm=0.5)
+def settings(precision="fp32", *, stage=0, world_size=1, num_weights=1000):
+    return zero_config(
+        EngineConfig(precision=precision),
+        stage=stage,
+        world_size=world_size,
+        max_grad_norm=0.5,
+        num_weights=num_weights,
+    )
 
 
 @pytest.mark.parametrize("stage", (0, 1, 2, 3))
@@ -27,6 +32,12 @@ def test_the_batch_equation_holds_on_any_number_of_ranks(world_size):
     per_rank = told["train_micro_batch_size_per_gpu"] * told["gradient_accumulation_steps"]
     assert told["train_batch_size"] == per_rank * world_size
     assert told["managed_gradient_accumulation"] is False
+
+
+@pytest.mark.parametrize(("num_weights", "bucket"), [(1000, 1000), (10**12, 500_000_000), (0, 1)])
+def test_a_bucket_is_no_larger_than_what_is_reduced(num_weights, bucket):
+    told = settings(stage=3, num_weights=num_weights)
+    assert told["zero_optimization"]["reduce_bucket_size"] == bucket
 
 
 def test_bf16_adds_gradients_up_in_fp32():
