@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import socket
+import weakref
 
 import pytest
 import torch
@@ -53,6 +54,12 @@ def test_our_errors_pass_and_others_are_named(worker):
     start = f"policy rank 1 of 2 on {socket.gethostname()} failed in theirs: KeyError: 'weight'"
     assert str(caught.value).startswith(start)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_the_old_role_is_gone_before_the_new_one_is_made(worker):
+    old, seen = weakref.ref(worker._role), []
+    worker.become(lambda world: seen.append(old()))
+    assert seen == [None]
 
 
 def test_becoming_drops_the_old_role_even_when_the_new_one_fails(worker):
