@@ -32,6 +32,7 @@ class Company:
             return {r: InProcessGroup(r, self._timeline, threads=threads) for r in self._roles}
         # Ray is needed by few commands and takes a second to import.
         from rlhf.cluster.ray_cluster import RayCluster, other_cluster
+        from rlhf.cluster.residency import sharers, taking_turns
 
         foreign = other_cluster(cluster)
         if foreign:
@@ -43,7 +44,10 @@ class Company:
         ray_cluster = RayCluster(cluster, self._timeline, threads=threads)
         self._open.enter_context(ray_cluster)
         started = ray_cluster.start(self._roles, note=self._log.note, announce=self._show)
-        return dict(started)
+        together = sharers(cluster, self._roles)
+        for roles in together:
+            self._log.note(f"{', '.join(roles)} take turns on what they share")
+        return taking_turns(started, together)
 
     def _show(self, placement: Placement) -> None:
         rows = table(placement, self._experiment.engine.zero_stage)

@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rlhf.cluster.group import Build
 from rlhf.cluster.placement import Seat, where
+from rlhf.cluster.residency import Move, Moving
 from rlhf.cluster.timeline import Call, Timeline
 from rlhf.cluster.worker import WORKERS
 from rlhf.config.cluster import RoleName
@@ -88,6 +89,12 @@ class RayGroup:
             for worker, given in zip(self._workers, ready, strict=True)
         ]
         return _Calls(self, method, calls, asked)
+
+    def move(self, move: Move, after: Sequence[Any]) -> Moving:
+        """Park or wake every rank, once its earlier calls and those of `after` have ended."""
+        asked = time.time()
+        calls = [worker.move.remote(move, *after) for worker in self._workers]
+        return _Calls(self, move, calls, asked)
 
     def close(self) -> None:
         """End the processes."""

@@ -11,6 +11,8 @@ from typing import Any
 
 from rlhf.cluster.group import Build
 from rlhf.cluster.network import interface_of
+from rlhf.cluster.residency import WITHOUT_DEVICE, Move
+from rlhf.engine.parking import Parking
 from rlhf.errors import RLHFError, WorkerError
 
 
@@ -24,6 +26,7 @@ class RoleWorker:
         torch.set_num_threads(threads)
         self._name, self._rank, self._size = role, rank, size
         self._role: object | None = None
+        self._parking = Parking(None, "cpu")
 
     def address(self) -> tuple[str, int]:
         """Return this node's address and, on rank 0, the port at which the ranks will meet."""
@@ -61,18 +64,33 @@ class RoleWorker:
 
     def become(self, build: Build) -> None:
         """Drop the role that was here and make another."""
-        self._role = None
+        self._role, self._parking = None, Parking(None, "cpu")
         gc.collect()
         self._guard("become", lambda: self._set(build))
 
     def _set(self, build: Build) -> None:
         self._role = build(self._world)
+        self._parking = Parking(self._role, self._world.device)
 
     def call(self, method: str, *arguments: Any) -> tuple[Any, float, float]:
         """Return a role method's answer, and when it began and ended."""
         start = time.time()
-        answer = self._guard(method, lambda: getattr(self._role, method)(*arguments))
+        answer = self._guard(method, lambda: self._ask(method, arguments))
         return answer, start, time.time()
+
+    def _ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        if self._parking.is_away and method not in WITHOUT_DEVICE:
+            raise RuntimeError("the role is parked; only who wakes it first may call it")
+        return getattr(self._role, method)(*arguments)
+
+    def move(self, move: Move, *_: object) -> tuple[int, float, float]:
+        """Park or wake the role; return the bytes moved, and when it began and ended.
+
+        Further arguments are results that Ray waits for before it runs this.
+        """
+        start = time.time()
+        run = {"park": self._parking.park, "wake": self._parking.wake}[move]
+        return self._guard(move, run), start, time.time()
 
     def _guard(self, method: str, run: Any) -> Any:
         """Run; an error that is not ours leaves with the names of role, rank and node."""

@@ -161,6 +161,13 @@ def _placement_checks(experiment: Experiment) -> Iterator[str]:
                 f"{host} (cluster.{role}.colocate_with); unset one"
             )
         yield from _offload_checks(role, row, engine)
+    if cluster.residency == "in_turn" and cluster.backend == "in_process":
+        yield "cluster.residency=in_turn needs cluster.backend=ray; in_process parks no role"
+    elif cluster.residency == "in_turn" and not any(row.colocate_with for row in table.values()):
+        yield (
+            "cluster.residency=in_turn needs roles that sit together; set "
+            "cluster.ROLE.colocate_with=ROLE, or cluster.residency=auto"
+        )
 
 
 def _offload_checks(role: str, row: RolePlacement, engine: EngineConfig) -> Iterator[str]:

@@ -75,6 +75,7 @@ class ZeroEngine:
             world_size=world.size,
             device=world.device,
             max_grad_norm=self._max_norm if self.stage else 0.0,
+            num_weights=sum(p.numel() for p in trainable.values()),
         )
         with blaming(config.deepspeed):
             self._engine, *_ = deepspeed.initialize(

@@ -9,6 +9,9 @@ from typing import Any, cast
 from rlhf.config.cluster import Offload
 from rlhf.config.engine import EngineConfig
 
+MOST_BUCKET_WEIGHTS = 500_000_000
+"""Of one reduction, as DeepSpeed has it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Holding:
@@ -23,13 +26,16 @@ class Holding:
     """cpu or cuda."""
     max_grad_norm: float = 0.0
     """0 does not clip."""
+    num_weights: int = 0
+    """Of those that learn."""
 
 
 def zero_config(config: EngineConfig, holding: Holding) -> dict[str, Any]:
     """Return the settings of one role's DeepSpeed engine, the user's raw ones laid over ours.
 
     Gradient accumulation is ours (`managed_gradient_accumulation` off): micro-batches are cut by
-    tokens, so their number differs from step to step.
+    tokens, so their number differs from step to step. Stage 3 keeps a buffer of the bucket's size
+    on the device for good, so the bucket is no larger than the weights that learn.
     """
     stage = holding.stage
     bf16 = config.precision == "bf16"
@@ -44,7 +50,11 @@ def zero_config(config: EngineConfig, holding: Holding) -> dict[str, Any]:
         "steps_per_print": None,
         "wall_clock_breakdown": False,
         "bf16": {"enabled": bf16},
-        "zero_optimization": {"stage": stage, "overlap_comm": False},
+        "zero_optimization": {
+            "stage": stage,
+            "overlap_comm": False,
+            "reduce_bucket_size": max(1, min(MOST_BUCKET_WEIGHTS, holding.num_weights)),
+        },
     }
     if bf16:
         settings["data_types"] = {"grad_accum_dtype": "fp32"}

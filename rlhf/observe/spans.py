@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -21,6 +22,8 @@ PHASES: Final = {
     "improve": "learn",
     "imitate": "learn",
     "rank": "learn",
+    "park": "turn",
+    "wake": "turn",
 }
 """Role method -> phase of a step; other methods, such as saving, belong to none."""
 ALL_UP_TO: Final = 20
@@ -50,17 +53,14 @@ class Lap:
     def figures(self) -> dict[str, float]:
         """Return time/PHASE_s, busy/ROLE_s and idle/ROLE.
 
-        A phase lasts from the first start to the last end of its calls, so roles that work at
-        the same time count once.
+        A phase lasts as long as any of its calls runs, so roles that work at the same time count
+        once, and what lies between the calls of roles that take turns does not.
         """
         phases: dict[str, list[Span]] = defaultdict(list)
         for span in self.spans:
             if span.method in PHASES:
                 phases[PHASES[span.method]].append(span)
-        times = {
-            f"time/{phase}_s": max(s.end for s in calls) - min(s.start for s in calls)
-            for phase, calls in phases.items()
-        }
+        times = {f"time/{phase}_s": _covered(calls) for phase, calls in phases.items()}
         busy = {f"busy/{role}_s": seconds for role, seconds in self.busy().items()}
         return {**times, **busy, **{f"idle/{r}": share for r, share in self.idle().items()}}
 
@@ -86,11 +86,10 @@ class Lap:
 
     def nobody(self) -> float:
         """Return the share of the step in which no rank of any role worked."""
-        done, worked = 0.0, 0.0
-        for span in sorted(self.spans, key=lambda span: span.start):
-            worked += max(0.0, min(span.end, self.seconds) - max(done, span.start))
-            done = max(done, span.end)
-        return max(0.0, 1 - worked / self.seconds) if self.seconds else 0.0
+        inside = [
+            replace(s, start=max(s.start, 0.0), end=min(s.end, self.seconds)) for s in self.spans
+        ]
+        return max(0.0, 1 - _covered(inside) / self.seconds) if self.seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +107,15 @@ def lap_of(spans: Iterable[Span], began: float, seconds: float) -> Lap:
         seconds,
         tuple(Span(s.role, s.rank, s.method, s.start - began, s.end - began) for s in spans),
     )
+
+
+def _covered(spans: Iterable[Span]) -> float:
+    """Return the seconds in which at least one span runs."""
+    done, seconds = -math.inf, 0.0
+    for span in sorted(spans, key=lambda span: span.start):
+        seconds += max(0.0, span.end - max(done, span.start))
+        done = max(done, span.end)
+    return seconds
 
 
 def is_kept(step: int) -> bool:

@@ -60,14 +60,18 @@ class PPO:
         return Metrics.merge([seen, learned])
 
     def score(self, rollout: Rollout) -> Scores:
-        """Ask every role at once what it makes of the rollout."""
+        """Ask every role at once what it makes of the rollout.
+
+        Where roles take turns on a device, this order moves the fewest: the policy is there
+        already, and the value role, asked last, stays to learn.
+        """
         asked = (
-            self.reward.score(rollout),
             self.policy.logprobs(rollout),
             self.reference.logprobs(rollout),
+            self.reward.score(rollout),
             self.value.values(rollout),
         )
-        score_B, logprobs_BR, ref_logprobs_BR, values_BR = (settle(answer) for answer in asked)
+        logprobs_BR, ref_logprobs_BR, score_B, values_BR = (settle(answer) for answer in asked)
         return Scores(
             score_B=score_B,
             logprobs_BR=logprobs_BR,

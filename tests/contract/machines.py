@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from rlhf.config.engine import EngineConfig
 from rlhf.config.model import PeftConfig
 from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.local import LocalEngine
+from rlhf.engine.parking import Parking
 from rlhf.engine.world import World
 from rlhf.engine.zero import ZeroEngine
 from rlhf.errors import DataError
@@ -52,16 +54,21 @@ class Machine:
         engine = EngineConfig(precision=self.precision, deepspeed=self.raw)
         optimizer = OptimizerConfig(lr=LR, eps=1e-3, max_grad_norm=self.max_grad_norm)
         asked = None if self.frozen else optimizer
+        model = self.model()
+        if self.stage is None:
+            return EngineProbe(LocalEngine(model, asked, bf16=self.precision == "bf16"))
+        row = RolePlacement(zero_stage=self.stage, offload=self.offload)
+        return EngineProbe(ZeroEngine(model, world, engine, row, asked))
+
+    def model(self) -> LanguageModel:
+        """Load the weights."""
         network = load_causal_lm(self.path, "fp32" if self.stage is None else self.precision)
         if self.adapters:
             Adapter(network, PeftConfig(method="lora"), seed=0)
         model = LanguageModel(network)
         if self.recompute:
             recompute_blocks(model)
-        if self.stage is None:
-            return EngineProbe(LocalEngine(model, asked, bf16=self.precision == "bf16"))
-        row = RolePlacement(zero_stage=self.stage, offload=self.offload)
-        return EngineProbe(ZeroEngine(model, world, engine, row, asked))
+        return model
 
 
 class EngineProbe:
@@ -155,12 +162,64 @@ class EngineProbe:
         ]
 
 
+class ParkedMachine(Machine):
+    """Builds a ParkedProbe, whose weights are memory of its own rather than a mapped file."""
+
+    def __call__(self, world: World) -> ParkedProbe:
+        """Build."""
+        before = _live_bytes()
+        return ParkedProbe(super().__call__(world).engine, frozenset(before))
+
+    def model(self) -> LanguageModel:
+        """Load the weights, and copy them."""
+        model = super().model()
+        for parameter in model.parameters():
+            parameter.data = parameter.data.clone()
+        return model
+
+
+class ParkedProbe(EngineProbe):
+    """An engine that is parked and woken, in a process that counts all its tensors."""
+
+    def __init__(self, engine: LocalEngine | ZeroEngine, others: frozenset[int]) -> None:
+        """Take the engine, and the memory that was there before it."""
+        super().__init__(engine)
+        self._others, self._parking = others, Parking(engine, "cpu")
+
+    def park(self) -> tuple[int, int, int]:
+        """Park; return the bytes that were there, those freed, and those left."""
+        before, freed = self._bytes(), self._parking.park()
+        host = {
+            piece.data_ptr()
+            for away in self._parking._away or []
+            for piece in away.pieces
+            if len(piece)
+        }
+        left = {where: size for where, size in _live_bytes().items() if where not in host}
+        return before, freed, sum(s for where, s in left.items() if where not in self._others)
+
+    def wake(self) -> int:
+        """Wake; return the bytes taken."""
+        return self._parking.wake()
+
+    def _bytes(self) -> int:
+        return sum(s for where, s in _live_bytes().items() if where not in self._others)
+
+
+def _live_bytes() -> dict[int, int]:
+    """Return the size of every storage that any tensor of this process looks at, by its place."""
+    gc.collect()
+    tensors = [o for o in gc.get_objects() if issubclass(type(o), Tensor)]
+    storages = [t.untyped_storage() for t in tensors if t.device.type == "cpu"]
+    return {s.data_ptr(): s.nbytes() for s in storages if s.nbytes()}
+
+
 class Troublemaker:
     """Fails in every way a role can."""
 
     def __init__(self, world: World) -> None:
         """Take a seat."""
-        self.rank, self.world = world.rank, world
+        self.rank = world.rank
 
     def pid(self) -> int:
         """Name the process."""
@@ -182,15 +241,3 @@ class Troublemaker:
     def sleep(self, seconds: float) -> None:
         """Take its time."""
         time.sleep(seconds)
-
-    def fall_alone(self) -> None:
-        """Raise on the last rank, while the others are at it for long."""
-        if not self.rank:
-            time.sleep(8.0)
-        self.theirs()
-
-    def meet(self, seconds: float) -> float:
-        """Sum over the ranks; the last one comes late."""
-        if self.rank:
-            time.sleep(seconds)
-        return float(self.world.total(torch.ones(1)))

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -154,6 +156,32 @@ def test_the_timeline_shows_every_rank_and_learners_at_the_same_time(home, seen)
         assert 0 <= lap.idle()["policy"] < lap.idle()["reference"] < 1
     assert any(overlap(lap.spans, "improve") for lap in laps)
     assert "Who works when" in (home / "run/report.html").read_text(encoding="utf-8")
+
+
+def test_roles_that_take_turns_change_no_bit(home, seen):
+    together = (f"cluster.{role}.colocate_with=policy" for role in ("reference", "reward", "value"))
+    done = subprocess.run(
+        command("run_dir=turns", *ON_RAY, *together, "cluster.residency=in_turn"),
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert metrics(home / "turns") == metrics(home / "run")
+    for model in ("sft", "reward_model", "policy", "value"):
+        one, other = (home / run / model / "model.safetensors" for run in ("run", "turns"))
+        assert one.read_bytes() == other.read_bytes(), model
+    laps = {kept.step: kept.lap for kept in read_laps(home / "turns") if kept.stage == "ppo"}
+    for step in (1, 3):  # the others begin after samples or a checkpoint, with another role awake
+        found = [(s.role, s.method) for s in laps[step].spans if s.method in ("park", "wake")]
+        ranks = {"policy": 2, "reference": 1, "reward": 1, "value": 1}
+        assert Counter(found) == {(r, m): n for r, n in ranks.items() for m in ("park", "wake")}
+    for lap in laps.values():
+        spans = sorted(lap.spans, key=lambda span: span.start)
+        for one, other in pairwise(spans):
+            assert one.role == other.role or one.end <= other.start, (one, other)
 
 
 def test_ranks_shards_and_a_kill_change_no_figure(home, seen):

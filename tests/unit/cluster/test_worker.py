@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 import socket
+import weakref
 
 import pytest
+import torch
 
 from rlhf.cluster.worker import WORKERS, RoleWorker
 from rlhf.engine.world import World
@@ -15,6 +17,10 @@ from rlhf.errors import DataError, WorkerError
 class Role:
     def __init__(self, world):
         self.world = world
+        self.weight = torch.ones(6)
+
+    def score_by_function(self):
+        return "no weights"
 
     def add(self, one, other):
         return one + other
@@ -50,6 +56,12 @@ def test_our_errors_pass_and_others_are_named(worker):
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
+def test_the_old_role_is_gone_before_the_new_one_is_made(worker):
+    old, seen = weakref.ref(worker._role), []
+    worker.become(lambda world: seen.append(old()))
+    assert seen == [None]
+
+
 def test_becoming_drops_the_old_role_even_when_the_new_one_fails(worker):
     def impossible(world):
         raise ValueError("no such folder")
@@ -58,6 +70,25 @@ def test_becoming_drops_the_old_role_even_when_the_new_one_fails(worker):
         worker.become(impossible)
     with pytest.raises(WorkerError, match="failed in add"):
         worker.call("add", 1, 2)
+
+
+def test_a_parked_rank_refuses_all_but_what_needs_no_device(worker):
+    freed, start, end = worker.move("park", "a result to wait for")
+    assert freed == 4 * 6
+    assert start <= end
+    with pytest.raises(WorkerError, match=r"failed in add: RuntimeError: .* is parked"):
+        worker.call("add", 1, 2)
+    assert worker.call("score_by_function")[0] == "no weights"
+    assert worker.move("wake")[0] == freed
+    assert worker.call("add", 1, 2)[0] == 3
+    assert worker._role.weight.tolist() == [1.0] * 6
+
+
+def test_a_parked_rank_that_becomes_is_awake_and_an_empty_one_holds_nothing(worker):
+    worker.move("park")
+    worker.become(Role)
+    assert worker.call("add", 1, 2)[0] == 3
+    assert RoleWorker("policy", 0, 1, threads=1).move("park")[0] == 0
 
 
 def test_every_role_has_a_process_name_of_its_own():

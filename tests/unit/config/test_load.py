@@ -110,6 +110,14 @@ def test_there_are_at_most_120_settings_to_learn():
     ("settings", "said"),
     [
         (
+            {"residency": "in_turn", "backend": "in_process"},
+            "cluster.residency=in_turn needs cluster.backend=ray",
+        ),
+        (
+            {"residency": "in_turn"},
+            "cluster.residency=in_turn needs roles that sit together; set cluster.ROLE.colocate",
+        ),
+        (
             {"value": {"colocate_with": "value"}},
             "cluster.value.colocate_with=value is not a role with seats of its own; legal: policy",
         ),

@@ -29,6 +29,12 @@ def test_the_batch_equation_holds_on_any_number_of_ranks(world_size):
     assert told["managed_gradient_accumulation"] is False
 
 
+@pytest.mark.parametrize(("num_weights", "bucket"), [(1000, 1000), (10**12, 500_000_000), (0, 1)])
+def test_a_bucket_is_no_larger_than_what_is_reduced(num_weights, bucket):
+    told = settings(stage=3, num_weights=num_weights)
+    assert told["zero_optimization"]["reduce_bucket_size"] == bucket
+
+
 def test_bf16_adds_gradients_up_in_fp32():
     assert settings()["bf16"] == {"enabled": False}
     assert settings("bf16")["bf16"] == {"enabled": True}
@@ -68,6 +74,7 @@ def test_raw_settings_lie_over_ours():
     assert told["zero_optimization"] == {
         "stage": 2,
         "overlap_comm": True,
+        "reduce_bucket_size": 1,
         "offload_optimizer": {"device": "cpu", "pin_memory": True},
     }
     assert settings(raw=raw, stage=0)["zero_optimization"] == {"stage": 0}

@@ -35,6 +35,18 @@ def test_a_phase_counts_once_and_a_role_for_all_its_ranks():
     )
 
 
+def test_a_phase_does_not_count_what_lies_between_its_calls():
+    turns = [
+        Span("policy", 0, "logprobs", 0.0, 1.0),
+        Span("policy", 0, "park", 1.0, 1.5),
+        Span("value", 0, "wake", 1.5, 2.5),
+        Span("value", 0, "values", 2.5, 4.0),
+    ]
+    figures = Lap(4.0, tuple(turns)).figures()
+    assert figures["time/score_s"] == pytest.approx(2.5)
+    assert figures["time/turn_s"] == pytest.approx(1.5)
+
+
 def test_the_time_in_which_nobody_works_is_what_no_span_covers():
     assert LAP.nobody() == pytest.approx(0.2)
     assert Lap(4.0, (Span("policy", 0, "improve", -1.0, 5.0),)).nobody() == 0

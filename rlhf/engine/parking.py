@@ -1,0 +1,133 @@
+"""Parking: moves all that an object holds on a device to host memory, and back into the same place.
+
+It works on storages, the memory under tensors. A storage that is emptied and filled again is the
+same storage, so whatever looks at it stays right: parameters that are views of DeepSpeed's flat
+buffers, its partitions and fp32 masters, optimizer moments, gradients. Nothing here knows which
+engine it parks. On CPU the very same steps free host memory into other host memory, for tests.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FunctionType, ModuleType
+from typing import cast
+
+import torch
+from torch import Tensor
+
+PIECE_BYTES = 2**26
+"""Pinned memory is handed out in powers of two; pieces of one waste none but in the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Away:
+    """One emptied storage, and what was in it."""
+
+    storage: torch.UntypedStorage
+    num_bytes: int
+    pieces: list[Tensor]
+    """On the host, uint8, in order."""
+
+
+class Parking:
+    """Keeps the tensors of one object, on its device or away from it."""
+
+    def __init__(self, holder: object, device: str) -> None:
+        """Look after all tensors that can be reached from an object.
+
+        Args:
+            holder: An engine, or a role with its engine; it need not know.
+            device: cpu or cuda; tensors elsewhere stay where they are.
+        """
+        self._holder, self._device = holder, device
+        self._away: list[_Away] | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the tensors are in host memory; using one then is an error, or a crash."""
+        return self._away is not None
+
+    def park(self) -> int:
+        """Copy every tensor to the host and free its memory; return the bytes freed now."""
+        if self._away is not None:
+            return 0
+        storages = held_storages(self._holder, self._device)
+        self._away = [_Away(s, s.nbytes(), _copied(s)) for s in storages]
+        self._finish_copies()
+        for away in self._away:
+            away.storage.resize_(0)
+        if self._device == "cuda":
+            torch.cuda.empty_cache()  # other processes cannot have what is merely cached here
+        return sum(away.num_bytes for away in self._away)
+
+    def wake(self) -> int:
+        """Take the memory again and copy every tensor back; return the bytes taken now."""
+        if self._away is None:
+            return 0
+        for away in self._away:
+            away.storage.resize_(away.num_bytes)
+            for place, piece in zip(_pieces(away.storage), away.pieces, strict=True):
+                place.copy_(piece, non_blocking=True)
+        self._finish_copies()
+        taken, self._away = sum(away.num_bytes for away in self._away), None
+        return taken
+
+    def _finish_copies(self) -> None:
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+
+
+def held_storages(holder: object, device: str) -> list[torch.UntypedStorage]:
+    """Return the storages on a device under all tensors that can be reached from an object.
+
+    What cannot be resized is left out: memory of a mapped file, or of another library.
+    """
+    found: dict[int, torch.UntypedStorage] = {}
+    for tensor in _tensors(holder):
+        if tensor.layout is torch.strided and tensor.device.type == device:
+            storage = tensor.untyped_storage()
+            if storage.nbytes() and storage.resizable():
+                found[storage.data_ptr()] = storage
+    return list(found.values())
+
+
+def _tensors(holder: object) -> Iterator[Tensor]:
+    """Yield all tensors below an object, as the garbage collector sees it.
+
+    Classes and modules are not entered, and of functions only what they close over: through their
+    globals everything could be reached. A gradient hangs on its tensor outside of Python.
+    """
+    seen: set[int] = set()
+    waiting: list[object] = [holder]
+    while waiting:
+        thing = waiting.pop()
+        kind = type(thing)
+        if id(thing) in seen or issubclass(kind, (type, ModuleType)):
+            continue
+        seen.add(id(thing))
+        if kind is FunctionType:
+            waiting.extend(cast("FunctionType", thing).__closure__ or ())
+            continue
+        # Not isinstance: it asks proxies what they are, which wakes lazy modules.
+        if issubclass(kind, Tensor):
+            tensor = cast("Tensor", thing)
+            yield tensor
+            waiting.append(tensor.grad if tensor.is_leaf else None)
+        waiting.extend(gc.get_referents(thing))
+
+
+def _pieces(storage: torch.UntypedStorage) -> tuple[Tensor, ...]:
+    whole = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+    return whole.split(PIECE_BYTES)
+
+
+def _copied(storage: torch.UntypedStorage) -> list[Tensor]:
+    """Return a storage's bytes on the host; pinned where that makes the copies fast."""
+    pinned = storage.device.type == "cuda"
+    copies: list[Tensor] = []
+    for piece in _pieces(storage):
+        copy = torch.empty(len(piece), dtype=torch.uint8, pin_memory=pinned)
+        copies.append(copy.copy_(piece, non_blocking=True))
+    return copies

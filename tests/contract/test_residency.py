@@ -1,0 +1,134 @@
+"""Every engine can be parked and woken without a trace; roles on Ray take turns without a wait."""
+
+from __future__ import annotations
+
+from itertools import groupby, pairwise
+
+import pytest
+import torch
+
+from rlhf.checkpoint.files import read_tensors, write_tensors
+from rlhf.cluster.group import on_every_rank
+from rlhf.cluster.residency import taking_turns
+from rlhf.errors import DataError, WorkerError
+from tests.contract.machines import Machine, ParkedMachine, Troublemaker
+
+pytestmark = pytest.mark.ray
+
+ENGINES = [
+    ("here", None, "fp32"),
+    ("here", None, "bf16"),
+    *[(seats, stage, "fp32") for seats in ("one", "two") for stage in (0, 1, 2, 3)],
+    *[(seats, stage, "bf16") for seats in ("one", "two") for stage in (1, 2, 3)],
+]
+
+
+def ask(group, method, *arguments):
+    return on_every_rank(group, method, *arguments).result()
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    different = [name for name in one if not torch.equal(one[name], other[name])]
+    assert not different, different
+
+
+def go_on(group):
+    """Learn a little; return all that came of it, in bits, holding no tensor."""
+    report = ask(group, "train", 1, 2)
+    tensors = {**ask(group, "state"), "logprobs": ask(group, "gathered_logprobs")}
+    return report, {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(("seats", "stage", "precision"), ENGINES)
+def test_a_parked_engine_holds_nothing_and_goes_on_bit_for_bit(
+    seat, folder, tmp_path, seats, stage, precision
+):
+    group = seat(seats)
+    group.become(Troublemaker)  # lets go of whatever was here, so that only one engine is counted
+    group.become(ParkedMachine(folder(), stage, precision))
+    ask(group, "train", 0, 1)
+    write_tensors(tmp_path / "state.safetensors", ask(group, "state"))
+    wanted = go_on(group)
+    ask(group, "load_state", read_tensors(tmp_path / "state.safetensors"))
+    for held, freed, left in group.call("park", [()] * group.size).result():
+        assert 0 < freed == held
+        assert left == 0
+    assert ask(group, "park")[1] == 0
+    assert all(group.call("wake", [()] * group.size).result())
+    assert ask(group, "wake") == 0
+    assert go_on(group) == wanted
+
+
+@pytest.fixture
+def shared(ray_groups):
+    """The groups of two ranks and of one, as if they sat on one device."""
+    groups = {"policy": ray_groups.two, "reference": ray_groups.one}
+    return taking_turns(groups, [["policy", "reference"]])
+
+
+def work(groups, folder):
+    """Ask both roles several times before any answer is taken; return the answers."""
+    groups["policy"].become(Machine(folder(), 3, "bf16"))
+    groups["reference"].become(Machine(folder(), 0))
+    asked = [
+        on_every_rank(groups[role], method, *arguments)
+        for role, method, *arguments in [
+            ("policy", "train", 0, 1),
+            ("reference", "train", 0, 1),
+            ("policy", "gathered_logprobs"),
+            ("policy", "train", 1, 2),
+            ("reference", "weights"),
+            ("policy", "state"),
+        ]
+    ]
+    return [promise.result() for promise in reversed(asked)]
+
+
+def test_roles_that_take_turns_give_the_same_answers_and_never_meet(ray_groups, shared, folder):
+    alone = work({"policy": ray_groups.two, "reference": ray_groups.one}, folder)
+    ray_groups.timeline.drain()
+    state, weights, *others = work(shared, folder)
+    assert_equal(state, alone[0])
+    assert_equal(weights, alone[1])
+    assert others[0] == alone[2]
+    assert torch.equal(others[1], alone[3])
+    assert others[2:] == alone[4:]
+    spans = sorted(ray_groups.timeline.drain(), key=lambda span: span.start)
+    blocks = [(key, list(b)) for key, b in groupby(spans, key=lambda s: (s.role, s.method))]
+    assert [key for key, _ in blocks] == [
+        ("policy", "park"),  # the reference becomes
+        *[("reference", "park"), ("policy", "wake"), ("policy", "train")],
+        *[("policy", "park"), ("reference", "wake"), ("reference", "train")],
+        *[("reference", "park"), ("policy", "wake"), ("policy", "gathered_logprobs")],
+        ("policy", "train"),
+        *[("policy", "park"), ("reference", "wake"), ("reference", "weights")],
+        *[("reference", "park"), ("policy", "wake"), ("policy", "state")],
+    ]
+    for (_, earlier), (_, later) in pairwise(blocks):
+        if earlier[0].role != later[0].role:
+            assert max(span.end for span in earlier) <= min(span.start for span in later)
+
+
+def test_an_error_is_told_and_the_others_go_on(shared):
+    for group in shared.values():
+        group.become(Troublemaker)
+    failing, echo = (
+        on_every_rank(shared["policy"], "ours"),
+        on_every_rank(shared["reference"], "echo", "still here"),
+    )
+    assert echo.result() == (0, "still here")
+    with pytest.raises(DataError, match="no prompt"):
+        failing.result()
+    assert ask(shared["policy"], "echo", 1) == (0, 1)
+
+
+def test_a_parked_role_cannot_be_used_behind_the_back_of_its_turns(ray_groups, shared):
+    for group in shared.values():
+        group.become(Troublemaker)
+    assert ask(ray_groups.one, "echo") == (0,)
+    with pytest.raises(WorkerError, match=r"policy rank . of 2 .* failed in echo: .*parked"):
+        ask(ray_groups.two, "echo")
+    assert ask(shared["policy"], "echo") == (0,)
+    ray_groups.one.become(Troublemaker)
+    assert ask(ray_groups.one, "echo") == (0,)
