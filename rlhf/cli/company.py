@@ -7,9 +7,11 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+from rlhf.cli.checks.cluster import ask_connected
 from rlhf.cli.players import Players
 from rlhf.cluster.group import Group
 from rlhf.cluster.in_process import InProcessGroup
+from rlhf.cluster.reach import address_of
 from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
@@ -40,7 +42,10 @@ class Company:
             )
         self._log.note(f"starting {', '.join(self._roles)}")
         ray_cluster = RayCluster(cluster, self._timeline, threads=threads)
-        return dict(self._open.enter_context(ray_cluster).start(self._roles))
+        self._open.enter_context(ray_cluster)
+        if address_of(cluster) != "local":
+            self._log.note(f"nodes: {ask_connected(self._experiment)}")
+        return dict(ray_cluster.start(self._roles))
 
     def __enter__(self) -> Self:
         """Use as a context."""
