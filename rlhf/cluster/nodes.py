@@ -23,8 +23,6 @@ from rlhf.observe.manifest import versions
 MUST_AGREE = ("rlhf", "python", "ray", "torch", "deepspeed", "transformers", "peft")
 LONGEST_WAIT_S = 120.0
 """Of a node's answer: its first process may have to unpack the working folder."""
-SHARED_WITHIN_S = 5.0
-"""A network disk may show a new file to other nodes a little later."""
 VISIBLE_DEVICES = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Else Ray hides all devices from a task that asks for none."""
 
@@ -35,6 +33,8 @@ class Question:
 
     marker: str | None
     """A file that the driver wrote into the folder of the run."""
+    shown_within_s: float = 5.0
+    """How long to look for it: a network disk may show a new file a little later."""
     paths: tuple[str, ...] = ()
     """Model folders that the roles will load."""
     count_devices: bool = False
@@ -69,7 +69,7 @@ def look(question: Question) -> Node:
     return Node(
         host=socket.gethostname(),
         versions=_versions(),
-        sees_marker=question.marker is None or _appears(Path(question.marker)),
+        sees_marker=_appears(question),
         absent=tuple(path for path in question.paths if not Path(path).exists()),
         devices=_devices() if question.count_devices else None,
     )
@@ -194,9 +194,9 @@ def _marker(folder: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _appears(path: Path) -> bool:
-    until = time.monotonic() + SHARED_WITHIN_S
-    while not path.exists():
+def _appears(question: Question) -> bool:
+    until = time.monotonic() + question.shown_within_s
+    while question.marker is not None and not Path(question.marker).exists():
         if time.monotonic() > until:
             return False
         time.sleep(0.2)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def look_at_run_folder(case: Case) -> str:
     run_dir = Path(case.experiment.run_dir)
     folder = existing(run_dir)
     check_run(run_dir, case.experiment.model_dump(mode="json"), case.command)
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+    if not is_writable(folder):
         raise ConfigError(
             f"run_dir={run_dir} cannot be used: {folder} cannot be written to; "
             "choose a folder this user may write to"
@@ -66,8 +66,8 @@ def look_at_disk(case: Case) -> str:
     needed = max(0, writes.total - _size(run_dir))
     free, keep = shutil.disk_usage(folder).free, case.experiment.checkpoint.keep
     said = (
-        f"{_amount(needed)} needed at most ({_amount(writes.models)} models, {_amount(writes.checkpoints)} "
-        f"checkpoints), {_amount(free)} free at {folder}"
+        f"{_amount(needed)} needed at most ({_amount(writes.models)} models, "
+        f"{_amount(writes.checkpoints)} checkpoints), {_amount(free)} free at {folder}"
     )
     if needed > free:
         raise ConfigError(
@@ -105,6 +105,15 @@ def existing(folder: Path) -> Path:
     while not folder.exists():
         folder = folder.parent
     return folder
+
+
+def is_writable(folder: Path) -> bool:
+    """Return whether a file can be made in a folder; tried, as permissions do not tell all."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _policy(case: Case) -> Counts:

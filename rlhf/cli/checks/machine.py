@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rlhf.cli.checks.case import Case
 from rlhf.cli.checks.check import Caution
-from rlhf.cli.checks.disk import existing
+from rlhf.cli.checks.disk import existing, is_writable
 from rlhf.errors import ConfigError
 
 MIB = 2**20
@@ -103,7 +103,7 @@ def _temporary_faults(temporary: Path) -> Iterator[str]:
             f"allows {LONGEST_SOCKET}; {remedy}"
         )
     folder = existing(temporary / "ray")
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+    if not is_writable(folder):
         yield f"{folder} cannot be written to, and Ray keeps its sessions there; {remedy}"
     elif shutil.disk_usage(folder).free < LEAST_FREE_MIB * MIB:
         free = shutil.disk_usage(folder).free / MIB
