@@ -44,6 +44,6 @@ CHECKS = (
     Check(name="disk", look=look_at_disk, needs="models"),
     Check(name="machine", look=look_at_machine),
     Check(name="cluster", look=look_at_cluster),
-    Check(name="token", look=look_at_token),
-    Check(name="nodes", look=look_at_nodes, needs="cluster", connects=True),
+    Check(name="token", look=look_at_token, needs="cluster"),
+    Check(name="nodes", look=look_at_nodes, needs="token", connects=True),
 )
