@@ -10,7 +10,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from rlhf.checkpoint.files import read_json, write_json
 from rlhf.checkpoint.settings import STAGES_OF, deciding, differences
@@ -70,13 +70,34 @@ def open_run(run_dir: Path, config: Mapping[str, object], command: str) -> RunFo
     return RunFolder(run_dir, run_id, lock)
 
 
+def check_run(run_dir: Path, config: Mapping[str, object], command: str) -> None:
+    """Check that `open_run` would take a folder, as far as can be told without changing anything.
+
+    Raises:
+        ConfigError, CheckpointError: as `open_run` does.
+    """
+    if run_dir.exists():
+        _check_names(run_dir)
+    if (run_dir / RUN_FILE).exists():
+        _compare(run_dir, _read(run_dir / RUN_FILE), config, command)
+
+
 def _make(run_dir: Path) -> None:
     """Create the folder, or check that an existing one is a run's, and that we may write there."""
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        names = {path.name for path in run_dir.iterdir()}
     except FileExistsError as error:
-        raise ConfigError(f"run_dir={run_dir} is a file; choose a folder") from error
+        raise _is_file(run_dir) from error
+    except OSError as error:
+        raise _unusable(run_dir, error) from error
+    _check_names(run_dir)
+
+
+def _check_names(run_dir: Path) -> None:
+    try:
+        names = {path.name for path in run_dir.iterdir()}
+    except NotADirectoryError as error:
+        raise _is_file(run_dir) from error
     except OSError as error:
         raise _unusable(run_dir, error) from error
     ours = {LOCK_FILE, f".{RUN_FILE}.tmp"}
@@ -123,6 +144,17 @@ def _claim(run_dir: Path, config: Mapping[str, object], command: str) -> str:
     """Compare with what the folder was used for, then add this command; return the run id."""
     path = run_dir / RUN_FILE
     there = _read(path) if path.exists() else {"run_id": secrets.token_hex(8), "stages": {}}
+    stages, here = _compare(run_dir, there, config, command)
+    if not path.exists() or here.keys() - stages.keys():
+        record = {"schema_version": SCHEMA_VERSION, **there, "stages": {**stages, **here}}
+        write_json(path, record)
+    return cast("str", there["run_id"])
+
+
+def _compare(
+    run_dir: Path, there: Mapping[str, object], config: Mapping[str, object], command: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings that decide each stage, there and here, where they do not differ."""
     stages = cast("dict[str, dict[str, object]]", there["stages"])
     here = {stage: deciding(stage, config) for stage in STAGES_OF.get(command, ())}
     changed: dict[str, None] = {}
@@ -130,10 +162,7 @@ def _claim(run_dir: Path, config: Mapping[str, object], command: str) -> str:
         changed.update(dict.fromkeys(differences(stages[stage], here[stage])))
     if changed:
         raise ConfigError(_belongs_elsewhere(run_dir, sorted(changed)))
-    if not path.exists() or here.keys() - stages.keys():
-        record = {"schema_version": SCHEMA_VERSION, **there, "stages": {**stages, **here}}
-        write_json(path, record)
-    return cast("str", there["run_id"])
+    return stages, here
 
 
 def _read(path: Path) -> dict[str, object]:
@@ -156,6 +185,10 @@ def _belongs_elsewhere(run_dir: Path, changed: list[str]) -> str:
         f"run_dir={run_dir} belongs to another run: differs in {shown}; "
         "choose another run_dir, or delete it"
     )
+
+
+def _is_file(run_dir: Path) -> ConfigError:
+    return ConfigError(f"run_dir={run_dir} is a file; choose a folder")
 
 
 def _unusable(run_dir: Path, error: OSError) -> ConfigError:

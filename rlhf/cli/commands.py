@@ -10,12 +10,13 @@ from pathlib import Path
 from rlhf.checkpoint.artifact import inputs_fingerprint
 from rlhf.checkpoint.files import write_json
 from rlhf.checkpoint.run import open_run
+from rlhf.cli.checks.case import Case, company_of
 from rlhf.cli.company import Company
 from rlhf.cli.export import export
-from rlhf.cli.preflight import company_of, preflight
+from rlhf.cli.preflight import preflight
 from rlhf.cluster.reach import check_reach
 from rlhf.config.arithmetic import arithmetic
-from rlhf.config.commands import StageName, missing, stages_of
+from rlhf.config.commands import StageName
 from rlhf.config.experiment import Experiment
 from rlhf.errors import ConfigError
 from rlhf.evaluation.compare import answer, compare
@@ -34,28 +35,26 @@ TRAINING = ("pipeline", "sft", "reward_model", "ppo")
 
 
 def run_command(command: str, experiment: Experiment) -> float | None:
-    """Run one command; return the figure a sweep would compare, if there is one."""
-    return _COMMANDS[command](command, experiment)
+    """Run one command, such as `ppo` or `doctor ppo`; return the figure a sweep would compare."""
+    return _COMMANDS[command.partition(" ")[0]](command, experiment)
 
 
 def _train(command: str, experiment: Experiment) -> float | None:
     """Run the command's stages, then judge the result and write the report."""
-    problems = list(missing(command, experiment))
-    if problems:
-        raise ConfigError("\n".join(problems))
-    stages = stages_of(command, experiment)
-    inputs = load_inputs(experiment, stages, _start(command, experiment))
-    judge = _judge(experiment) if "ppo" in stages else None
-    preflight(experiment, stages, inputs)
-    with _opened(command, experiment, inputs, stages) as run:
+    case = Case(command, experiment)
+    warnings = preflight(case)
+    stages = case.stages
+    with _opened(command, experiment, case.inputs, stages) as run:
+        for line in warnings:
+            run.log.warn(line)
         start = run_start(run)
         policy = run_sft(run, start) if "sft" in stages else start
-        reward_model = _reward_model(run, stages, policy)
+        reward_model = _reward_model(run, case, policy)
         if "ppo" not in stages:
             return _reported(run)
         candidate = run_ppo(run, policy, reward_model)
-        if judge is not None:
-            _compare(run, candidate, policy, judge)
+        if case.judge is not None:
+            _compare(run, candidate, policy, case.judge)
         samples = read_samples(run.folder)
         before, after = samples.get(("sft", 0), []), samples.get(("ppo", experiment.ppo.num_steps))
         if after:
@@ -63,24 +62,11 @@ def _train(command: str, experiment: Experiment) -> float | None:
         return _reported(run)
 
 
-def _start(command: str, experiment: Experiment) -> str | None:
-    """Return where the policy's first weights are: as configured, else this run's SFT."""
-    if experiment.policy.path is not None:
-        return experiment.policy.path
-    sft = Path(experiment.run_dir) / "sft"
-    return str(sft) if command != "pipeline" and (sft / "config.json").is_file() else None
-
-
-def _reward_model(run: Run, stages: list[StageName], base: Path) -> Path | None:
+def _reward_model(run: Run, case: Case, base: Path) -> Path | None:
     """Train the reward model, or return the one there is; None when a function judges alone."""
-    if "reward_model" in stages:
+    if "reward_model" in case.stages:
         return run_reward_model(run, base)
-    given = run.experiment.reward_model.path
-    if given is not None:
-        return Path(given)
-    own = run.folder / "reward_model"
-    has_own = (own / "config.json").is_file() and run.experiment.reward.function is None
-    return own if has_own else None
+    return None if case.reward_model is None else Path(case.reward_model)
 
 
 @contextmanager
@@ -204,10 +190,10 @@ def _export(command: str, experiment: Experiment) -> None:
 
 
 def _doctor(command: str, experiment: Experiment) -> None:
-    """Check what a run would need, one line a check."""
-    from rlhf.cli.doctor import examine
+    """Check what the pipeline (`doctor`) or another command (`doctor ppo`) would need."""
+    from rlhf.cli.doctor import diagnose
 
-    examine(experiment)
+    diagnose(Case(command.partition(" ")[2] or "pipeline", experiment))
 
 
 _COMMANDS: dict[str, Callable[[str, Experiment], float | None]] = {

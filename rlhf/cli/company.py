@@ -7,10 +7,12 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+from rlhf.cli.checks.cluster import ask_connected
 from rlhf.cli.players import Players
 from rlhf.cluster.group import Group
 from rlhf.cluster.in_process import InProcessGroup
 from rlhf.cluster.placement import COLUMNS, Placement, table
+from rlhf.cluster.reach import address_of
 from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
@@ -43,6 +45,8 @@ class Company:
         self._log.note(f"starting {', '.join(self._roles)}")
         ray_cluster = RayCluster(cluster, self._timeline, threads=threads)
         self._open.enter_context(ray_cluster)
+        if address_of(cluster) != "local":
+            self._log.note(f"nodes: {ask_connected(self._experiment)}")
         started = ray_cluster.start(self._roles, note=self._log.note, announce=self._show)
         together = sharers(cluster, self._roles)
         for roles in together:

@@ -20,8 +20,10 @@ COMMANDS = {
     "evaluate": "two policies on held-out prompts, compared by evaluation.judge",
     "report": "RUN/report.html from what a run has written",
     "export": "a finished policy as one plain folder",
-    "doctor": "check packages, machine, data, tokenizer and reward head before a run",
+    "doctor": "check all that a run would stumble over; `rlhf doctor ppo` for one stage",
 }
+EXAMINED = ("pipeline", "sft", "reward_model", "ppo")
+"""What the doctor looks at when it is named: `rlhf doctor ppo ppo.kl_coef=0.1`."""
 DRIVER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
@@ -78,6 +80,8 @@ def _dispatch(command: str, overrides: list[str]) -> None:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"; nearest: {near[0]}" if near else ""
         raise ConfigError(f"rlhf {command}: there is no such command{hint}; see rlhf --help")
+    if command == "doctor" and overrides and overrides[0] in EXAMINED:
+        command, overrides = f"doctor {overrides[0]}", overrides[1:]
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # Composing takes half a second that help need not wait for.

@@ -53,9 +53,17 @@ def num_weights(path: str) -> int:
     Raises:
         ModelError: when there is no config.
     """
+    return sum(parameter.numel() for parameter in skeleton(path).parameters())
+
+
+def skeleton(path: str) -> PreTrainedModel:
+    """Return a language model without storage: its shapes alone, by its config.
+
+    Raises:
+        ModelError: when there is no config.
+    """
     with torch.device("meta"):
-        network = AutoModelForCausalLM.from_config(_from_pretrained(AutoConfig, path))
-    return sum(parameter.numel() for parameter in network.parameters())
+        return AutoModelForCausalLM.from_config(_from_pretrained(AutoConfig, path))
 
 
 def load_scalar(
@@ -133,8 +141,16 @@ def load_gguf(file: Path) -> PreTrainedModel:
 
 def context_length(path: str) -> int | None:
     """Return the longest sequence a model takes, in tokens; None when its config does not say."""
+    return stated(path, "max_position_embeddings")
+
+
+def stated(path: str, name: str) -> int | None:
+    """Return a number of a model's config by transformers' name; None when it does not say.
+
+    Raises:
+        ModelError: when there is no config.
+    """
     text = _from_pretrained(AutoConfig, path).get_text_config()
-    name = "max_position_embeddings"
     return text.to_dict().get(text.attribute_map.get(name, name))
 
 

@@ -1,43 +1,51 @@
-"""Doctor: one line a check, and an exit code that counts the failures."""
+"""Doctor: one line a check, and an exit code that is not 0 when one of them failed."""
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from rlhf.cli.doctor import examine
+from rlhf.cli.checks.case import Case
+from rlhf.cli.checks.listing import CHECKS
+from rlhf.cli.doctor import diagnose
+from rlhf.cli.main import main
 from rlhf.errors import ConfigError
 from tests import models
 
 
-@pytest.fixture
-def data(tmp_path):
-    prompts = tmp_path / "q.jsonl"
-    prompts.write_text("".join(json.dumps({"prompt": f"p {i}"}) + "\n" for i in range(8)))
-    reward = tmp_path / "reward.py"
+def test_a_run_that_would_work(folder, tmp_path, capsys):
+    prompts, reward = tmp_path / "q.jsonl", tmp_path / "reward.py"
+    prompts.write_text('{"prompt": "film"}\n' * 4)
     reward.write_text("def one(completions, **columns):\n    return [1.0] * len(completions)\n")
-    return {"data": {"prompts": str(prompts)}, "reward": {"function": f"{reward}:one"}}
-
-
-def test_a_run_that_would_work(data, folder, capsys):
-    examine(models.experiment(policy={"path": folder()}, **data))
+    settings = (
+        f"run_dir={tmp_path}/run",
+        f"policy.path={folder()}",
+        f"data.prompts={prompts}",
+        f"reward.function={reward}:one",
+        "generation.max_new_tokens=8",
+        "cluster.backend=in_process",
+        "engine.backend=torch",
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "ppo", *settings])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines] == [
-        f"ok    {name}"
-        for name in ("packages", "cores", "disk", "settings", "data and tokenizer", "reward model")
-    ]
-    assert "the pipeline would run ppo" in lines[3]
+    assert [line.split(":")[0] for line in lines] == [f"ok    {check.name}" for check in CHECKS]
+    assert "ppo would run ppo" in lines[1]
+    assert ended.value.code == 0
+    assert not (tmp_path / "run").exists()
 
 
 def test_every_failure_is_told_and_none_ends_the_examination(folder, capsys):
-    bad = models.experiment(
-        "deepspeed", cluster={"value": {"ranks": 999}}, reward_model={"path": folder()}
-    )
-    with pytest.raises(ConfigError, match="4 of 6 checks failed"):
-        examine(bad)
+    bad = models.experiment("deepspeed", cluster={"address": "local", "value": {"ranks": 999}})
+    with pytest.raises(ConfigError, match="2 of 13 checks failed"):
+        diagnose(Case("pipeline", bad))
     told = capsys.readouterr().out
-    assert "FAIL  cores: a role has 999 ranks" in told
     assert "FAIL  settings: data.prompts is not set" in told
-    assert "FAIL  data and tokenizer: policy.path is not set" in told
-    assert "FAIL  reward model: " in told
+    assert "skip  data: needs settings" in told
+    assert "FAIL  cluster: cluster.value.ranks=999" in told
+
+
+def test_the_exit_code_of_a_failure(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor"])
+    assert ended.value.code == ConfigError.exit_code
+    assert "checks failed" in capsys.readouterr().err

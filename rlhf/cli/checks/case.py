@@ -1,0 +1,92 @@
+"""Case: a command and its settings, and what is read once for all checks and for the run itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from rlhf.algo.estimators import find_estimator
+from rlhf.cluster.reach import address_of
+from rlhf.config.cluster import RoleName
+from rlhf.config.commands import StageName, roles_of, stages_of
+from rlhf.config.experiment import Experiment
+from rlhf.evaluation.judges import Judge, load_judge
+from rlhf.stages.inputs import Inputs, load_inputs
+
+
+@dataclass(frozen=True)
+class Case:
+    """What would be run."""
+
+    command: str
+    """pipeline, sft, reward_model or ppo."""
+    experiment: Experiment
+
+    @property
+    def stages(self) -> list[StageName]:
+        """The stages the command runs."""
+        return stages_of(self.command, self.experiment)
+
+    @property
+    def start(self) -> str | None:
+        """Where the policy's first weights are: as configured, else this run's SFT."""
+        if self.experiment.policy.path is not None:
+            return self.experiment.policy.path
+        sft = Path(self.experiment.run_dir) / "sft"
+        return str(sft) if self.command != "pipeline" and _is_model(sft) else None
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """The data, read and tokenized."""
+        return load_inputs(self.experiment, self.stages, self.start)
+
+    @cached_property
+    def judge(self) -> Judge | None:
+        """The judge of the evaluation, where PPO runs and there is one."""
+        spec = self.experiment.evaluation.judge
+        if spec is None or "ppo" not in self.stages:
+            return None
+        return load_judge(spec, self.experiment.seed)
+
+    @property
+    def reward_model(self) -> str | None:
+        """The trained reward model that PPO is to use: as given, else this run's own."""
+        given = self.experiment.reward_model.path
+        if given is not None or "reward_model" in self.stages:
+            return given
+        own = Path(self.experiment.run_dir) / "reward_model"
+        return str(own) if _is_model(own) and self.experiment.reward.function is None else None
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Setting -> path of every model the stages load; a GGUF file is only read by its start."""
+        experiment = self.experiment
+        given: dict[str, str | None] = {"policy.path": self.inputs.start}
+        if "ppo" in self.stages:
+            given["reference.path"] = experiment.reference.path
+            given["reward_model.path"] = self.reward_model
+            given["value.path"] = experiment.value.path
+        return {name: path for name, path in given.items() if path and not path.endswith(".gguf")}
+
+    @property
+    def starts_ray(self) -> bool:
+        """Whether the run starts a Ray cluster of its own on this machine."""
+        cluster = self.experiment.cluster
+        return cluster.backend == "ray" and address_of(cluster) == "local"
+
+    @property
+    def joins_ray(self) -> bool:
+        """Whether the run joins a Ray cluster that is there already."""
+        cluster = self.experiment.cluster
+        return cluster.backend == "ray" and address_of(cluster) != "local"
+
+
+def company_of(stages: list[StageName], experiment: Experiment) -> list[RoleName]:
+    """Return the roles whose processes the stages need, by what the advantages are made of."""
+    reads_values = find_estimator(experiment.ppo.advantage_estimator).reads_values
+    return roles_of(stages, experiment, reads_values=reads_values)
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file()

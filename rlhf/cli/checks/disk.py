@@ -1,0 +1,135 @@
+"""The run's folder: may it be used, and is there room for all that the run writes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlhf.checkpoint.run import check_run
+from rlhf.cli.checks.case import Case, company_of
+from rlhf.errors import ConfigError
+from rlhf.models.counts import Counts, count, count_new
+
+GIB = 2**30
+WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "auto": 4}
+"""Of a saved weight; auto at its most."""
+STATE_BYTES = 12
+"""Of a weight that learns, in a checkpoint: fp32 itself and two moments of AdamW."""
+AVERAGE_BYTES = 4
+LOGS_BYTES = 64 * 2**20
+"""Metrics, samples, timeline and report of a long run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Writes:
+    """What a run writes at most, in bytes."""
+
+    models: int
+    """Finished model folders, which stay."""
+    checkpoints: int
+    """Of the stage that needs the most; one more than checkpoint.keep, while it is written."""
+
+    @property
+    def total(self) -> int:
+        """Everything."""
+        return self.models + self.checkpoints + LOGS_BYTES
+
+
+def look_at_run_folder(case: Case) -> str:
+    """Say whose folder it is.
+
+    Raises:
+        ConfigError: when run_dir cannot be written to, or belongs to another run.
+        CheckpointError: when its record is damaged.
+    """
+    run_dir = Path(case.experiment.run_dir)
+    folder = existing(run_dir)
+    check_run(run_dir, case.experiment.model_dump(mode="json"), case.command)
+    if not is_writable(folder):
+        raise ConfigError(
+            f"run_dir={run_dir} cannot be used: {folder} cannot be written to; "
+            "choose a folder this user may write to"
+        )
+    return f"{run_dir.absolute()}, {'which is there' if folder == run_dir.absolute() else 'new'}"
+
+
+def look_at_disk(case: Case) -> str:
+    """Compare what the run will write with what is free.
+
+    Raises:
+        ConfigError: when there is too little room.
+    """
+    run_dir = Path(case.experiment.run_dir).absolute()
+    folder, writes = existing(run_dir), writes_of(case)
+    needed = max(0, writes.total - _size(run_dir))
+    free, keep = shutil.disk_usage(folder).free, case.experiment.checkpoint.keep
+    said = (
+        f"{_amount(needed)} needed at most ({_amount(writes.models)} models, "
+        f"{_amount(writes.checkpoints)} checkpoints), {_amount(free)} free at {folder}"
+    )
+    if needed > free:
+        raise ConfigError(
+            f"run_dir={case.experiment.run_dir}: {said}; free some, lower checkpoint.keep={keep}, "
+            "or choose a folder on a larger disk"
+        )
+    return said
+
+
+def writes_of(case: Case) -> Writes:
+    """Predict what the stages write, by the shapes of their models."""
+    experiment, stages = case.experiment, case.stages
+    policy = _policy(case)
+    scalar_path = experiment.value.path or case.reward_model
+    value = count(scalar_path, experiment.peft) if scalar_path else policy
+    reads_values = "value" in company_of(stages, experiment)
+    ppo = [policy, value] if reads_values else [policy]
+    learners = {"sft": [policy], "reward_model": [policy], "ppo": ppo}
+    start = case.inputs.start
+    made = [] if start is not None and not start.endswith(".gguf") else [policy]
+    models = made + [counts for stage in stages for counts in learners[stage]]
+    states = [sum(c.learned for c in learners[stage]) * STATE_BYTES for stage in stages]
+    if "ppo" in stages and experiment.ppo.ema_decay is not None:
+        states[stages.index("ppo")] += policy.total * AVERAGE_BYTES
+    saved = WEIGHT_BYTES[experiment.engine.precision]
+    return Writes(
+        models=sum(counts.total for counts in models) * saved,
+        checkpoints=max(states) * (experiment.checkpoint.keep + 1),
+    )
+
+
+def existing(folder: Path) -> Path:
+    """Return the nearest folder above (or the folder itself) that is there."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def is_writable(folder: Path) -> bool:
+    """Return whether a file can be made in a folder; tried, as permissions do not tell all."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _policy(case: Case) -> Counts:
+    experiment, start = case.experiment, case.inputs.start
+    if start is not None and not start.endswith(".gguf"):
+        return count(start, experiment.peft)
+    if start is not None:
+        size = Path(start).stat().st_size
+        return Counts(2 * size, 2 * size)  # A quantized weight has half a byte or more.
+    assert experiment.policy.new is not None
+    return count_new(experiment.policy.new, case.inputs.tokenizer, experiment.peft)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _amount(size: int) -> str:
+    return f"{size / GIB:,.1f} GiB" if size >= GIB else f"{size / 2**20:,.0f} MiB"

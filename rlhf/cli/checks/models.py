@@ -1,0 +1,77 @@
+"""Whether every model the stages load is there, whole, of the right kind, and really trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlhf.checkpoint.artifact import read_artifact, verify
+from rlhf.cli.checks.case import Case
+from rlhf.data.tokenizer import fingerprint, load_tokenizer
+from rlhf.errors import CheckpointError, ModelError
+from rlhf.models.head import check_head
+from rlhf.models.weights import check_weights
+
+WRITERS, SCORERS = ("policy", "sft"), ("reward_model", "value")
+"""Kinds of finished folders that may serve as a language model, and as a scalar model."""
+SCORED = ("reward_model.path", "value.path")
+
+
+def look_at_models(case: Case) -> str:
+    """Look into every folder that a stage will load.
+
+    Raises:
+        ModelError: one line for each model that cannot serve.
+        CheckpointError: when a folder that a stage made is damaged, or of another kind.
+    """
+    wanted = [(path, name in SCORED) for name, path in case.models.items()]
+    problems = [problem for path, scored in wanted for problem in _problems(path, scored)]
+    if problems:
+        raise ModelError("\n".join(dict.fromkeys(problems)))
+    for path, scored in wanted:
+        _check_handed_over(path, scored=scored)
+    return ", ".join(f"{name}={path}" for name, path in case.models.items()) or "a new one is made"
+
+
+def look_at_reward_head(case: Case) -> str:
+    """Look at the numbers of the reward model's head.
+
+    Raises:
+        ModelError: when it was not trained.
+        CheckpointError: when a stage of ours says so itself.
+    """
+    path = case.models.get("reward_model.path")
+    if path is None:
+        return "no trained reward model is given"
+    artifact = read_artifact(Path(path))
+    if artifact is not None and not artifact.head_trained:
+        raise CheckpointError(f"{path}: its record says that its head was never trained")
+    return check_head(path)
+
+
+def _problems(path: str, scored: bool) -> list[str]:  # noqa: FBT001 - a fact, not a switch
+    try:
+        check_weights(path, scored=scored)
+    except ModelError as error:
+        return [str(error)]
+    return []
+
+
+def _check_handed_over(path: str, *, scored: bool) -> None:
+    """Check a folder that a stage of ours made: whole, of the right kind, with its own tokenizer.
+
+    Raises:
+        CheckpointError: when it is not; a folder made by other software is not asked.
+    """
+    folder = Path(path)
+    if read_artifact(folder) is None:
+        return
+    artifact, kinds = verify(folder), SCORERS if scored else WRITERS
+    if artifact.kind not in kinds:
+        raise CheckpointError(
+            f"{path} is a {artifact.kind}; what is wanted here is one of: {', '.join(kinds)}"
+        )
+    if artifact.tokenizer_sha256 != fingerprint(load_tokenizer(path)):
+        raise CheckpointError(
+            f"{path}: its tokenizer or chat template is not the one it was trained with; put the "
+            "files of its training back"
+        )

@@ -1,0 +1,131 @@
+"""Whether policy, reference, reward model and value model read the same tokens, pads and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rlhf.cli.checks.case import Case
+from rlhf.cli.checks.check import Caution
+from rlhf.data.chat import encode_conversation
+from rlhf.data.tokenizer import TextTokenizer, fingerprint, load_tokenizer
+from rlhf.errors import DataError, ModelError
+from rlhf.models.pretrained import context_length, stated, stop_ids
+
+READERS = ("reference.path", "value.path")
+"""Models that are given the policy's token ids as they are."""
+
+
+def look_at_tokenizers(case: Case) -> str:
+    """Compare the tokenizers of all models with each other and with their weights.
+
+    Raises:
+        ModelError: one line for each model that cannot read what it will be given.
+    """
+    policy, models = case.inputs.tokenizer, case.models
+    problems = list(_vocabulary("policy.path", case, policy))
+    cautions = list(_turn_ends(case))
+    for name in READERS:
+        if name in models:
+            problems += _reads_ids(name, case)
+            problems += _vocabulary(name, case, load_tokenizer(models[name]))
+    said = f"{len(policy):,} tokens, EOS {policy.eos_token!r}, pad {policy.pad_token!r}"
+    if "reward_model.path" in models:
+        own = load_tokenizer(models["reward_model.path"])
+        problems += _vocabulary("reward_model.path", case, own)
+        problems += _reward_template(case, own)
+        cautions += _pad(models["reward_model.path"], own)
+        same = fingerprint(own) == fingerprint(policy)
+        reads = "reads these tokens" if same else "has tokens of its own, texts are encoded again"
+        said += f"; the reward model {reads}"
+    if problems:
+        raise ModelError("\n".join(problems))
+    return Caution("\n".join(cautions)) if cautions else said
+
+
+def _vocabulary(name: str, case: Case, tokenizer: TextTokenizer) -> Iterator[str]:
+    """Every id of a tokenizer, and the pad id, needs a row in its model's embedding."""
+    path = case.models.get(name)
+    size = stated(path, "vocab_size") if path is not None else None
+    if path is None or size is None:
+        return
+    highest = max(tokenizer.get_vocab().values())
+    if highest >= size:
+        yield (
+            f"{name}={path}: its tokenizer has ids up to {highest}, its embedding {size} rows; "
+            "put the tokenizer of its training back, or enlarge the embedding"
+        )
+    pad = stated(path, "pad_token_id")
+    if pad is not None and not -size <= pad < size:
+        yield (
+            f"{name}={path}: pad_token_id={pad} in its config.json is no row of its embedding of "
+            f"{size}; legal: {tokenizer.pad_token_id}"
+        )
+
+
+def _reads_ids(name: str, case: Case) -> Iterator[str]:
+    """The model gets the policy's ids, so only their meaning counts: not template, not EOS."""
+    path, policy = case.models[name], case.inputs.tokenizer
+    own = load_tokenizer(path)
+    own.chat_template, own.eos_token = policy.chat_template, policy.eos_token
+    if fingerprint(own) != fingerprint(policy):
+        yield (
+            f"{name}={path}: its tokenizer is not the policy's, whose token ids it is given; "
+            "give a model with the same tokenizer"
+        )
+    context = context_length(path)
+    prompts = case.inputs.prompts
+    if context is None or prompts is None or not len(prompts.train):
+        return
+    longest = int(prompts.train.lengths_B.max()) + case.experiment.generation.max_new_tokens
+    if longest > context:
+        yield (
+            f"{name}={path}: its context is {context}, the longest prompt and response have "
+            f"{longest} tokens; lower generation.max_new_tokens by {longest - context}"
+        )
+
+
+def _reward_template(case: Case, own: TextTokenizer) -> Iterator[str]:
+    """A reward model with tokens of its own needs a chat template where prompts are messages."""
+    path = case.models["reward_model.path"]
+    differs = fingerprint(own) != fingerprint(case.inputs.tokenizer)
+    if differs and _has_messages(case) and not own.chat_template:
+        yield (
+            f"reward_model.path={path}: data.prompts are messages, and its tokenizer has no chat "
+            "template; add its chat_template.jinja"
+        )
+
+
+def _pad(path: str, own: TextTokenizer) -> Iterator[str]:
+    pad = stated(path, "pad_token_id")
+    if pad is not None and pad != own.pad_token_id:
+        yield (
+            f"reward_model.path={path}: pad_token_id={pad} in its config.json is not its "
+            f"tokenizer's {own.pad_token_id}; lengths are used here, but software that finds the "
+            "end of a text by its pads reads other scores"
+        )
+
+
+def _turn_ends(case: Case) -> Iterator[str]:
+    """What the chat template writes after an answer should end a response."""
+    policy, path = case.inputs.tokenizer, case.models.get("policy.path")
+    if not _has_messages(case) or "sft" in case.stages or path is None:
+        return
+    stops = stop_ids(path, policy)
+    turns = [{"role": role, "content": "a"} for role in ("user", "assistant", "user")]
+    try:
+        ids, learned = encode_conversation(policy, turns)
+    except DataError:
+        return
+    written = {token for token, mine in zip(ids, learned, strict=True) if mine}
+    if not written & set(stops):
+        yield (
+            f"policy.path={path}: its chat template ends a turn with none of the tokens that end a "
+            f"response ({', '.join(map(repr, policy.convert_ids_to_tokens(list(stops))))}), so "
+            "responses may run to generation.max_new_tokens; name its own end in eos_token_id of "
+            "generation_config.json"
+        )
+
+
+def _has_messages(case: Case) -> bool:
+    prompts = case.inputs.prompts
+    return prompts is not None and any(not isinstance(p, str) for p in prompts.train.prompts)

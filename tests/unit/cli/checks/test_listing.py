@@ -1,0 +1,41 @@
+"""Listing: every check is named once, comes after what it needs, and stands in the documents."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rlhf.cli.checks.listing import CHECKS, look_at_data, look_at_judge
+from rlhf.errors import ConfigError, DataError
+
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "doctor.md"
+
+
+def test_the_page_has_one_row_a_check_in_order():
+    table = PAGE.read_text(encoding="utf-8").partition("| check |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `([a-z ]+)` \|", table, re.MULTILINE)
+    assert rows == [check.name for check in CHECKS]
+
+
+def test_what_a_check_needs_was_looked_at_before():
+    seen: list[str] = []
+    for check in CHECKS:
+        assert check.needs is None or check.needs in seen
+        assert check.name not in seen
+        seen.append(check.name)
+
+
+def test_rows_are_read(case, tmp_path):
+    assert re.match(r"\d prompts to learn from", look_at_data(case()))
+    broken = case(data={"prompts": str(tmp_path / "broken.jsonl")})
+    (tmp_path / "broken.jsonl").write_text('{"prompt": "a"}\n{oops\n')
+    with pytest.raises(DataError, match=r"broken\.jsonl:2: not JSON at column 2"):
+        look_at_data(broken)
+
+
+def test_a_judge_is_loaded(case, tmp_path):
+    assert look_at_judge(case()) == "none"
+    with pytest.raises(ConfigError, match="nowhere"):
+        look_at_judge(case(evaluation={"judge": str(tmp_path / "nowhere.py:one")}))

@@ -1,0 +1,97 @@
+"""Models: whatever cannot serve is told before anything is written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rlhf.checkpoint.artifact import Artifact, write_artifact
+from rlhf.cli.checks.models import look_at_models, look_at_reward_head
+from rlhf.data.tokenizer import fingerprint, load_tokenizer
+from rlhf.errors import CheckpointError, ModelError
+
+
+def signed(folder: Path, kind: str, *, trained: bool = True) -> dict[str, str]:
+    """Sign a model folder as a finished stage does; return the setting that names it."""
+    artifact = Artifact(
+        kind=kind,
+        head_trained=trained,
+        tokenizer_sha256=fingerprint(load_tokenizer(str(folder))),
+        chat_template_sha256=None,
+        base="somewhere",
+        inputs_sha256="0",
+    )
+    write_artifact(folder, artifact)
+    return {"path": str(folder)}
+
+
+def test_whole_models_pass(case, folder):
+    given = {"reward_model": {"path": folder(kind="classifier")}, "reference": {"path": folder()}}
+    assert look_at_models(case(**given)).count("path=") == 3
+
+
+def test_all_that_cannot_serve_are_told_at_once(case, folder, tmp_path):
+    broken = case(reward_model={"path": folder()}, reference={"path": str(tmp_path / "nowhere")})
+    with pytest.raises(ModelError) as caught:
+        look_at_models(broken)
+    first, second = str(caught.value).splitlines()
+    assert "nowhere" in first
+    assert "no trained score head" in second
+
+
+def test_a_model_no_stage_reads_is_not_looked_at(case, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "a film"}\n')
+    asked = case(
+        "sft", data={"demonstrations": str(rows)}, reference={"path": str(tmp_path / "nowhere")}
+    )
+    look_at_models(asked)
+
+
+def test_this_runs_own_reward_model_is_looked_at(case, folder, tmp_path):
+    shutil.copytree(folder(), tmp_path / "run/reward_model")
+    with pytest.raises(ModelError, match="no trained score head"):
+        look_at_models(case(reward={}))
+
+
+def test_a_finished_folder_of_the_right_kind_passes(case, copied):
+    look_at_models(case(policy=signed(copied(), "sft")))
+
+
+def test_a_folder_of_another_kind_is_refused(case, copied):
+    with pytest.raises(CheckpointError, match="is a value; what is wanted here"):
+        look_at_models(case(policy=signed(copied(), "value")))
+
+
+def test_damaged_weights_are_named(case, copied):
+    made = copied()
+    asked = case(policy=signed(made, "sft"))
+    weights = bytearray((made / "model.safetensors").read_bytes())
+    weights[-3] ^= 1
+    (made / "model.safetensors").write_bytes(weights)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+        look_at_models(asked)
+
+
+def test_another_tokenizer_than_in_training_is_refused(case, copied):
+    made = copied()
+    asked = case(policy=signed(made, "sft"))
+    tokenizer = load_tokenizer(str(made))
+    tokenizer.chat_template = "{{ 'another' }}"
+    tokenizer.save_pretrained(made)
+    with pytest.raises(CheckpointError, match="tokenizer or chat template is not the one"):
+        look_at_models(asked)
+
+
+def test_a_trained_head_is_seen_to_score(case, folder):
+    assert look_at_reward_head(case()) == "no trained reward model is given"
+    asked = case(reward_model={"path": folder(kind="classifier")})
+    assert "two texts get" in look_at_reward_head(asked)
+
+
+def test_a_head_whose_record_says_untrained_is_refused(case, copied):
+    given = signed(copied("classifier"), "reward_model", trained=False)
+    with pytest.raises(CheckpointError, match="its head was never trained"):
+        look_at_reward_head(case(reward_model=given))

@@ -1,0 +1,103 @@
+"""Tokenizers: every way in which models may fail to read what the policy wrote."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rlhf.cli.checks.check import Caution
+from rlhf.cli.checks.tokenizers import look_at_tokenizers
+from rlhf.data.tokenizer import load_tokenizer
+from rlhf.errors import ModelError
+from tests import models
+
+OTHER = ["quite other words, zebra and quartz", "jumping vexed foxes"] * 3
+
+
+def configured(folder, **changes):
+    """Change a model's config.json."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return {"path": str(folder)}
+
+
+def test_models_that_agree(case, folder):
+    given = {name: {"path": folder(kind="classifier")} for name in ("reward_model", "value")}
+    said = look_at_tokenizers(case(reference={"path": folder()}, **given))
+    assert not isinstance(said, Caution)
+    assert said.endswith("the reward model reads these tokens")
+
+
+def test_a_reward_model_may_have_tokens_of_its_own(case, copied):
+    swapped = copied("classifier")
+    models.tokenizer(OTHER).save_pretrained(swapped)
+    said = look_at_tokenizers(case(reward_model={"path": str(swapped)}))
+    assert said.endswith("has tokens of its own, texts are encoded again")
+
+
+def test_but_then_it_needs_a_template_for_messages(case, copied, tmp_path):
+    swapped = copied("classifier")
+    (swapped / "chat_template.jinja").unlink()
+    plain = models.tokenizer(OTHER)
+    plain.chat_template = None
+    plain.save_pretrained(swapped)
+    chat = {"prompts": str(tmp_path / "chat.jsonl")}
+    with pytest.raises(ModelError, match="no chat template; add its chat_template"):
+        look_at_tokenizers(case(reward_model={"path": str(swapped)}, data=chat))
+
+
+@pytest.mark.parametrize(("role", "kind"), [("reference", "causal"), ("value", "classifier")])
+def test_a_reader_of_the_policys_ids_needs_the_policys_tokenizer(case, copied, role, kind):
+    swapped = copied(kind)
+    models.tokenizer(OTHER).save_pretrained(swapped)
+    with pytest.raises(ModelError, match=rf"{role}\.path=.* is not the policy's"):
+        look_at_tokenizers(case(**{role: {"path": str(swapped)}}))
+
+
+def test_a_reference_may_have_another_template_and_another_end(case, copied):
+    base = copied()
+    tokenizer = load_tokenizer(str(base))
+    tokenizer.chat_template, tokenizer.eos_token = "{{ 'x' }}", tokenizer.pad_token
+    tokenizer.save_pretrained(base)
+    look_at_tokenizers(case(reference={"path": str(base)}))
+
+
+def test_more_tokens_than_rows_of_the_embedding(case, copied):
+    larger = copied("classifier")
+    letters = [" ".join(a + b for a in "qwertyuiop" for b in "asdfghjkl")] * 3
+    models.tokenizer([*models.TEXTS, *letters], 400).save_pretrained(larger)
+    with pytest.raises(ModelError, match=r"reward_model\.path=.*ids up to \d+, its embedding 290"):
+        look_at_tokenizers(case(reward_model={"path": str(larger)}))
+
+
+def test_a_pad_outside_the_embedding(case, copied):
+    given = configured(copied("classifier"), pad_token_id=5000)
+    with pytest.raises(ModelError, match="pad_token_id=5000 .* no row of its embedding of 290"):
+        look_at_tokenizers(case(reward_model=given))
+
+
+def test_a_pad_that_is_not_the_tokenizers(case, copied):
+    given = configured(copied("classifier"), pad_token_id=2)
+    said = look_at_tokenizers(case(reward_model=given))
+    assert isinstance(said, Caution)
+    assert "pad_token_id=2 in its config.json is not its tokenizer's 0" in said
+
+
+@pytest.mark.parametrize(("role", "kind"), [("reference", "causal"), ("value", "classifier")])
+def test_a_context_shorter_than_prompt_and_response(case, copied, role, kind):
+    given = configured(copied(kind), max_position_embeddings=10)
+    with pytest.raises(ModelError, match=r"context is 10, .* lower generation\.max_new_tokens by"):
+        look_at_tokenizers(case(**{role: given}))
+
+
+def test_turns_that_no_stop_token_ends(case, copied, tmp_path):
+    chat = {"prompts": str(tmp_path / "chat.jsonl")}
+    assert not isinstance(look_at_tokenizers(case(data=chat)), Caution)
+    endless = copied()
+    tokenizer = load_tokenizer(str(endless))
+    tokenizer.chat_template = tokenizer.chat_template.replace(" + eos_token", "")
+    tokenizer.save_pretrained(endless)
+    said = look_at_tokenizers(case(data=chat, policy={"path": str(endless)}))
+    assert isinstance(said, Caution)
+    assert "ends a turn with none of the tokens that end a response ('<|eos|>'" in said
