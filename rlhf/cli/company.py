@@ -24,6 +24,8 @@ class Company:
         self._experiment, self._roles, self._log = experiment, roles, log
         self._timeline, self._open = Timeline(), ExitStack()
         self.players = Players(experiment, self._start, self._timeline)
+        self.num_nodes = 1
+        """Nodes of the Ray cluster, once processes have started; 1 without one."""
 
     def _start(self) -> Mapping[RoleName, Group]:
         cluster, threads = self._experiment.cluster, self._experiment.engine.threads
@@ -40,7 +42,9 @@ class Company:
             )
         self._log.note(f"starting {', '.join(self._roles)}")
         ray_cluster = RayCluster(cluster, self._timeline, threads=threads)
-        return dict(self._open.enter_context(ray_cluster).start(self._roles))
+        groups = self._open.enter_context(ray_cluster).start(self._roles)
+        self.num_nodes = ray_cluster.num_nodes()
+        return dict(groups)
 
     def __enter__(self) -> Self:
         """Use as a context."""

@@ -16,7 +16,7 @@ def read(run):
 
 
 def test_it_holds_command_versions_machine_seed_data_and_configuration(tmp_path):
-    write_manifest(tmp_path, ["rlhf", "sft", "name=a b"], CONFIG, {"a.jsonl": {"rows": 3}})
+    write_manifest(tmp_path, "sft", ["rlhf", "sft", "name=a b"], CONFIG, {"a.jsonl": {"rows": 3}})
     found = read(tmp_path)
     assert found["rlhf_version"] == rlhf.__version__
     assert found["command"] == "rlhf sft 'name=a b'"
@@ -30,10 +30,12 @@ def test_it_holds_command_versions_machine_seed_data_and_configuration(tmp_path)
 
 
 def test_a_resumed_run_keeps_its_start_its_data_and_its_stages(tmp_path):
-    write_manifest(tmp_path, ["first"], CONFIG, {"a.jsonl": {"rows": 3}, "b.jsonl": {"rows": 1}})
+    write_manifest(
+        tmp_path, "sft", ["first"], CONFIG, {"a.jsonl": {"rows": 3}, "b.jsonl": {"rows": 1}}
+    )
     note_stage(tmp_path, "sft", {"seconds": 61.0, "steps": 2})
     before = read(tmp_path)
-    write_manifest(tmp_path, ["second"], {**CONFIG, "seed": 8}, {"b.jsonl": {"rows": 2}})
+    write_manifest(tmp_path, "sft", ["second"], {**CONFIG, "seed": 8}, {"b.jsonl": {"rows": 2}})
     after = read(tmp_path)
     assert after["created"] == before["created"]
     assert after["stages"] == {"sft": {"seconds": 61.0, "steps": 2}}
@@ -42,7 +44,7 @@ def test_a_resumed_run_keeps_its_start_its_data_and_its_stages(tmp_path):
 
 
 def test_a_stage_is_added_to_the_others_and_all_else_stays(tmp_path):
-    write_manifest(tmp_path, ["rlhf"], CONFIG, {})
+    write_manifest(tmp_path, "sft", ["rlhf"], CONFIG, {})
     before = read(tmp_path)
     note_stage(tmp_path, "sft", {"seconds": 1.0})
     note_stage(tmp_path, "ppo", {"seconds": 2.0})
@@ -53,7 +55,7 @@ def test_a_stage_is_added_to_the_others_and_all_else_stays(tmp_path):
 
 def test_a_damaged_manifest_is_written_anew(tmp_path):
     (tmp_path / "manifest.json").write_text('{"created": 5, "stages": 3, "data": []}')
-    write_manifest(tmp_path, ["rlhf"], CONFIG, {})
+    write_manifest(tmp_path, "sft", ["rlhf"], CONFIG, {})
     found = read(tmp_path)
     assert (found["created"], found["stages"], found["data"]) == (5, {}, {})
 
