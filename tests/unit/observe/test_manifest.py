@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from importlib.metadata import version
 
@@ -64,3 +65,21 @@ def test_every_package_has_a_version():
     found = versions()
     assert set(found) == set(PACKAGES)
     assert all(found.values())
+
+
+def test_every_command_keeps_the_settings_it_last_had(tmp_path):
+    write_manifest(tmp_path, "sft", ["rlhf", "sft"], CONFIG, {})
+    write_manifest(tmp_path, "ppo", ["rlhf", "ppo"], {**CONFIG, "seed": 8}, {})
+    write_manifest(tmp_path, "ppo", ["rlhf", "ppo"], {**CONFIG, "seed": 9}, {})
+    found = read(tmp_path)["settings_of"]
+    assert list(found) == ["sft", "ppo"]
+    assert (found["sft"]["seed"], found["ppo"]["seed"]) == (7, 9)
+
+
+def test_it_says_which_code_and_keeps_its_changes_beside_it(tmp_path):
+    (tmp_path / "dirty.patch").write_text("of an earlier start")
+    write_manifest(tmp_path, "sft", ["rlhf", "sft"], CONFIG, {})
+    source, patch = read(tmp_path)["source"], tmp_path / "dirty.patch"
+    assert {"commit", "lock_sha256", "installed_sha256"} <= set(source)
+    kept = hashlib.sha256(patch.read_bytes()).hexdigest() if patch.exists() else None
+    assert kept == source.get("patch_sha256")
