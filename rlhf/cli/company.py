@@ -27,6 +27,8 @@ class Company:
         self._experiment, self._roles, self._log = experiment, roles, log
         self._timeline, self._open = Timeline(), ExitStack()
         self.players = Players(experiment, self._start, self._timeline)
+        self.num_nodes = 1
+        """Nodes of the Ray cluster, once processes have started; 1 without one."""
 
     def _start(self) -> Mapping[RoleName, Group]:
         cluster, threads = self._experiment.cluster, self._experiment.engine.threads
@@ -48,6 +50,7 @@ class Company:
         if address_of(cluster) != "local":
             self._log.note(f"nodes: {ask_connected(self._experiment)}")
         started = ray_cluster.start(self._roles, note=self._log.note, announce=self._show)
+        self.num_nodes = ray_cluster.num_nodes()
         together = sharers(cluster, self._roles)
         for roles in together:
             self._log.note(f"{', '.join(roles)} take turns on what they share")

@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "two policies on held-out prompts, compared by evaluation.judge",
     "report": "RUN/report.html from what a run has written",
     "export": "a finished policy as one plain folder",
+    "reproduce": "RUN again in a new folder (rlhf reproduce RUN), and what came out different",
     "doctor": "check all that a run would stumble over; `rlhf doctor ppo` for one stage",
 }
 EXAMINED = ("pipeline", "sft", "reward_model", "ppo")
@@ -84,10 +85,14 @@ def _dispatch(command: str, overrides: list[str]) -> None:
         command, overrides = f"doctor {overrides[0]}", overrides[1:]
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if command == "reproduce":
+        from rlhf.cli.reproduce import reproduce
+
+        return reproduce(overrides)
     # Composing takes half a second that help need not wait for.
     from rlhf.cli.compose import compose_and_run
 
-    compose_and_run(command, overrides)
+    return compose_and_run(command, overrides)
 
 
 def _say(message: str) -> None:

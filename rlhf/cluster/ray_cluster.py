@@ -83,6 +83,10 @@ class RayCluster:
             note(f"{group.name} is up, ranks by node: {where(dict(enumerate(group.nodes)))}")
         return self._groups
 
+    def num_nodes(self) -> int:
+        """Return how many nodes are alive."""
+        return sum(node["Alive"] for node in ray.nodes())
+
     def _env(self, *, gpus: bool) -> dict[str, str]:
         env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         env.update(OMP_NUM_THREADS=str(self._threads), TOKENIZERS_PARALLELISM="false")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shlex
 import time
@@ -11,35 +10,64 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import psutil
-
 from rlhf import __version__
-from rlhf.observe.files import read_object, replace_text
+from rlhf.observe.files import MANIFEST, read_object, replace_text
+from rlhf.observe.machine import describe_machine
+from rlhf.observe.source import LARGEST_PATCH, PATCH, checkout, describe_source
 
 PACKAGES = ("torch", "transformers", "deepspeed", "ray", "peft", "datasets", "hydra-core", "wandb")
-MANIFEST = "manifest.json"
 
 
 def write_manifest(
     run_dir: Path,
-    command: Sequence[str],
+    command: str,
+    typed: Sequence[str],
     config: Mapping[str, object],
     data: Mapping[str, Mapping[str, object]],
 ) -> None:
-    """Write RUN/manifest.json; what finished stages noted there before stays."""
+    """Write RUN/manifest.json; what finished stages noted there before stays.
+
+    Args:
+        run_dir: RUN. Changes on top of the commit go to its dirty.patch, unless they are large.
+        command: sft, reward_model, ppo or pipeline.
+        typed: The whole command line.
+        config: The whole configuration, as JSON can keep it.
+        data: What is known of each source, by its path.
+    """
     before = read_object(run_dir / MANIFEST)
     manifest = {
         "rlhf_version": __version__,
-        "command": shlex.join(command),
+        "command": shlex.join(typed),
+        "working_folder": str(Path.cwd()),
         "created": before.get("created", time.time()),
         "seed": config["seed"],
-        "versions": {"python": platform.python_version(), **versions()},
-        "machine": _machine(),
+        **_here(run_dir),
         "data": {**_mapping(before.get("data")), **data},
         "stages": _mapping(before.get("stages")),
         "config": config,
+        "settings_of": {**_mapping(before.get("settings_of")), command: config},
     }
     replace_text(run_dir / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+
+
+def _here(run_dir: Path) -> dict[str, dict[str, object]]:
+    """Describe versions, code and machine; keep the changes on top of the commit as a patch."""
+    found, patch = surroundings()
+    keep = run_dir / PATCH
+    keep.unlink(missing_ok=True)
+    if 0 < len(patch) <= LARGEST_PATCH:
+        keep.write_bytes(patch)
+    return found
+
+
+def surroundings() -> tuple[dict[str, dict[str, object]], bytes]:
+    """Return the manifest's sections on what runs where (versions, source, machine), and the patch.
+
+    Each section is flat; two of them can be compared name by name.
+    """
+    source, patch = describe_source(checkout())
+    packages: dict[str, object] = {"python": platform.python_version(), **versions()}
+    return {"versions": packages, "source": source, "machine": describe_machine()}, patch
 
 
 def note_stage(run_dir: Path, stage: str, figures: Mapping[str, float]) -> None:
@@ -58,16 +86,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def _machine() -> dict[str, object]:
-    return {
-        "host": platform.node(),
-        "system": platform.platform(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count() or 1,
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-    }
 
 
 def _mapping(value: object) -> dict[str, object]:

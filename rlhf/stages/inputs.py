@@ -109,12 +109,7 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
         load_function(experiment.reward.function)
     start = model_file(start) if start is not None else None
     tokenizer = load_tokenizer(start) if start is not None else _new_tokenizer(experiment)
-    wanted = {
-        "demonstrations": "sft" in stages,
-        "preferences": "reward_model" in stages,
-        "prompts": "ppo" in stages,
-        "pretraining": "ppo" in stages and bool(experiment.ppo.ptx_coef),
-    }
+    wanted = _wanted(experiment, stages)
     prompts = _prompts(data, tokenizer) if wanted["prompts"] else None
     if prompts is not None:
         _check_context(experiment, prompts.train, start)
@@ -125,8 +120,24 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
         rankings=_rankings(data, tokenizer) if wanted["preferences"] else None,
         prompts=prompts,
         pretraining=_pretraining(data, tokenizer) if wanted["pretraining"] else None,
-        sources=_fingerprints(data, wanted),
+        sources={kind: sha256_files(of) for kind, of in _sources(data, wanted).items()},
     )
+
+
+def sources_of(experiment: Experiment, stages: list[StageName]) -> list[SourceConfig]:
+    """Return every data source the stages read."""
+    found = _sources(experiment.data, _wanted(experiment, stages))
+    return [source for sources in found.values() for source in sources]
+
+
+def _wanted(experiment: Experiment, stages: list[StageName]) -> dict[str, bool]:
+    """Say of every kind of data whether the stages read it."""
+    return {
+        "demonstrations": "sft" in stages,
+        "preferences": "reward_model" in stages,
+        "prompts": "ppo" in stages,
+        "pretraining": "ppo" in stages and bool(experiment.ppo.ptx_coef),
+    }
 
 
 def _prompts(data: DataConfig, tokenizer: TextTokenizer) -> Splits[PromptBatch]:
@@ -155,15 +166,16 @@ def _whole(data: DataConfig, **source: Sources | None) -> DataConfig:
     return data.model_copy(update={**unsplit, **source})
 
 
-def _fingerprints(data: DataConfig, wanted: dict[str, bool]) -> dict[str, dict[str, str]]:
+def _sources(data: DataConfig, wanted: dict[str, bool]) -> dict[str, list[SourceConfig]]:
+    """Return the sources of every kind that is wanted, with those of its own test split."""
     tests = {"preferences": data.test_preferences, "prompts": data.test_prompts}
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, list[SourceConfig]] = {}
     for kind, is_read in wanted.items():
         if is_read:
             sources = data.sources(kind)  # type: ignore[arg-type]
             own_test = tests.get(kind)
             extra = [] if own_test is None else [SourceConfig(path=own_test)]
-            found[kind] = sha256_files([*sources, *extra])
+            found[kind] = [*sources, *extra]
     return found
 
 
