@@ -21,6 +21,7 @@ COMMANDS = {
     "report": "RUN/report.html from what a run has written",
     "export": "a finished policy as one plain folder",
     "doctor": "check packages, machine, data, tokenizer and reward head before a run",
+    "submit": "any of these as a job of a running Ray cluster",
 }
 DRIVER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
@@ -78,6 +79,10 @@ def _dispatch(command: str, overrides: list[str]) -> None:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"; nearest: {near[0]}" if near else ""
         raise ConfigError(f"rlhf {command}: there is no such command{hint}; see rlhf --help")
+    if command == "submit":
+        from rlhf.cli.submit import submit
+
+        sys.exit(submit(overrides, [name for name in COMMANDS if name != "submit"]))
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # Composing takes half a second that help need not wait for.
