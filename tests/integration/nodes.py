@@ -7,8 +7,10 @@ that hold it, whichever way this one ends.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +36,22 @@ shift 4
 "$@" >&2 &
 wait $!
 """
+
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """What every node and every client starts from: no Ray settings but the token."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    own = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "RAY_DISABLE_METRICS_COLLECTION": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    return {**kept, **own, **TOKEN, **changes}
 
 
 def why_not() -> str:

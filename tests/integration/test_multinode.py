@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -19,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.integration.conftest import ENGINE, NEW, SMALL, SOURCES, metrics, write_data
-from tests.integration.nodes import ROOT, Network, why_not
+from tests.integration.nodes import ROOT, Network, environment, why_not
 
 WHY_NOT = why_not()
 pytestmark = [
@@ -30,27 +29,13 @@ pytestmark = [
 ]
 
 HEAD, DASHBOARD = "10.77.0.1:6379", "http://10.77.0.1:8265"
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 # Two cores a node: three ranks of the policy cannot sit on one.
 CORES, SPREAD = 2, ("cluster.policy.ranks=3", "engine.zero_stage=2", "cluster.timeout_s=200")
+RANKS = 6
 LENGTH = ("ppo.num_steps=6", "checkpoint.every=2", "policy.optimizer.eps=1e-3")
 RUN = ("pipeline", *NEW, *SMALL, *SOURCES, *LENGTH)
 CLOSE = 1e-5
 WAIT_S = 240.0
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """What every node and every client starts from: no Ray settings but the token."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    own = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-        "RAY_DISABLE_METRICS_COLLECTION": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    return {**kept, **own, **TOKEN, **changes}
 
 
 ALIVE = """
@@ -195,7 +180,7 @@ def story(cluster, home):
     struck, roles = cluster.submit(home, "--id", "first", *run), {}
     while ppo_steps(home / "run") < 3:
         assert struck.process.poll() is None, struck.said()
-        roles = roles if len(roles) == 4 else cluster.roles()
+        roles = roles if sum(map(len, roles.values())) == RANKS else cluster.roles()
         time.sleep(0.05)
     cluster.network.nodes[3].kill()
     struck.ends()
