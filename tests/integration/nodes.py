@@ -50,6 +50,8 @@ def environment(**changes: str) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "RAY_DISABLE_METRICS_COLLECTION": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # How often the head looks after a node; 3000 makes the tests wait.
+        "RAY_health_check_period_ms": "500",
     }
     return {**kept, **own, **TOKEN, **changes}
 

@@ -157,7 +157,7 @@ SLURM_NODEID=$1 SLURM_CPUS_ON_NODE=2 exec bash "$ORDERS/order"
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1000)
 @pytest.mark.skipif(bool(WHY_NOT), reason=f"no nodes on this machine: {WHY_NOT}")
 def test_slurms_script_starts_ray_on_two_nodes_and_ends_with_the_pipelines_exit_code(tmp_path):
     """What SLURM does is done by a stand-in for `srun`; Ray, token, job and exit code are real."""
@@ -181,7 +181,7 @@ def test_slurms_script_starts_ray_on_two_nodes_and_ends_with_the_pipelines_exit_
             capture_output=True,
             text=True,
             check=False,
-            timeout=400,
+            timeout=900,
         )
     assert ended.returncode == 2, ended.stdout + ended.stderr
     assert "ppo.kl_cof: unknown setting" in ended.stdout

@@ -18,24 +18,25 @@ import torch
 from safetensors.torch import load_file
 
 from tests.integration.conftest import ENGINE, NEW, SMALL, SOURCES, metrics, write_data
-from tests.integration.nodes import ROOT, Network, environment, why_not
+from tests.integration.nodes import ROOT, SUBNET, Network, environment, why_not
 
 WHY_NOT = why_not()
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(bool(WHY_NOT), reason=f"no nodes on this machine: {WHY_NOT}"),
 ]
 
-HEAD, DASHBOARD = "10.77.0.1:6379", "http://10.77.0.1:8265"
+HEAD = f"{SUBNET}.1"
+DASHBOARD = f"http://{HEAD}:8265"
 # Two cores a node: three ranks of the policy cannot sit on one.
 CORES, SPREAD = 2, ("cluster.policy.ranks=3", "engine.zero_stage=2", "cluster.timeout_s=200")
 RANKS = 6
 LENGTH = ("ppo.num_steps=6", "checkpoint.every=2", "policy.optimizer.eps=1e-3")
 RUN = ("pipeline", *NEW, *SMALL, *SOURCES, *LENGTH)
 CLOSE = 1e-5
-WAIT_S = 240.0
+WAIT_S = 500.0
 
 
 ALIVE = """
@@ -57,10 +58,10 @@ class Cluster:
 
     def start(self, number: int) -> None:
         """Boot a node whose Ray is the head, or joins it."""
-        own = ("--node-ip-address", f"10.77.0.{number}", "--num-cpus", str(CORES), "--block")
+        own = ("--node-ip-address", f"{SUBNET}.{number}", "--num-cpus", str(CORES), "--block")
         small = ("--object-store-memory", "100000000")
-        head = ("--head", "--port", "6379", "--dashboard-host", "10.77.0.1")
-        kind = head if number == 1 else ("--address", HEAD)
+        head = ("--head", "--port", "6379", "--dashboard-host", HEAD)
+        kind = head if number == 1 else ("--address", f"{HEAD}:6379")
         self.network.boot(number, "ray", "start", *kind, *own, *small)
 
     def wait_for(self, alive: int, dead: int = 0) -> None:
@@ -169,7 +170,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(cluster, home):
-    """Kill the third node in the middle of PPO; put it back; give the same command again."""
+    """Kill the third node in the middle of PPO; give the same command again to those left."""
     run = (*RUN, *SPREAD, f"run_dir={home}/run")
     handed_in = cluster.submit(home, "--id", "first", "--no-wait", *run)
     assert handed_in.ends() == 0, handed_in.said()
@@ -184,8 +185,8 @@ def story(cluster, home):
         time.sleep(0.05)
     cluster.network.nodes[3].kill()
     struck.ends()
-    cluster.start(3)
-    cluster.wait_for(3, dead=1)
+    del cluster.network.nodes[3]
+    cluster.wait_for(2, dead=1)
     again = cluster.submit(home, *run)
     again.ends()
     return Story(handed_in, left, struck, again, roles)
@@ -203,25 +204,26 @@ def test_every_role_runs_and_the_policys_ranks_are_on_several_nodes(story):
 
 
 def test_a_job_that_is_not_waited_for_is_told_how_to_find_it(story):
-    assert "rlhf submit --address http://10.77.0.1:8265 --id first" in story.handed_in.said()
+    assert f"rlhf submit --address {DASHBOARD} --id first" in story.handed_in.said()
     assert "files" in story.handed_in.said()
 
 
 def test_ctrl_c_leaves_the_job_alone_and_says_so(story):
     assert story.left.process.returncode == 130
     assert "job first goes on" in story.left.said()
-    assert "ray job stop --address http://10.77.0.1:8265 first" in story.left.said()
+    assert f"ray job stop --address {DASHBOARD} first" in story.left.said()
 
 
 def test_a_dying_node_ends_the_job_with_code_3_and_is_named_with_role_and_rank(story):
     assert story.struck.process.returncode == 3, story.struck.said()
     last = story.struck.said().partition("Supervised fine-tuning")[2]
     assert "ppo  3/6" in last
-    assert re.search(r"(policy|value|reward|reference) rank \d of \d on node\d", last), last
-    assert "node3" in last or "10.77.0.3" in last, last
+    named = rf"(policy|value|reward|reference) rank \d of \d on (node|{SUBNET}\.)\d"
+    assert re.search(named, last), last
+    assert "node3" in last or f"{SUBNET}.3" in last, last
 
 
-def test_the_same_command_goes_on_from_the_last_checkpoint(story):
+def test_the_same_command_goes_on_with_the_nodes_that_are_left(story):
     assert story.again.process.returncode == 0, story.again.said()
     assert "going on from step 2" in story.again.said()
     assert "is done" in story.again.said()
