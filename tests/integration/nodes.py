@@ -82,11 +82,6 @@ class Node:
         """Its host name."""
         return f"node{self.number}"
 
-    @property
-    def address(self) -> str:
-        """Its address on the bridge."""
-        return f"{SUBNET}.{self.number}"
-
     def kill(self) -> None:
         """End it and every process on it, at once."""
         self.process.kill()
