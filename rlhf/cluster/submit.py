@@ -93,7 +93,7 @@ class Jobs:
         try:
             job = _asked(self.address, lambda: self._client.get_job_info(job_id))
         except ConfigError as error:
-            if "404" in str(error):
+            if "status code 404" in str(error):
                 return None
             raise
         return str(job.status), job.entrypoint
