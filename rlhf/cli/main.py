@@ -22,6 +22,7 @@ COMMANDS = {
     "export": "a finished policy as one plain folder",
     "reproduce": "RUN again in a new folder (rlhf reproduce RUN), and what came out different",
     "doctor": "check all that a run would stumble over; `rlhf doctor ppo` for one stage",
+    "submit": "any of these as a job of a running Ray cluster",
 }
 EXAMINED = ("pipeline", "sft", "reward_model", "ppo")
 """What the doctor looks at when it is named: `rlhf doctor ppo ppo.kl_coef=0.1`."""
@@ -81,6 +82,10 @@ def _dispatch(command: str, overrides: list[str]) -> None:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"; nearest: {near[0]}" if near else ""
         raise ConfigError(f"rlhf {command}: there is no such command{hint}; see rlhf --help")
+    if command == "submit":
+        from rlhf.cli.submit import submit
+
+        sys.exit(submit(overrides, [name for name in COMMANDS if name != "submit"]))
     if command == "doctor" and overrides and overrides[0] in EXAMINED:
         command, overrides = f"doctor {overrides[0]}", overrides[1:]
     for name, value in DRIVER_ENVIRONMENT.items():

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from rlhf.flow.rollout import Rollout
 from rlhf.flow.text import PromptBatch
 from rlhf.generation import continuous, padded
 from rlhf.generation.sampling import Sampling
+from rlhf.generation.written import Written
 from rlhf.models.language_model import LanguageModel
 
 
@@ -42,11 +45,13 @@ def sample(
 
     Args:
         model: Holds whole weights.
-        prompts: To be answered.
+        prompts: To be answered; none, where a role has more ranks than there are rows.
         how: Length, temperature, stops.
         seed: Of the draws, together with each row's sample index and the position.
         backend: What `choose` chose.
     """
+    if not len(prompts):
+        return Written(0, how, torch.device("cpu")).rollout(prompts)
     return BACKENDS[backend](model, prompts, how, seed)
 
 

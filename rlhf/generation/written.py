@@ -43,7 +43,7 @@ class Written:
 
     def rollout(self, prompts: PromptBatch) -> Rollout:
         """Return prompts and responses as one record."""
-        width = int(self.lengths_B.max())
+        width = max(self.lengths_B.tolist(), default=0)
         written_BR = length_mask(self.lengths_B, width)
         prompt_width = prompts.tokens_BP.shape[1]
         tokens_BT = torch.zeros(len(prompts), prompt_width + width, dtype=torch.long)

@@ -7,8 +7,10 @@ import torch
 from transformers import AutoModelForCausalLM, BloomConfig
 
 from rlhf.algo.seeding import derive_seed
+from rlhf.flow.rollout import Rollout
 from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import PromptBatch
+from rlhf.generation import sampler
 from rlhf.generation.sampler import BACKENDS, Choice, choose
 from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
@@ -220,3 +222,12 @@ def test_a_model_without_positions_is_written_by_padded_generate():
         logprobs_N, _ = model(tokens_BT, positions_N, targets_N, 0.8)
     found_N = rollout.sampling_logprobs_BR[rollout.response_mask_BR]
     assert float((logprobs_N - found_N).abs().max()) <= 1e-4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_rank_without_rows_writes_nothing_that_joins_the_others(backend):
+    model, batch = LanguageModel(causal()), prompts(2)
+    some = sampler.sample(model, batch, how(), SEED, backend)
+    none = sampler.sample(model, batch.select([]), how(), SEED, backend)
+    assert len(none) == 0
+    assert same(Rollout.concat([some, none]), some)
