@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "two policies on held-out prompts, compared by evaluation.judge",
     "report": "RUN/report.html from what a run has written",
     "export": "a finished policy as one plain folder",
+    "plan": "memory, time and placement, predicted for plan.hardware before anything starts",
     "doctor": "check packages, machine, data, tokenizer and reward head before a run",
 }
 DRIVER_ENVIRONMENT = {
