@@ -43,9 +43,7 @@ def _asks_for_none(experiment: Experiment, hardware: Hardware) -> bool:
     return hardware.kind.is_gpu and not wants
 
 
-def _show_proposal(
-    experiment: Experiment, shapes: list[RoleShape], hardware: Hardware
-) -> None:
+def _show_proposal(experiment: Experiment, shapes: list[RoleShape], hardware: Hardware) -> None:
     proposal = propose(experiment, shapes, hardware)
     if proposal is not None:
         _show(proposal)

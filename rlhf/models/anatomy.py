@@ -49,8 +49,6 @@ class Anatomy:
     """rms: in fp32, as Llama's. zero_rms: as Gemma's, its weight in fp32 too. layer: LayerNorm."""
     stores_scores: bool
     """Attention keeps its score matrix (caps on scores rule out fused kernels)."""
-    fused_qkv: bool
-    """Queries, keys and values come from one matrix, and stay one tensor."""
     splits_head: bool
     """Logits are a plain product of hidden states, so chunks of positions can be taken."""
     linears: tuple[tuple[str, int, int], ...]
@@ -61,7 +59,7 @@ class Anatomy:
     """Numbers in the largest single tensor."""
 
     @property
-    def query_width(self) -> int:
+    def attention_width(self) -> int:
         """Numbers a token of all queries."""
         return self.heads * self.head_width
 
@@ -103,17 +101,12 @@ def anatomy_of(config: Any, name: str, *, scalar: bool) -> Anatomy:
     """Build the network without memory, and measure it.
 
     Raises:
-        ModelError: for mixtures of experts, whose blocks differ from token to token.
+        ModelError: for mixtures of experts, whose blocks differ from token to token; and where a
+            family has no scalar head.
     """
     text = config.get_text_config()
     known = text.to_dict()
-    if any("expert" in key and known[key] for key in known):
-        raise ModelError(f"{name}: a mixture of experts ({config.model_type}); plans are for dense")
-    auto: Any = AutoModelForSequenceClassification if scalar else AutoModelForCausalLM
-    if scalar:
-        config.num_labels = 1
-    with torch.device("meta"):
-        network = auto.from_config(config)
+    network = _on_meta(config, name, scalar=scalar)
     blocks = _blocks(network)
     heads = int(text.num_attention_heads)
     linears = tuple(_linears(network))
@@ -133,12 +126,27 @@ def anatomy_of(config: Any, name: str, *, scalar: bool) -> Anatomy:
         norms=len(norms),
         norm=_norm_kind(norms[0]),
         stores_scores=network.config._attn_implementation == "eager",
-        fused_qkv=any(name.endswith(("c_attn", "qkv_proj", "query_key_value")) for name, *_ in linears),
         splits_head=not any(known.get(key) for key in _HEAD_EXTRAS),
         linears=linears,
         block_weights=sum(p.numel() for p in blocks[0].parameters()),
         largest_weight=max(p.numel() for p in network.parameters()),
     )
+
+
+def _on_meta(config: Any, name: str, *, scalar: bool) -> Any:
+    """Return the network without memory."""
+    known = config.get_text_config().to_dict()
+    if any("expert" in key and known[key] for key in known):
+        raise ModelError(f"{name}: a mixture of experts ({config.model_type}); plans are for dense")
+    auto: Any = AutoModelForSequenceClassification if scalar else AutoModelForCausalLM
+    if scalar:
+        config.num_labels = 1
+    try:
+        with torch.device("meta"):
+            return auto.from_config(config)
+    except ValueError as error:
+        kind = config.model_type
+        raise ModelError(f"{name}: {kind} has no scalar head in transformers") from error
 
 
 def adapter_weights(anatomy: Anatomy, config: PeftConfig) -> int:

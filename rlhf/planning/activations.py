@@ -124,13 +124,14 @@ def _norm_bytes(anatomy: Anatomy, run: Pass) -> float:
 
 def _attention_bytes(anatomy: Anatomy, run: Pass) -> float:
     """Return queries, keys, values, output; sums of softmax, or scores where they are stored."""
-    size, queries, keys = run.number_bytes, anatomy.query_width, anatomy.key_width
+    size, wide, keys = run.number_bytes, anatomy.attention_width, anatomy.key_width
     if anatomy.stores_scores:
-        scores = anatomy.heads * run.longest * (2 * size + FP32)
-        return 4 * queries * size + scores
-    repeated = queries if run.packed else keys
+        rounded = 0 if size == FP32 else size
+        scores = anatomy.heads * run.longest * (size + FP32 + rounded)
+        return 4 * wide * size + scores
+    repeated = wide if run.packed else keys
     mask = bin_width(run) * size if run.packed else 0
-    return (2 * queries + 2 * repeated) * size + FP32 * anatomy.heads + mask
+    return (2 * wide + 2 * repeated) * size + FP32 * anatomy.heads + mask
 
 
 def bin_width(run: Pass) -> int:

@@ -50,7 +50,9 @@ KINDS: dict[str, DeviceKind] = {
     "h100": DeviceKind(memory_gib=80, tflops=989, memory_gb_s=3350, link_gb_s=450),
     "h200": DeviceKind(memory_gib=141, tflops=989, memory_gb_s=4800, link_gb_s=450),
     "l40s": DeviceKind(memory_gib=48, tflops=362, memory_gb_s=864, link_gb_s=32, network_gb_s=12),
-    "rtx4090": DeviceKind(memory_gib=24, tflops=165, memory_gb_s=1008, link_gb_s=32, network_gb_s=12),
+    "rtx4090": DeviceKind(
+        memory_gib=24, tflops=165, memory_gb_s=1008, link_gb_s=32, network_gb_s=12
+    ),
     "mi300x": DeviceKind(memory_gib=192, tflops=1307, memory_gb_s=5300, link_gb_s=448),
 }
 """By the names that `plan.hardware` knows."""
@@ -76,9 +78,7 @@ class Hardware(Section):
 
     def device(self) -> Device:
         """Return what memory is planned with: a GPU, or a node without any."""
-        return Device(
-            memory=self.kind.memory_gib * GIB, is_gpu=self.kind.is_gpu, bf16=self.bf16
-        )
+        return Device(memory=self.kind.memory_gib * GIB, is_gpu=self.kind.is_gpu, bf16=self.bf16)
 
 
 def read_hardware(asked: str) -> Hardware:

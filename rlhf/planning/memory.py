@@ -73,8 +73,10 @@ class RoleMemory:
             phases["generate"] = self.resting + self.copy + self.cache + self.writing
         if self.shape.num_trainable:
             phases["learn"] = self._learning()
-            phases["step"] = self.held.weights + self.held.optimizer + (
-                self.held.gradients + self.held.stepping + self.held.always_buckets
+            phases["step"] = (
+                self.held.weights
+                + self.held.optimizer
+                + (self.held.gradients + self.held.stepping + self.held.always_buckets)
             )
         return phases
 
@@ -235,4 +237,3 @@ def _writing(memory: RoleMemory, experiment: Experiment, slots: int) -> float:
 def _kept(model: Model) -> float:
     """Return a checkpoint on rank 0's host: weights that learn and moments, in fp32."""
     return 3 * FP32 * model.num_trainable
-

@@ -11,9 +11,22 @@ from rlhf.planning.memory import RoleMemory, longest_row
 from rlhf.planning.speed import Speed
 
 WIDTH = 100
-COLUMNS = (
-    "role ranks ZeRO weights optim grads buckets gather cache writing score activ. logits peak"
-).split()
+COLUMNS = [
+    "role",
+    "ranks",
+    "ZeRO",
+    "weights",
+    "optim",
+    "grads",
+    "buckets",
+    "gather",
+    "cache",
+    "writing",
+    "score",
+    "activ.",
+    "logits",
+    "peak",
+]
 
 
 def hardware_line(hardware: Hardware) -> str:
