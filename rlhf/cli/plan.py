@@ -54,8 +54,8 @@ def _show_proposal(experiment: Experiment, shapes: list[RoleShape], hardware: Ha
     other = nearest(experiment, shapes, hardware)
     if other is None:
         raise ConfigError(
-            f"plan.hardware={hardware.name}: no setting fits, nor do more nodes or any device known "
-            "here; a rank that writes holds all weights on its device, "
+            f"plan.hardware={hardware.name}: no setting fits, nor do more nodes or any device "
+            "known here; a rank that writes holds all weights on its device, "
             f"{_least_copy(shapes)}; take a smaller model"
         )
     _say([f"  nothing on {hardware.name}; on {other.hardware.name}:"])

@@ -66,7 +66,7 @@ def block_bytes(anatomy: Anatomy, run: Pass) -> float:
 def kept_bytes(anatomy: Anatomy, run: Pass) -> float:
     """Return what all blocks keep for the backward pass of one microbatch, bytes.
 
-    With checkpointing: each block's input, and the inside of one block at a time (Chen et al. 2016).
+    With checkpointing: each block's input, and the inside of one block at a time.
     """
     block = block_bytes(anatomy, run)
     if run.checkpointing:

@@ -13,7 +13,7 @@ from rlhf.planning.memory import RoleMemory, longest_row, role_memory
 from rlhf.planning.shapes import Act, RoleShape
 
 USABLE = 0.92
-"""Of a device's memory: the rest is left to fragments of the allocator and to what is not modelled."""
+"""Of a device's memory; the rest is left to fragments and to what is not modelled."""
 CONTEXT = 0.6 * GIB
 """On a GPU, a process: driver context and communication buffers (given)."""
 PROCESS = 1.0 * GIB
@@ -153,7 +153,7 @@ def _is_shared(crews: list[Crew], memory: RoleMemory) -> bool:
 
 
 def _rollout_bytes(experiment: Experiment) -> float:
-    """Return a step's experience on the driver: ids (8 bytes) of rows, six numbers a response token.
+    """Return a step's experience on the driver: ids, and six numbers a response token.
 
     Twice, as rows to the ranks pass through the object store.
     """
@@ -168,15 +168,17 @@ def _shortages(fit: Fit) -> Iterator[str]:
     used = max(len(crews) for crews in fit.crews.values())
     there = hardware.count if hardware.kind.is_gpu else hardware.nodes
     if used > there:
-        yield f"the roles' seats need {used} {unit}s, {used - there} more than the {there} there are"
+        more = used - there
+        yield f"the roles' seats need {used} {unit}s, {more} more than the {there} there are"
     room = USABLE * hardware.kind.memory_gib * GIB
     if fit.device_bytes > room:
         culprit = max(fit.memories, key=lambda m: m.peak)
         phase = max(culprit.phases, key=lambda name: culprit.phases[name])
+        needs, short = fit.device_bytes / GIB, (fit.device_bytes - room) / GIB
         yield (
-            f"a {unit} needs {fit.device_bytes / GIB:,.1f} GiB, {(fit.device_bytes - room) / GIB:,.1f}"
-            f" more than {room / GIB:,.1f} ({USABLE:.0%} of {hardware.kind.memory_gib:g}); most: "
-            f"{culprit.shape.role}, {phase}, {culprit.peak / GIB:,.1f} GiB"
+            f"a {unit} needs {needs:,.1f} GiB, {short:,.1f} more than {room / GIB:,.1f} "
+            f"({USABLE:.0%} of {hardware.kind.memory_gib:.4g}); most: {culprit.shape.role}, "
+            f"{phase}, {culprit.peak / GIB:,.1f} GiB"
         )
     if hardware.kind.is_gpu and fit.host_bytes > hardware.host_gib * GIB:
         yield (

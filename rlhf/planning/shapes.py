@@ -58,10 +58,9 @@ def _shapes(experiment: Experiment) -> Iterator[RoleShape]:
     learns_reward = "reward_model" in stages_of("pipeline", experiment)
     judged = experiment.reward_model.path is not None or learns_reward
     for role in roles:
-        if role == "reward" and not judged:
-            if experiment.reward.function is not None:
-                continue
-        yield _shape(experiment, role, "ppo")
+        by_function_alone = experiment.reward.function is not None and not judged
+        if role != "reward" or not by_function_alone:
+            yield _shape(experiment, role, "ppo")
     if learns_reward:
         yield _shape(experiment, "reward", "reward_model")
 

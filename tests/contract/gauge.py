@@ -141,6 +141,14 @@ class Gauged:
             "generate": rest + generate,
         }
 
+    def learn(self, num_rows: int) -> None:
+        """Take two updates on rows that are all as long as a row can be."""
+        experiment = self._gauge.experiment
+        prompt, response = experiment.data.max_prompt_length, experiment.generation.max_new_tokens
+        written = rows(num_rows, prompt, response, self._gauge.vocabulary)
+        logprobs_BR = self._policy.logprobs(written)
+        self._improve(experience(written, logprobs_BR, torch.zeros_like(logprobs_BR)))
+
     def _improve(self, learned: Experience) -> None:
         """Take the updates of a step, the first of which finds the policy as it was."""
         config = self._policy.learner

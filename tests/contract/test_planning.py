@@ -7,8 +7,10 @@ bucket is 500 million numbers however small the model, so it is taken off both s
 from __future__ import annotations
 
 import pytest
+import torch
 
 from rlhf.cluster.group import on_every_rank
+from rlhf.engine.world import World
 from rlhf.planning.fit import GIB
 from rlhf.planning.memory import Device, RoleMemory, role_memory
 from rlhf.planning.shapes import RoleShape, role_shapes
@@ -135,4 +137,34 @@ def test_deepspeed(seat, model_folder, seats, stage, precision, name, method):
 def test_plain_torch(seat, model_folder, name):
     path = model_folder(name)
     experiment = settings(path, "torch")
-    assert_close(predicted(experiment), measured(seat("here"), experiment, path, name))
+    memory = predicted(experiment)
+    real = measured(seat("here"), experiment, path, name)
+    assert_close(memory, real)
+    if name == "llama":
+        for term, lesser in without_one_term(memory).items():
+            worst = max(abs(error) for error in errors(lesser, real).values())
+            assert worst > WITHIN, f"{term} would not be missed"
+
+
+def without_one_term(memory: RoleMemory) -> dict[str, RoleMemory]:
+    """Return the prediction with one term after another left out."""
+    lesser = {
+        f"held.{term}": replace(memory, held=replace(memory.held, **{term: 0.0}))
+        for term in ("weights", "optimizer")
+    }
+    terms = ("activations", "logits", "cache", "scoring")
+    return {**lesser, **{term: replace(memory, **{term: 0.0}) for term in terms}}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+def test_the_allocator_of_a_gpu_agrees(model_folder):
+    path = model_folder("llama")
+    experiment = settings(path, "torch")
+    gauged = Gauge(experiment, path, VOCABULARY["llama"])(World(device="cuda"))
+    gauged.measure(2 * ROWS, PROMPTS)
+    torch.cuda.reset_peak_memory_stats()
+    gauged.learn(2 * ROWS)
+    shape = next(shape for shape in role_shapes(experiment) if shape.writes)
+    said = role_memory(shape, experiment, replace(HOST, is_gpu=True)).phases["learn"]
+    assert torch.cuda.max_memory_allocated() == pytest.approx(said, rel=WITHIN)

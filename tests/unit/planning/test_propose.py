@@ -34,7 +34,7 @@ def test_more_memory_takes_a_smaller_stage(planned):
 def test_a_24_gb_card_keeps_all_it_can_on_the_host(planned):
     fit = proposed(planned(), "1xrtx4090")
     assert fit is not None
-    assert fit.experiment.cluster.policy.offload == "weights"
+    assert fit.experiment.cluster.policy.offload == "optimizer"
     lora = proposed(planned(peft={"method": "lora"}), "1xrtx4090")
     assert lora is not None
     assert lora.experiment.cluster.policy.offload == "none"
