@@ -111,7 +111,7 @@ def new_causal_lm(
     )
 
 
-def new_config(config: NewModelConfig, vocab_size: int, **special_ids: int) -> LlamaConfig:
+def new_config(config: NewModelConfig, vocab_size: int, **special_ids: Any) -> LlamaConfig:
     """Return the shape of a small Llama.
 
     Args:

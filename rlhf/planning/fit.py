@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
@@ -68,7 +68,7 @@ def assess(experiment: Experiment, shapes: list[RoleShape], hardware: Hardware) 
         host_bytes=host,
         shortages=(),
     )
-    return Fit(**{**_fields(fit), "shortages": tuple(_shortages(fit))})
+    return replace(fit, shortages=tuple(_shortages(fit)))
 
 
 def takes_turns(experiment: Experiment, *, is_gpu: bool) -> bool:
@@ -96,8 +96,10 @@ def _crews(experiment: Experiment, roles: list[RoleMemory], hardware: Hardware) 
     seats: list[tuple[Crew, list[float]]] = []
     chosen: dict[RoleName, list[Crew]] = {}
     cluster = experiment.cluster
-    alone = [m.shape.role for m in roles]
-    for role in sorted(alone, key=lambda r: cluster.placement(r).colocate_with is not None):
+    alone: list[RoleName] = [m.shape.role for m in roles]
+    guests: list[RoleName] = [r for r in alone if cluster.placement(r).colocate_with is not None]
+    hosts: list[RoleName] = [r for r in alone if r not in guests]
+    for role in hosts + guests:
         row = cluster.placement(role)
         host = row.colocate_with
         if host in chosen:
@@ -185,7 +187,3 @@ def _shortages(fit: Fit) -> Iterator[str]:
             f"a node's own memory needs {fit.host_bytes / GIB:,.1f} GiB, "
             f"{fit.host_bytes / GIB - hardware.host_gib:,.1f} more than {hardware.host_gib:,.0f}"
         )
-
-
-def _fields(fit: Fit) -> dict[str, object]:
-    return {name: getattr(fit, name) for name in fit.__slots__}

@@ -69,13 +69,19 @@ class Speed:
 def speed(fit: Fit) -> Speed:
     """Return how long a PPO step takes, phase by phase."""
     experiment, hardware = fit.experiment, fit.hardware
-    roles = {m.shape.role: m for m in fit.memories if m.shape.act == "ppo"}
+    roles: dict[RoleName, RoleMemory] = {
+        m.shape.role: m for m in fit.memories if m.shape.act == "ppo"
+    }
     rates = Rates(hardware)
     policy = roles["policy"]
-    scored = {role: rates.score(memory, experiment) for role, memory in roles.items()}
+    scored: dict[RoleName, float] = {
+        role: rates.score(memory, experiment) for role, memory in roles.items()
+    }
     if "reference" not in roles:
         scored["policy"] *= 2  # with adapters it answers for the reference too
-    learned = {r: rates.learn(m, experiment) for r, m in roles.items() if m.shape.num_trainable}
+    learned: dict[RoleName, float] = {
+        r: rates.learn(m, experiment) for r, m in roles.items() if m.shape.num_trainable
+    }
     ppo = experiment.ppo
     return Speed(
         generate=rates.generate(policy, experiment),

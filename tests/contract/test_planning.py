@@ -6,6 +6,8 @@ bucket is 500 million numbers however small the model, so it is taken off both s
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
