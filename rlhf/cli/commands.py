@@ -199,10 +199,18 @@ def _doctor(command: str, experiment: Experiment) -> None:
     diagnose(Case(command.partition(" ")[2] or "pipeline", experiment))
 
 
+def _plan(command: str, experiment: Experiment) -> None:
+    """Print what a run would take of plan.hardware."""
+    from rlhf.cli.plan import plan
+
+    plan(experiment)
+
+
 _COMMANDS: dict[str, Callable[[str, Experiment], float | None]] = {
     **dict.fromkeys(TRAINING, _train),
     "evaluate": _evaluate,
     "report": _report,
     "export": _export,
+    "plan": _plan,
     "doctor": _doctor,
 }

@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "two policies on held-out prompts, compared by evaluation.judge",
     "report": "RUN/report.html from what a run has written",
     "export": "a finished policy as one plain folder",
+    "plan": "memory, time and placement, predicted for plan.hardware before anything starts",
     "reproduce": "RUN again in a new folder (rlhf reproduce RUN), and what came out different",
     "doctor": "check all that a run would stumble over; `rlhf doctor ppo` for one stage",
     "submit": "any of these as a job of a running Ray cluster",

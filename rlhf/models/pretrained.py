@@ -110,19 +110,34 @@ def new_causal_lm(
     """Make a small Llama with fresh weights, its vocabulary that of the tokenizer."""
     torch.manual_seed(seed)
     return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=config.hidden_size,
-            intermediate_size=config.hidden_size * 8 // 3 // 16 * 16 or 16,
-            num_hidden_layers=config.num_layers,
-            num_attention_heads=config.num_heads,
-            num_key_value_heads=config.num_heads,
-            max_position_embeddings=config.context,
-            tie_word_embeddings=True,
+        new_config(
+            config,
+            len(tokenizer),
             bos_token_id=cast("int", tokenizer.bos_token_id),
             eos_token_id=cast("int", tokenizer.eos_token_id),
             pad_token_id=cast("int", tokenizer.pad_token_id),
         )
+    )
+
+
+def new_config(config: NewModelConfig, vocab_size: int, **special_ids: Any) -> LlamaConfig:
+    """Return the shape of a small Llama.
+
+    Args:
+        config: Its sizes.
+        vocab_size: Of its tokenizer.
+        special_ids: bos_token_id, eos_token_id and pad_token_id.
+    """
+    return LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=config.hidden_size,
+        intermediate_size=config.hidden_size * 8 // 3 // 16 * 16 or 16,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=config.num_heads,
+        max_position_embeddings=config.context,
+        tie_word_embeddings=True,
+        **special_ids,
     )
 
 

@@ -1,0 +1,145 @@
+"""Activations: what forward and backward passes keep besides weights; in bytes, by formulas.
+
+Per token and block, of numbers of b bytes (docs/planning.md derives each term): norms, queries,
+keys, values and what attention gives, and the tensors of the MLP that its backward pass needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlhf.algo.packing import WIDEST
+from rlhf.models.anatomy import Anatomy
+from rlhf.models.language_model import LOGIT_CHUNK
+
+FP32 = 4
+WORKING_MLP_TENSORS = 3
+"""Tensors as wide as the MLP that exist at one time in a pass without gradients, and as their
+gradients in a backward pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learns:
+    """What of a network has gradients."""
+
+    base: bool
+    """All weights."""
+    adapter_rank: int = 0
+    """Rank of adapters over a frozen base; 0 for none."""
+
+    @property
+    def any(self) -> bool:
+        """Whether anything has."""
+        return self.base or self.adapter_rank > 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pass:
+    """One microbatch."""
+
+    number_bytes: int
+    """2 in bf16, 4 in fp32."""
+    tokens: int
+    """All that are computed."""
+    longest: int
+    """Tokens of the longest row."""
+    positions: int
+    """Tokens whose logits (or values) are wanted."""
+    packed: bool
+    """Whether rows share bins, which takes a mask."""
+    learns: Learns
+    temperature_is_one: bool = False
+    checkpointing: bool = False
+    """Whether only block inputs are kept."""
+
+
+def block_bytes(anatomy: Anatomy, run: Pass) -> float:
+    """Return what one block keeps a token for its backward pass, bytes."""
+    return (
+        _norm_bytes(anatomy, run)
+        + _attention_bytes(anatomy, run)
+        + anatomy.mlp_tensors * anatomy.mlp_width * run.number_bytes
+        + _adapter_bytes(anatomy, run)
+    )
+
+
+def kept_bytes(anatomy: Anatomy, run: Pass) -> float:
+    """Return what all blocks keep for the backward pass of one microbatch, bytes.
+
+    With checkpointing: each block's input, and the inside of one block at a time.
+    """
+    block = block_bytes(anatomy, run)
+    if run.checkpointing:
+        inputs = anatomy.num_layers * anatomy.hidden * run.number_bytes
+        return run.tokens * (inputs + block)
+    return run.tokens * anatomy.num_layers * block
+
+
+def working_bytes(anatomy: Anatomy, run: Pass) -> float:
+    """Return the tensors of a block in the making, kept or not, one microbatch, bytes."""
+    streams = 2 * anatomy.hidden
+    return run.tokens * run.number_bytes * (WORKING_MLP_TENSORS * anatomy.mlp_width + streams)
+
+
+def logit_bytes(anatomy: Anatomy, run: Pass) -> float:
+    """Return what stands at one time of a vocabulary's logits when tokens are scored, bytes.
+
+    Logits, their fp32 copy (a second time where a temperature divides fp32 ones), their
+    log-softmax, its exponential and the terms of the entropy, of a chunk of positions; hidden
+    states of all positions.
+    """
+    divided = FP32 if run.number_bytes == FP32 and not run.temperature_is_one else 0
+    wide = 0 if run.number_bytes == FP32 else FP32
+    number = run.number_bytes + wide + divided + 3 * FP32
+    hidden = run.positions * anatomy.hidden * run.number_bytes
+    if not anatomy.splits_head:
+        whole = (2 if run.learns.any else 1) * run.tokens * anatomy.vocab * run.number_bytes
+        return whole + run.positions * anatomy.vocab * number
+    return min(run.positions, LOGIT_CHUNK) * anatomy.vocab * number + hidden
+
+
+def head_gradient_bytes(anatomy: Anatomy, run: Pass) -> float:
+    """Return gradients of the output layer in the making: summed over chunks before it is added."""
+    if not run.learns.base:
+        return 0
+    chunks = min(2, -(-run.positions // LOGIT_CHUNK))
+    whole = anatomy.vocab * anatomy.hidden * run.number_bytes
+    return (chunks - 1) * whole + run.positions * anatomy.hidden * run.number_bytes
+
+
+def _norm_bytes(anatomy: Anatomy, run: Pass) -> float:
+    """Return what a block's norms keep a token, and the two inputs of linear layers they make.
+
+    Llama's norm computes in fp32: its input there, its root mean square, and (to learn its own
+    weight) what it multiplies that weight with. Gemma's multiplies in fp32.
+    """
+    size, width = run.number_bytes, anatomy.hidden
+    made = 2 * width * size
+    if anatomy.norm == "layer":
+        return anatomy.norms * (width + 2) * size + made
+    scaled = FP32 if anatomy.norm == "zero_rms" else size
+    own = scaled * width if run.learns.base else 0
+    return anatomy.norms * (FP32 * width + FP32 + own) + made
+
+
+def _attention_bytes(anatomy: Anatomy, run: Pass) -> float:
+    """Return queries, keys, values, output; sums of softmax, or scores where they are stored."""
+    size, wide, keys = run.number_bytes, anatomy.attention_width, anatomy.key_width
+    if anatomy.stores_scores:
+        rounded = 0 if size == FP32 else size
+        scores = anatomy.heads * run.longest * (size + FP32 + rounded)
+        return 4 * wide * size + scores
+    repeated = wide if run.packed else keys
+    mask = bin_width(run) * size if run.packed else 0
+    return (2 * wide + 2 * repeated) * size + FP32 * anatomy.heads + mask
+
+
+def bin_width(run: Pass) -> int:
+    """Return the most columns of a bin that rows share."""
+    return min(WIDEST * run.longest, run.tokens)
+
+
+def _adapter_bytes(anatomy: Anatomy, run: Pass) -> float:
+    """Return the narrow tensors between the two matrices of each adapter."""
+    layers = len(anatomy.linears) / anatomy.num_layers
+    return run.learns.adapter_rank * layers * run.number_bytes

@@ -1,0 +1,189 @@
+"""Fit: which ranks share a device, what that takes, and what is short of what is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from rlhf.config.cluster import RoleName
+from rlhf.config.experiment import Experiment
+from rlhf.planning.hardware import GIB, Hardware
+from rlhf.planning.memory import RoleMemory, longest_row, role_memory
+from rlhf.planning.shapes import Act, RoleShape
+
+USABLE = 0.92
+"""Of a device's memory; the rest is left to fragments and to what is not modelled."""
+CONTEXT = 0.6 * GIB
+"""On a GPU, a process: driver context and communication buffers (given)."""
+PROCESS = 1.0 * GIB
+"""In host memory, a process: Python and its libraries (given)."""
+Crew = Counter[RoleName]
+"""How many ranks of each role one device holds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """What a run takes of some hardware."""
+
+    experiment: Experiment
+    hardware: Hardware
+    memories: tuple[RoleMemory, ...]
+    crews: dict[Act, list[Crew]]
+    """By act, the ranks on each device in use."""
+    device_bytes: float
+    """Most on any device."""
+    host_bytes: float
+    """Most in any node's memory."""
+    shortages: tuple[str, ...]
+    """What does not fit, a line each; empty when all does."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether all of it does."""
+        return not self.shortages
+
+
+def assess(experiment: Experiment, shapes: list[RoleShape], hardware: Hardware) -> Fit:
+    """Predict what the configuration takes, and compare it with what is there."""
+    device = hardware.device()
+    memories = tuple(role_memory(shape, experiment, device) for shape in shapes)
+    crews: dict[Act, list[Crew]] = {}
+    for act in ("reward_model", "ppo"):
+        roles = [memory for memory in memories if memory.shape.act == act]
+        if roles:
+            crews[act] = _crews(experiment, roles, hardware)
+    most = max(
+        device_bytes(crew, act, memories, experiment) for act in crews for crew in crews[act]
+    )
+    host = max(_host_bytes(crews[act], act, memories, experiment) for act in crews)
+    if hardware.kind.is_gpu:
+        host /= min(hardware.nodes, max(1, -(-len(crews["ppo"]) // hardware.devices)))
+    fit = Fit(
+        experiment=experiment,
+        hardware=hardware,
+        memories=memories,
+        crews=crews,
+        device_bytes=most,
+        host_bytes=host,
+        shortages=(),
+    )
+    return replace(fit, shortages=tuple(_shortages(fit)))
+
+
+def takes_turns(experiment: Experiment, *, is_gpu: bool) -> bool:
+    """Whether of the roles on one device only the one at work is there."""
+    residency = experiment.cluster.residency
+    return is_gpu if residency == "auto" else residency == "in_turn"
+
+
+def device_bytes(
+    crew: Crew, act: Act, memories: tuple[RoleMemory, ...], experiment: Experiment
+) -> float:
+    """Return the most bytes on a device that these ranks share."""
+    there = [m for m in memories if m.shape.act == act and crew[m.shape.role]]
+    is_gpu = any(memory.model.on_gpu for memory in there)
+    contexts = CONTEXT * sum(crew.values()) if is_gpu else 0
+    if takes_turns(experiment, is_gpu=is_gpu):
+        return contexts + max(crew[m.shape.role] * m.peak for m in there)
+    resting = sum(crew[m.shape.role] * m.resting for m in there)
+    return contexts + resting + max(crew[m.shape.role] * (m.peak - m.resting) for m in there)
+
+
+def _crews(experiment: Experiment, roles: list[RoleMemory], hardware: Hardware) -> list[Crew]:
+    if not hardware.kind.is_gpu:
+        return _crews_of_nodes(roles, hardware)
+    seats: list[tuple[Crew, list[float]]] = []
+    chosen: dict[RoleName, list[Crew]] = {}
+    cluster = experiment.cluster
+    alone: list[RoleName] = [m.shape.role for m in roles]
+    guests: list[RoleName] = [r for r in alone if cluster.placement(r).colocate_with is not None]
+    hosts: list[RoleName] = [r for r in alone if r not in guests]
+    for role in hosts + guests:
+        row = cluster.placement(role)
+        host = row.colocate_with
+        if host in chosen:
+            chosen[role] = chosen[host][: row.ranks]
+        else:
+            share = cluster.gpus_per_rank if row.gpus is None else row.gpus
+            chosen[role] = [_seat(seats, share) for _ in range(row.ranks)]
+        for crew in chosen[role]:
+            crew[role] += 1
+    return [crew for crew, _ in seats]
+
+
+def _seat(seats: list[tuple[Crew, list[float]]], share: float) -> Crew:
+    """Return the first device with room for a share of it, a new one if there is none."""
+    for crew, room in seats:
+        if 0 < share <= room[0] + 1e-9:
+            room[0] -= share
+            return crew
+    fresh: tuple[Crew, list[float]] = (Counter(), [max(0.0, 1.0 - share)])
+    seats.append(fresh)
+    for _ in range(max(0, round(share) - 1)):
+        seats.append((Counter(), [0.0]))
+    return fresh[0]
+
+
+def _crews_of_nodes(roles: list[RoleMemory], hardware: Hardware) -> list[Crew]:
+    crews: list[Crew] = [Counter() for _ in range(hardware.nodes)]
+    for memory in roles:
+        for rank in range(memory.model.ranks):
+            crews[rank % hardware.nodes][memory.shape.role] += 1
+    return crews
+
+
+def _host_bytes(
+    crews: list[Crew], act: Act, memories: tuple[RoleMemory, ...], experiment: Experiment
+) -> float:
+    """Return what all ranks keep in host memory together, and the driver's rollouts."""
+    total = _rollout_bytes(experiment)
+    for memory in memories:
+        if memory.shape.act != act:
+            continue
+        ranks, model = memory.model.ranks, memory.model
+        parked = 0.0
+        if model.on_gpu and takes_turns(experiment, is_gpu=True) and _is_shared(crews, memory):
+            parked = memory.resting
+        total += ranks * (PROCESS + parked + memory.held.host)
+        total += memory.host - memory.held.host
+    return total
+
+
+def _is_shared(crews: list[Crew], memory: RoleMemory) -> bool:
+    return any(crew[memory.shape.role] and len(+crew) > 1 for crew in crews)
+
+
+def _rollout_bytes(experiment: Experiment) -> float:
+    """Return a step's experience on the driver: ids, and six numbers a response token.
+
+    Twice, as rows to the ranks pass through the object store.
+    """
+    ppo, response = experiment.ppo, experiment.generation.max_new_tokens
+    rows = ppo.rollout_batch_size * ppo.samples_per_prompt
+    return 2 * rows * (8 * longest_row(experiment) + 6 * 4 * response)
+
+
+def _shortages(fit: Fit) -> Iterator[str]:
+    hardware = fit.hardware
+    unit = "GPU" if hardware.kind.is_gpu else "node"
+    used = max(len(crews) for crews in fit.crews.values())
+    there = hardware.count if hardware.kind.is_gpu else hardware.nodes
+    if used > there:
+        more = used - there
+        yield f"the roles' seats need {used} {unit}s, {more} more than the {there} there are"
+    room = USABLE * hardware.kind.memory_gib * GIB
+    if fit.device_bytes > room:
+        culprit = max(fit.memories, key=lambda m: m.peak)
+        phase = max(culprit.phases, key=lambda name: culprit.phases[name])
+        needs, short = fit.device_bytes / GIB, (fit.device_bytes - room) / GIB
+        yield (
+            f"a {unit} needs {needs:,.1f} GiB, {short:,.1f} more than {room / GIB:,.1f} "
+            f"({USABLE:.0%} of {hardware.kind.memory_gib:.4g}); most: {culprit.shape.role}, "
+            f"{phase}, {culprit.peak / GIB:,.1f} GiB"
+        )
+    if hardware.kind.is_gpu and fit.host_bytes > hardware.host_gib * GIB:
+        yield (
+            f"a node's own memory needs {fit.host_bytes / GIB:,.1f} GiB, "
+            f"{fit.host_bytes / GIB - hardware.host_gib:,.1f} more than {hardware.host_gib:,.0f}"
+        )

@@ -1,0 +1,242 @@
+"""Memory: what one rank of a role takes in each phase of a step, in bytes; a pure function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from rlhf.config.experiment import Experiment
+from rlhf.engine.memory import SHARE
+from rlhf.engine.precision import LEAST_WEIGHTS
+from rlhf.engine.zero import effective_stage
+from rlhf.generation.slots import BYTES_A_NUMBER
+from rlhf.generation.steps import COLUMNS, ROWS
+from rlhf.planning.activations import (
+    Learns,
+    Pass,
+    head_gradient_bytes,
+    kept_bytes,
+    logit_bytes,
+    working_bytes,
+)
+from rlhf.planning.held import FP32, Held, Model, held
+from rlhf.planning.shapes import RoleShape
+
+DEFAULT_BUCKET = 500_000_000
+"""Numbers of DeepSpeed's gradient bucket where its settings do not say."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Device:
+    """What ranks run on, as far as memory goes."""
+
+    memory: float
+    """Bytes of one GPU, or of a whole node without any."""
+    is_gpu: bool
+    bf16: bool
+    """Whether it multiplies bf16 matrices fast, so that precision auto means bf16."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoleMemory:
+    """Bytes of one rank of one role."""
+
+    shape: RoleShape
+    model: Model
+    held: Held
+    copy: float = 0
+    """Whole weights that stage 3 gathers to write with."""
+    cache: float = 0
+    """Keys and values of the rows being written."""
+    num_slots: int = 0
+    """Rows that are written together."""
+    writing: float = 0
+    """Logits, prompts being read, captured graphs."""
+    scoring: float = 0
+    """Tensors of a forward pass without gradients."""
+    activations: float = 0
+    """What blocks keep for the backward pass."""
+    logits: float = 0
+    """Logits and what else stands at the top of the backward pass."""
+    host: float = 0
+    """In host memory on the node: offloaded tensors, and a checkpoint in the making on rank 0."""
+
+    @property
+    def resting(self) -> float:
+        """Bytes on the device between calls."""
+        return self.held.resting
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Return the most bytes on the device by phase: generate, score, learn, step."""
+        phases = {"score": self.resting + self.held.gathered + self.scoring}
+        if self.shape.writes:
+            phases["generate"] = self.resting + self.copy + self.cache + self.writing
+        if self.shape.num_trainable:
+            phases["learn"] = self._learning()
+            phases["step"] = (
+                self.held.weights
+                + self.held.optimizer
+                + (self.held.gradients + self.held.stepping + self.held.always_buckets)
+            )
+        return phases
+
+    @property
+    def peak(self) -> float:
+        """Return the most bytes on the device at any time."""
+        return max(self.phases.values())
+
+    def _learning(self) -> float:
+        """Return the peak of a backward pass.
+
+        Stage 2 takes its bucket when the output layer is done, and gives it back each time.
+        """
+        kept = self.held.gathered + self.activations
+        if self.model.stage == 2:
+            without = self.held.learning - self.held.buckets
+            return without + kept + max(self.logits, self.held.buckets + self.scoring / 2)
+        return self.held.learning + kept + self.logits
+
+
+def role_memory(shape: RoleShape, experiment: Experiment, device: Device) -> RoleMemory:
+    """Return what one rank of a role takes.
+
+    Args:
+        shape: Its network.
+        experiment: Placement, ZeRO stages, batch sizes, lengths.
+        device: What it runs on.
+    """
+    model = model_of(shape, experiment, device)
+    here = held(model)
+    forward = forward_pass(shape, experiment, model)
+    learning = replace(forward, learns=_learns(shape, experiment))
+    anatomy = shape.anatomy
+    work = working_bytes(anatomy, forward)
+    tops = 0.0 if shape.is_scalar else logit_bytes(anatomy, forward)
+    memory = RoleMemory(
+        shape=shape, model=model, held=here, scoring=max(work, tops), host=here.host + _kept(model)
+    )
+    if shape.num_trainable:
+        top = 0.0
+        if not shape.is_scalar:
+            top = logit_bytes(anatomy, learning) + head_gradient_bytes(anatomy, learning)
+        kept = kept_bytes(anatomy, learning)
+        memory = replace(memory, activations=kept, logits=max(top, work))
+    return _with_writing(memory, experiment, device) if shape.writes else memory
+
+
+def model_of(shape: RoleShape, experiment: Experiment, device: Device) -> Model:
+    """Return how the role's ranks hold its weights."""
+    row, engine = experiment.cluster.placement(shape.role), experiment.engine
+    precision = engine.precision
+    if precision == "auto":
+        large = shape.anatomy.num_weights >= LEAST_WEIGHTS
+        precision = "bf16" if large and device.bf16 else "fp32"
+    settled = engine.model_copy(update={"precision": precision})
+    asked = engine.zero_stage if row.zero_stage is None else row.zero_stage
+    torch_alone = engine.backend == "torch"
+    stage = effective_stage(asked, settled, trainable=shape.num_trainable > 0)
+    raw = engine.deepspeed.get("zero_optimization", {})
+    return Model(
+        num_weights=shape.num_weights,
+        num_trainable=shape.num_trainable,
+        largest_weight=shape.anatomy.largest_weight,
+        ranks=row.ranks,
+        stage=0 if torch_alone else stage,
+        number_bytes=FP32 if torch_alone or precision == "fp32" else 2,
+        offload=row.offload,
+        bucket=int(raw.get("reduce_bucket_size", DEFAULT_BUCKET)),
+        on_gpu=device.is_gpu,
+    )
+
+
+def longest_row(experiment: Experiment) -> int:
+    """Return the tokens of the longest prompt with the longest response."""
+    return experiment.data.max_prompt_length + experiment.generation.max_new_tokens
+
+
+def rows_a_rank(rows: int, ranks: int) -> int:
+    """Return the rows of the rank that has the most."""
+    return -(-rows // ranks)
+
+
+def forward_pass(shape: RoleShape, experiment: Experiment, model: Model) -> Pass:
+    """Return the largest microbatch of the role: as many whole rows as the budget holds."""
+    ppo, longest = experiment.ppo, longest_row(experiment)
+    rows, share = ppo.rollout_batch_size * ppo.samples_per_prompt, 1.0
+    if shape.act == "reward_model":
+        rows, longest = 2 * experiment.reward_model.batch_size, experiment.data.max_length
+    elif shape.role == "policy":
+        share = experiment.generation.max_new_tokens / longest
+    whole = rows_a_rank(rows, model.ranks) * longest
+    tokens = max(longest, min(experiment.engine.max_tokens_per_microbatch, whole))
+    return Pass(
+        number_bytes=model.number_bytes,
+        tokens=tokens,
+        longest=longest,
+        positions=max(1, int(tokens * share)),
+        packed=tokens > longest,
+        learns=Learns(base=False),
+        temperature_is_one=experiment.generation.temperature == 1.0,
+        checkpointing=experiment.engine.gradient_checkpointing,
+    )
+
+
+def _learns(shape: RoleShape, experiment: Experiment) -> Learns:
+    lora = experiment.peft.method == "lora"
+    return Learns(base=not lora, adapter_rank=experiment.peft.rank if lora else 0)
+
+
+def _with_writing(memory: RoleMemory, experiment: Experiment, device: Device) -> RoleMemory:
+    """Add what generation takes beside the role's own weights."""
+    ppo, model, anatomy = experiment.ppo, memory.model, memory.shape.anatomy
+    copy = model.number_bytes * model.num_weights if model.stage == 3 else 0.0
+    capacity = longest_row(experiment)
+    rows = rows_a_rank(ppo.rollout_batch_size * ppo.samples_per_prompt, model.ranks)
+    wanted = min(rows, experiment.generation.batch_size)
+    numbers = 2 * anatomy.num_layers * anatomy.key_width * capacity
+    free = device.memory - memory.resting - copy
+    slots = max(1, min(wanted, int(SHARE * max(free, 0.0) / (numbers * BYTES_A_NUMBER))))
+    return replace(
+        memory,
+        copy=copy,
+        num_slots=slots,
+        cache=slots * numbers * model.number_bytes,
+        writing=_writing(memory, experiment, slots),
+    )
+
+
+def _writing(memory: RoleMemory, experiment: Experiment, slots: int) -> float:
+    """Return the larger of reading prompts and drawing tokens; and the graphs, on a GPU.
+
+    All prompts that find a slot are read in one forward pass; a prompt with several responses once.
+    """
+    anatomy, model = memory.shape.anatomy, memory.model
+    prompts = rows_a_rank(slots, experiment.ppo.samples_per_prompt)
+    longest = experiment.data.max_prompt_length
+    reading = working_bytes(
+        anatomy,
+        Pass(
+            number_bytes=model.number_bytes,
+            tokens=prompts * longest,
+            longest=longest,
+            positions=prompts,
+            packed=False,
+            learns=Learns(base=False),
+        ),
+    )
+    if not anatomy.splits_head:
+        whole = 2 * prompts * longest * anatomy.vocab * model.number_bytes
+        reading = max(reading, whole)
+    wide = 0 if model.number_bytes == FP32 else FP32
+    divided = 0 if experiment.generation.temperature == 1.0 else FP32
+    drawing = slots * anatomy.vocab * (model.number_bytes + wide + divided + 2 * FP32)
+    graphs = 0
+    if model.on_gpu:
+        count = -(-slots // ROWS) * -(-longest_row(experiment) // COLUMNS)
+        graphs = count * slots * anatomy.vocab * model.number_bytes // 2
+    return max(reading, drawing) + graphs
+
+
+def _kept(model: Model) -> float:
+    """Return a checkpoint on rank 0's host: weights that learn and moments, in fp32."""
+    return 3 * FP32 * model.num_trainable

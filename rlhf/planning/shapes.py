@@ -1,0 +1,109 @@
+"""Shapes: which networks a run's roles are, how many of their weights learn, by configs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from rlhf.algo.estimators import find_estimator
+from rlhf.config.cluster import RoleName
+from rlhf.config.commands import roles_of, stages_of
+from rlhf.config.experiment import Experiment
+from rlhf.errors import ConfigError
+from rlhf.models.anatomy import Anatomy, adapter_weights, new_anatomy, read_anatomy
+
+Act = Literal["reward_model", "ppo"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoleShape:
+    """One role's network in one act."""
+
+    role: RoleName
+    act: Act
+    """The reward model learns in an act of its own; all roles meet in ppo."""
+    anatomy: Anatomy
+    num_weights: int
+    """Adapters included."""
+    num_trainable: int
+    """0 for a frozen role."""
+    source: str
+    """Where the shape was read."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether the role generates responses."""
+        return self.role == "policy"
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether the network ends in one number, not in logits."""
+        return self.role in ("reward", "value")
+
+
+def role_shapes(experiment: Experiment) -> list[RoleShape]:
+    """Return the networks of every role with a model, by act.
+
+    Raises:
+        ConfigError: when no model is named.
+        ModelError: when a config cannot be read.
+    """
+    return list(_shapes(experiment))
+
+
+def _shapes(experiment: Experiment) -> Iterator[RoleShape]:
+    estimator = find_estimator(experiment.ppo.advantage_estimator)
+    roles = roles_of(["ppo"], experiment, reads_values=estimator.reads_values)
+    learns_reward = "reward_model" in stages_of("pipeline", experiment)
+    judged = experiment.reward_model.path is not None or learns_reward
+    for role in roles:
+        by_function_alone = experiment.reward.function is not None and not judged
+        if role != "reward" or not by_function_alone:
+            yield _shape(experiment, role, "ppo")
+    if learns_reward:
+        yield _shape(experiment, "reward", "reward_model")
+
+
+def _shape(experiment: Experiment, role: RoleName, act: Act) -> RoleShape:
+    source = _source(experiment, role)
+    anatomy = _read(experiment, source, scalar=role in ("reward", "value"))
+    learns = role in ("policy", "value") or act == "reward_model"
+    added = trainable = 0
+    if learns and experiment.peft.method == "lora":
+        # As the library trains a scalar head whole, it keeps a second one beside the first.
+        head = anatomy.hidden if role != "policy" else 0
+        added = trainable = adapter_weights(anatomy, experiment.peft) + head
+    elif learns:
+        trainable = anatomy.num_weights
+    return RoleShape(
+        role=role,
+        act=act,
+        anatomy=anatomy,
+        num_weights=anatomy.num_weights + added,
+        num_trainable=trainable,
+        source=source or "policy.new",
+    )
+
+
+def _source(experiment: Experiment, role: RoleName) -> str | None:
+    """Return where a role's config is; None for a new model."""
+    policy, reward = experiment.policy.path, experiment.reward_model.path
+    given: dict[RoleName, str | None] = {
+        "policy": policy,
+        "reference": experiment.reference.path or policy,
+        "reward": reward or policy,
+        "value": experiment.value.path or reward or policy,
+    }
+    return given[role]
+
+
+def _read(experiment: Experiment, source: str | None, *, scalar: bool) -> Anatomy:
+    if source is not None:
+        return read_anatomy(source, scalar=scalar)
+    if experiment.policy.new is None:
+        raise ConfigError(
+            "policy.path is not set; give a folder with config.json, or the file itself, such as "
+            "policy.path=FOLDER/config.json, or policy.new.hidden_size=128"
+        )
+    return new_anatomy(experiment.policy.new, scalar=scalar)

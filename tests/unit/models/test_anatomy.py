@@ -1,0 +1,88 @@
+"""Anatomy: counts as the real networks have them, and as their makers publish them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rlhf.config.model import NewModelConfig, PeftConfig
+from rlhf.errors import ModelError
+from rlhf.models.adapters import Adapter
+from rlhf.models.anatomy import adapter_weights, anatomy_of, new_anatomy, read_anatomy
+from rlhf.models.pretrained import num_weights
+from tests import models
+
+FAMILIES = ("llama", "qwen2", "gpt2", "mistral", "gemma2")
+LLAMA_3_70B = {
+    "model_type": "llama",
+    "vocab_size": 128256,
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "tie_word_embeddings": False,
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_counts_are_those_of_the_network(folder, family):
+    path = folder(family)
+    assert read_anatomy(path).num_weights == num_weights(path)
+    scalar = sum(weight.numel() for weight in models.classifier(family).parameters())
+    assert anatomy_of(models.config(family), family, scalar=True).num_weights == scalar
+
+
+def test_a_published_count_from_a_config_alone(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(LLAMA_3_70B))
+    anatomy = read_anatomy(str(file))
+    assert anatomy.num_weights == 70_553_706_496
+    assert (anatomy.num_layers, anatomy.hidden, anatomy.key_width) == (80, 8192, 1024)
+    assert anatomy.block_weights * 80 + 2 * 128256 * 8192 + 8192 == anatomy.num_weights
+    assert read_anatomy(str(tmp_path)) == anatomy
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_adapters_are_counted_as_the_library_makes_them(family):
+    network, config = models.causal(family), PeftConfig(method="lora", rank=3)
+    predicted = adapter_weights(anatomy_of(network.config, family, scalar=False), config)
+    Adapter(network, config, seed=0)
+    assert predicted == sum(w.numel() for w in network.parameters() if w.requires_grad)
+
+
+def test_only_named_layers_are_adapted():
+    anatomy = anatomy_of(models.config("llama"), "llama", scalar=False)
+    only = PeftConfig(method="lora", rank=2, target_modules="q_proj, v_proj")
+    assert adapter_weights(anatomy, only) == 2 * 2 * ((32 + 32) + (32 + 16))
+    with pytest.raises(ModelError, match=r"peft.target_modules=c_attn: .*nearest: all-linear"):
+        adapter_weights(anatomy, PeftConfig(target_modules="c_attn"))
+
+
+def test_what_blocks_are_like():
+    found = {f: anatomy_of(models.config(f), f, scalar=False) for f in FAMILIES}
+    assert {f: (a.norms, a.norm, a.mlp_tensors) for f, a in found.items()} == {
+        "llama": (2, "rms", 4),
+        "qwen2": (2, "rms", 4),
+        "gpt2": (2, "layer", 5),
+        "mistral": (2, "rms", 4),
+        "gemma2": (4, "zero_rms", 4),
+    }
+    assert [f for f, a in found.items() if a.stores_scores] == ["gemma2"]
+    assert [f for f, a in found.items() if not a.splits_head] == ["gemma2"]
+
+
+def test_a_new_model_has_the_shape_it_is_made_with():
+    anatomy = new_anatomy(NewModelConfig())
+    assert (anatomy.num_layers, anatomy.hidden, anatomy.vocab) == (3, 128, 4096)
+
+
+def test_what_cannot_be_sized_is_said(tmp_path):
+    with pytest.raises(ModelError, match="no config to size a model by"):
+        read_anatomy(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"model_type": "mixtral", "num_local_experts": 4}')
+    with pytest.raises(ModelError, match="mixture of experts"):
+        read_anatomy(str(tmp_path))
+    with pytest.raises(ModelError, match="granite has no scalar head"):
+        anatomy_of(models.config("granite"), "a", scalar=True)

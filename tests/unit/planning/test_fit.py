@@ -1,0 +1,63 @@
+"""Fit: who shares a device, what that takes, and what is short."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from rlhf.planning.fit import CONTEXT, GIB, assess
+from rlhf.planning.hardware import read_hardware
+from rlhf.planning.shapes import role_shapes
+
+SIDE_BY_SIDE = {
+    role: {"ranks": 8, "colocate_with": "policy"} for role in ("reference", "reward", "value")
+}
+
+
+def fitted(experiment, hardware="8xh100"):
+    return assess(experiment, role_shapes(experiment), read_hardware(hardware))
+
+
+def test_colocated_roles_sit_on_the_same_devices(planned):
+    cluster = {"gpus_per_rank": 1.0, "policy": {"ranks": 8, "zero_stage": 2}, **SIDE_BY_SIDE}
+    crews = fitted(planned(cluster=cluster)).crews["ppo"]
+    assert crews == [Counter(policy=1, reference=1, reward=1, value=1)] * 8
+
+
+def test_in_turn_only_the_largest_counts(planned):
+    cluster = {"gpus_per_rank": 1.0, "policy": {"ranks": 8, "zero_stage": 2}, **SIDE_BY_SIDE}
+    turns = fitted(planned(cluster=cluster))
+    together = fitted(planned(cluster={**cluster, "residency": "all"}))
+    most = max(memory.peak for memory in turns.memories)
+    assert turns.device_bytes == most + 4 * CONTEXT
+    resting = sum(memory.resting for memory in together.memories)
+    growth = max(memory.peak - memory.resting for memory in together.memories)
+    assert together.device_bytes == pytest.approx(resting + growth + 4 * CONTEXT)
+    assert turns.host_bytes > together.host_bytes
+
+
+def test_fractions_share_a_device(planned):
+    cluster = {"gpus_per_rank": 0.25}
+    assert fitted(planned(cluster=cluster)).crews["ppo"] == [
+        Counter(policy=1, reference=1, reward=1, value=1)
+    ]
+
+
+def test_what_is_short_is_said_with_numbers(planned):
+    fit = fitted(planned(cluster={"gpus_per_rank": 1.0, "policy": {"ranks": 8}}), "2xh100")
+    assert not fit.fits
+    seats, memory = fit.shortages
+    assert seats == "the roles' seats need 11 GPUs, 9 more than the 2 there are"
+    peak = max(memory.peak for memory in fit.memories) / GIB
+    assert f"most: value, learn, {peak:,.1f} GiB" in memory
+
+
+def test_cores_share_their_node(planned, tmp_path):
+    file = tmp_path / "lab.yaml"
+    rates = "{memory_gib: 900, tflops: 1, memory_gb_s: 100, link_gb_s: 10, is_gpu: false}"
+    file.write_text(f"nodes: 2\ndevices: 8\nbf16: false\nkind: {rates}\n")
+    fit = fitted(planned(cluster={"policy": {"ranks": 4}}), str(file))
+    first = Counter(policy=2, reference=1, reward=1, value=1)
+    assert fit.crews["ppo"] == [first, Counter(policy=2)]
+    assert fit.fits

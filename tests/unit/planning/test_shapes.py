@@ -1,0 +1,49 @@
+"""Shapes: which roles there are, which learn, and where each one's config is."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlhf.errors import ConfigError
+from rlhf.planning.shapes import role_shapes
+from tests import models
+
+
+def test_four_roles_of_one_shape(planned):
+    found = {shape.role: shape for shape in role_shapes(planned())}
+    assert {role: shape.num_trainable > 0 for role, shape in found.items()} == {
+        "policy": True,
+        "reference": False,
+        "reward": False,
+        "value": True,
+    }
+    assert found["policy"].num_weights == 6_738_415_616
+    assert found["value"].num_weights == 6_738_415_616 - 32000 * 4096 + 4096
+
+
+def test_adapters_leave_out_the_reference(planned):
+    found = {s.role: s for s in role_shapes(planned(peft={"method": "lora", "rank": 8}))}
+    assert set(found) == {"policy", "reward", "value"}
+    policy = found["policy"]
+    assert policy.num_weights - policy.anatomy.num_weights == policy.num_trainable
+    assert policy.num_trainable == 8 * 32 * (4 * 2 * 4096 + 3 * (4096 + 11008))
+
+
+def test_a_reward_model_in_training_is_an_act_of_its_own(planned):
+    trained = planned(reward_model={}, data={"preferences": "x.jsonl"})
+    trained = trained.model_copy(
+        update={"reward_model": trained.reward_model.model_copy(update={"path": None})}
+    )
+    acts = [(s.role, s.act, s.num_trainable > 0) for s in role_shapes(trained)]
+    assert ("reward", "ppo", False) in acts
+    assert ("reward", "reward_model", True) in acts
+
+
+def test_a_function_needs_no_model(folder):
+    asked = models.experiment(policy={"path": folder()}, reward={"function": "x.py:f"})
+    assert "reward" not in {shape.role for shape in role_shapes(asked)}
+
+
+def test_no_model_is_said():
+    with pytest.raises(ConfigError, match="policy.path is not set; give a folder with config.json"):
+        role_shapes(models.experiment())
