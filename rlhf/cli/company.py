@@ -39,7 +39,9 @@ class Company:
                 "(cluster.address=ADDRESS would use that one)"
             )
         self._log.note(f"starting {', '.join(self._roles)}")
-        ray_cluster = RayCluster(cluster, self._timeline, threads=threads)
+        ray_cluster = RayCluster(
+            cluster, self._timeline, threads=threads, num_runs=self._experiment.sweep.parallel
+        )
         return dict(self._open.enter_context(ray_cluster).start(self._roles))
 
     def __enter__(self) -> Self:

@@ -29,9 +29,12 @@ PASSED_ON = ("HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "RLHF_CACHE")
 class RayCluster:
     """A connection to Ray for the length of a run."""
 
-    def __init__(self, config: ClusterConfig, timeline: Timeline, *, threads: int) -> None:
-        """Connect, or start an own cluster on this machine."""
+    def __init__(
+        self, config: ClusterConfig, timeline: Timeline, *, threads: int, num_runs: int = 1
+    ) -> None:
+        """Connect, or start an own cluster on this machine; num_runs share it evenly."""
         self._config, self._timeline, self._threads = config, timeline, threads
+        self._num_runs = num_runs
         address = address_of(config)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
@@ -56,8 +59,8 @@ class RayCluster:
         seating = plan(
             self._config,
             roles,
-            cluster_cpus=resources.get("CPU", 0.0),
-            cluster_gpus=resources.get("GPU", 0.0),
+            cluster_cpus=resources.get("CPU", 0.0) / self._num_runs,
+            cluster_gpus=resources.get("GPU", 0.0) / self._num_runs,
         )
         placement = placement_group(seating.bundles(), strategy="PACK")
         try:

@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import Self
 
 from rlhf.config.observe import TrackingConfig
+from rlhf.errors import TrainingError
 from rlhf.flow.metrics import Metrics
 from rlhf.observe import files
 from rlhf.observe.console import Console
-from rlhf.observe.health import named_alarms
+from rlhf.observe.health import STEPS_TOO_FAR, named_alarms, too_far
 from rlhf.observe.samples import Sample
 from rlhf.observe.sinks import SINK_FAILURES, JsonlSink, Sink, TensorBoardSink, repeats
 from rlhf.observe.spans import KeptLap, Lap, append_lap, is_kept
@@ -34,6 +35,7 @@ class RunLog:
         *,
         config: Mapping[str, object],
         run_id: str | None = None,
+        max_kl: float | None = None,
     ) -> None:
         """Prepare the folder; sinks open on entering the context.
 
@@ -42,9 +44,10 @@ class RunLog:
             tracking: which sinks to use.
             config: the resolved configuration as a plain mapping.
             run_id: identity in trackers, for a folder that has none yet.
+            max_kl: nats a response; PPO that stays above it is cut.
         """
         self._run_dir, self._tracking = run_dir, tracking
-        self._config, self._run_id = config, run_id
+        self._config, self._run_id, self._max_kl = config, run_id, max_kl
         self._console = Console(live=tracking.console)
         self._sinks: list[Sink] = []
         self._stage, self._step = "", 0
@@ -77,7 +80,9 @@ class RunLog:
         self._attempt(files.WARNINGS, lambda: self._forget_warnings(stage, first_step))
         self._each(lambda sink: sink.begin(stage, first_step))
         self._history = []
-        self._attempt(files.METRICS, lambda: self._history.extend(_figures(self._run_dir, stage)))
+        self._attempt(
+            files.METRICS, lambda: self._history.extend(files.read_figures(self._run_dir, stage))
+        )
         self._console.begin(stage, total_steps, first_step)
 
     def record(
@@ -94,6 +99,9 @@ class RunLog:
             metrics: its figures.
             seconds: further figures, such as the seconds of each phase.
             lap: who worked when.
+
+        Raises:
+            TrainingError: when PPO stays above max_kl.
         """
         self._step = step
         values = {**metrics.means(), **(seconds or {})}
@@ -109,6 +117,7 @@ class RunLog:
             self._history.append(values)
             for name, line in named_alarms(self._history).items():
                 self._warn_once(name, line)
+            self._cut_if_too_far()
 
     def samples(self, stage: str, step: int, rows: Sequence[Sample]) -> None:
         """Keep answers to the fixed prompts, in place of earlier ones of this stage and step."""
@@ -134,6 +143,15 @@ class RunLog:
         """Finish a stage; the next may begin."""
         if stage == self._stage:
             self._console.end()
+
+    def _cut_if_too_far(self) -> None:
+        seen = None if self._max_kl is None else too_far(self._history, self._max_kl)
+        if seen is not None:
+            raise TrainingError(
+                f"cut {seen} nats a response for {STEPS_TOO_FAR} steps in a row "
+                "(sweep.max_kl); raise ppo.kl_coef, lower policy.optimizer.lr, or raise "
+                "sweep.max_kl"
+            )
 
     def _add_wandb(self) -> None:
         sink = open_wandb(self._run_dir, self._tracking, self._config, self._run_id, self.warn)
@@ -169,10 +187,3 @@ class RunLog:
         self._attempt(
             files.WARNINGS, lambda: files.append_rows(self._run_dir / files.WARNINGS, [row])
         )
-
-
-def _figures(run_dir: Path, stage: str) -> list[Mapping[str, object]]:
-    """Return the figures of earlier attempts at a stage, which alarms look back on."""
-    rows = files.read_rows(run_dir / files.METRICS)
-    found = [row.get("metrics") for row in rows if row.get("stage") == stage]
-    return [metrics for metrics in found if isinstance(metrics, dict)]
