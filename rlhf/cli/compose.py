@@ -123,13 +123,14 @@ def _take(command: str, config: DictConfig, multirun: Multirun) -> float | None:
 
 
 def _fixed(asked: list[str]) -> list[str]:
-    """Return the keys on the command line that have one value."""
+    """Return the keys on the command line that have one value; of a key given twice, the last."""
     settings = [word for word in asked if "=" in word and not word.startswith("-")]
     try:
         parsed = OverridesParser.create().parse_overrides(settings)
     except HydraException:
         return []  # Composing says what is wrong.
-    return [override.key_or_group for override in parsed if not override.is_sweep_override()]
+    last = {override.key_or_group: override for override in parsed}
+    return [key for key, override in last.items() if not override.is_sweep_override()]
 
 
 def _for_the_search(overrides: list[str]) -> list[str]:

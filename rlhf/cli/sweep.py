@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +40,6 @@ from rlhf.observe.sweep_page import write_page
 
 WORST = float("-inf")
 """What a search is told of a trial that was cut or diverged."""
-ADDRESS = "RAY_ADDRESS"
 ERRORS: dict[int, type[RLHFError]] = {
     error.exit_code: error for error in (RLHFError, ConfigError, WorkerError, TrainingError)
 }
@@ -144,8 +144,7 @@ class Sweep:
         if address_of(cluster) == "local" and not self._own_cluster:
             self._console.note("starting one Ray cluster for all trials")
             shared = self._open.enter_context(SharedCluster(parallel, cluster.timeout_s))
-            self._open.callback(_set_address, os.environ.get(ADDRESS))
-            _set_address(shared.address)
+            self._open.enter_context(_variables(shared.environment()))
             self._own_cluster = True
         if not self._own_cluster:
             return trial
@@ -196,8 +195,15 @@ class Sweep:
         self._console.note(f"sweep: {self._folder / 'sweep.html'}")
 
 
-def _set_address(address: str | None) -> None:
-    """Say where Ray is to all that is started from here."""
-    os.environ.pop(ADDRESS, None)
-    if address is not None:
-        os.environ[ADDRESS] = address
+@contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for all that is started meanwhile; then put the old ones back."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value

@@ -17,6 +17,7 @@ from rlhf.cluster import lifeline
 from rlhf.errors import WorkerError
 
 END_TIMEOUT_S = 60.0
+AUTH_MODE = "RAY_AUTH_MODE"
 
 
 class SharedCluster:
@@ -56,6 +57,11 @@ class SharedCluster:
                 "`rlhf doctor`, or give cluster.address=HOST:PORT of a running one"
             )
         return self
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which a run with cluster.address=auto finds it, and may enter."""
+        # Ray guards a cluster that a program starts by a token; who names an address must say so.
+        return {"RAY_ADDRESS": self.address, AUTH_MODE: os.environ.get(AUTH_MODE, "token")}
 
     def __exit__(
         self,

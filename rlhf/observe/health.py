@@ -52,7 +52,7 @@ def named_alarms(history: History) -> dict[str, str]:
 
 
 def too_far(history: History, max_kl: float) -> str | None:
-    """Return what is to be said when the KL of the last steps is above sweep.max_kl; else None.
+    """Return at which step the KL is what, if the last steps are all above max_kl; else None.
 
     Args:
         history: the metrics of each PPO step, oldest first.
@@ -61,7 +61,7 @@ def too_far(history: History, max_kl: float) -> str | None:
     tail = _series(history, "objective/kl")[-STEPS_TOO_FAR:]
     if len(tail) < STEPS_TOO_FAR or min(tail) <= max_kl:
         return None
-    return f"at step {len(history)}: KL {short(tail[-1])} is above {short(max_kl)}"
+    return f"at step {len(history)}: KL {short(tail[-1])}"
 
 
 def _series(history: History, name: str) -> list[float]:

@@ -148,9 +148,9 @@ class RunLog:
         seen = None if self._max_kl is None else too_far(self._history, self._max_kl)
         if seen is not None:
             raise TrainingError(
-                f"cut {seen} nats a response for {STEPS_TOO_FAR} steps in a row "
-                "(sweep.max_kl); raise ppo.kl_coef, lower policy.optimizer.lr, or raise "
-                "sweep.max_kl"
+                f"cut {seen} nats a response, step {STEPS_TOO_FAR} in a row above "
+                f"sweep.max_kl={self._max_kl:g}; raise ppo.kl_coef, lower policy.optimizer.lr, or "
+                "raise sweep.max_kl"
             )
 
     def _add_wandb(self) -> None:

@@ -181,7 +181,9 @@ def headline(end: TrialEnd, figures: TrialFigures) -> str:
     if end.outcome != "done":
         return told(end)
     values = asdict(figures)
-    known = [f"{head} {write(values[name])}" for name, head, write in COLUMNS if values[name]]
+    known = [
+        f"{head} {write(values[name])}" for name, head, write in COLUMNS if values[name] is not None
+    ]
     return ", ".join([f"done in {duration(figures.seconds)}", *known])
 
 

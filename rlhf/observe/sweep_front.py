@@ -15,6 +15,8 @@ from rlhf.observe.sweep import Trial, pareto
 WIDTH: Final = 760
 HEIGHT: Final = 380
 TOP, BOTTOM, RIGHT = 26, 40, 30
+NEAR: Final = 18
+"""Pictures' units below which the numbers of two dots would touch."""
 MOST_NAMED: Final = 24
 """Trials of which each dot carries its number; of more, only those on the frontier do."""
 
@@ -39,10 +41,9 @@ def front_figure(trials: Sequence[Trial]) -> Markup | None:
     x = Scale(*span([kl for kl, _ in seen], zero=True), left, WIDTH - RIGHT)
     front = pareto(trials)
     corners = [(t.figures.kl or 0.0, t.figures.score or 0.0) for t in front]
-    dots = [
-        _dot(place, trial, (x(kl), y(score)), is_named=len(placed) <= MOST_NAMED or trial in front)
-        for place, trial, kl, score in placed
-    ]
+    named = front if len(placed) > MOST_NAMED else trials
+    dots = [_dot(trial, (x(kl), y(score)), on=trial in front) for _, trial, kl, score in placed]
+    numbers = _numbers([(place, x(kl), y(score)) for place, t, kl, score in placed if t in named])
     svg = el(
         "svg",
         el("title", "Score against KL", id="front-title"),
@@ -50,6 +51,7 @@ def front_figure(trials: Sequence[Trial]) -> Markup | None:
         _axes(x, y),
         el("path", d=_stairs(corners, x, y), class_="main a") if len(corners) > 1 else None,
         *dots,
+        *numbers,
         viewbox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
         aria_labelledby="front-title front-desc",
@@ -57,13 +59,36 @@ def front_figure(trials: Sequence[Trial]) -> Markup | None:
     return el("figure", svg, class_="chart front")
 
 
-def _dot(place: int, trial: Trial, at: tuple[float, float], *, is_named: bool) -> Markup:
+def _dot(trial: Trial, at: tuple[float, float], *, on: bool) -> Markup:
+    """Return a trial's mark: coloured on the frontier, grey behind it, a ring when broken off."""
     name = el("title", f"{trial.end.name}: KL {short(trial.figures.kl)}")
-    kind = "dot a" if trial.is_sound else "ring"
-    dot = el("circle", name, cx=at[0], cy=at[1], r=5, class_=kind)
-    if not is_named:
-        return dot
-    return join([dot, el("text", str(place), x=at[0] + 8, y=at[1] - 7, class_="value halo")])
+    kind = ("dot a" if on else "dot e") if trial.is_sound else "ring"
+    return el("circle", name, cx=at[0], cy=at[1], r=5, class_=kind)
+
+
+def _numbers(dots: Sequence[tuple[int, float, float]]) -> list[Markup]:
+    """Return the numbers left above their dots; those of dots that touch stand on one line."""
+    groups: list[list[tuple[int, float, float]]] = []
+    for dot in sorted(dots, key=lambda dot: dot[1]):
+        near = next((g for g in groups if _touch(g[-1], dot)), None)
+        if near is None:
+            groups.append([dot])
+        else:
+            near.append(dot)
+    return [
+        el(
+            "text",
+            ", ".join(str(place) for place, _, _ in sorted(group)),
+            x=min(px for _, px, _ in group) - 7,
+            y=min(py for _, _, py in group) - 8,
+            class_="value halo end",
+        )
+        for group in groups
+    ]
+
+
+def _touch(one: tuple[int, float, float], other: tuple[int, float, float]) -> bool:
+    return abs(one[1] - other[1]) < NEAR and abs(one[2] - other[2]) < NEAR
 
 
 def _stairs(corners: Sequence[tuple[float, float]], x: Scale, y: Scale) -> str:

@@ -91,8 +91,8 @@ def _front(trials: Sequence[Trial]) -> Markup | None:
         return None
     lead = (
         "Each dot is a trial, numbered as in the table: means over the last quarter of its steps. "
-        "The line joins the trials that no other beats in both score and KL; rings are trials that "
-        "were cut, diverged or did not finish, at the edge where they lie beyond it."
+        "The line joins the trials that no other beats in both score and KL. Rings are trials that "
+        "were cut or did not finish; those beyond the picture stand at its edge."
     )
     return join([el("h2", "What the score costs"), el("p", lead, class_="soft"), picture])
 
@@ -141,7 +141,10 @@ def _curves(trials: Sequence[Trial]) -> Markup | None:
     ]
     if not charts:
         return None
-    lead = "The best finished trials in colour, numbered as in the table, all others in grey."
+    lead = (
+        "Finished trials: the best in colour, numbered as in the table, the others in grey. "
+        "A trial that was cut has its curves in its own report."
+    )
     return join(
         [
             el("h2", "Curves"),
@@ -168,9 +171,12 @@ def _chart(stage: str, plot: Plot, trials: Sequence[Trial]) -> Markup | None:
 
 
 def _lines(stage: str, metric: str, trials: Sequence[Trial]) -> Iterator[Line]:
-    """Yield a line a trial, the best last, so that they lie on top."""
+    """Yield a line a trial, the best last, so that they lie on top.
+
+    A trial that diverged would press all others flat; its own report shows it.
+    """
     for at, trial in reversed([*enumerate(trials)]):
         points = trial.run.curve(stage, metric)
         tone = _tone(trial, at)
-        if points:
+        if points and trial.is_sound:
             yield Line(name=f"{at + 1}", points=points, tone=tone or "e", quiet=tone is None)
