@@ -139,7 +139,7 @@ def _for_the_search(overrides: list[str]) -> list[str]:
     Raises:
         ConfigError: when another launcher than this program is to start the trials.
     """
-    chosen = dict(word.partition("=")[::2] for word in overrides)
+    chosen = {key: value for key, _, value in (word.partition("=") for word in overrides)}
     launcher = chosen.get("hydra/launcher", "basic")
     if launcher != "basic":
         raise ConfigError(

@@ -38,8 +38,8 @@ def run_several(
                     trial = waiting.popleft()
                     process = TrialProcess(trial)
                     running[pool.submit(process.wait)] = (trial, process)
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    ended(running.pop(future)[0], future.result())
+                for answer in wait(running, return_when=FIRST_COMPLETED).done:
+                    ended(running.pop(answer)[0], answer.result())
         finally:
             _end(running, ended)
 
@@ -51,6 +51,6 @@ def _end(
     """Interrupt all at once, then wait for each."""
     for _, process in running.values():
         process.let_go()
-    for future, (trial, process) in running.items():
+    for answer, (trial, process) in running.items():
         process.stop()
-        ended(trial, future.result())
+        ended(trial, answer.result())

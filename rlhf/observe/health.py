@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
+from rlhf.errors import TrainingError
 from rlhf.observe.numbers import finite, percent, short, signed
 
 WINDOW: Final = 5
@@ -62,6 +63,17 @@ def too_far(history: History, max_kl: float) -> str | None:
     if len(tail) < STEPS_TOO_FAR or min(tail) <= max_kl:
         return None
     return f"at step {len(history)}: KL {short(tail[-1])}"
+
+
+def stop_if_too_far(history: History, max_kl: float | None) -> None:
+    """Raise TrainingError when the last steps are all above max_kl, if there is such a limit."""
+    seen = None if max_kl is None else too_far(history, max_kl)
+    if seen is not None:
+        raise TrainingError(
+            f"cut {seen} nats a response, step {STEPS_TOO_FAR} in a row above "
+            f"sweep.max_kl={max_kl:g}; raise ppo.kl_coef, lower policy.optimizer.lr, or raise "
+            "sweep.max_kl"
+        )
 
 
 def _series(history: History, name: str) -> list[float]:

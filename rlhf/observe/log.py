@@ -10,11 +10,10 @@ from types import TracebackType
 from typing import Self
 
 from rlhf.config.observe import TrackingConfig
-from rlhf.errors import TrainingError
 from rlhf.flow.metrics import Metrics
 from rlhf.observe import files
 from rlhf.observe.console import Console
-from rlhf.observe.health import STEPS_TOO_FAR, named_alarms, too_far
+from rlhf.observe.health import named_alarms, stop_if_too_far
 from rlhf.observe.samples import Sample
 from rlhf.observe.sinks import SINK_FAILURES, JsonlSink, Sink, TensorBoardSink, repeats
 from rlhf.observe.spans import KeptLap, Lap, append_lap, is_kept
@@ -22,11 +21,7 @@ from rlhf.observe.wandb_sink import open_wandb
 
 
 class RunLog:
-    """Figures, samples and warnings of one run, fanned out to every sink and the terminal.
-
-    A sink that fails is named in one warning and tried again at the next step; only the run's own
-    errors end a run.
-    """
+    """Fans figures and samples out to all sinks; one that fails is named and tried again."""
 
     def __init__(
         self,
@@ -37,11 +32,11 @@ class RunLog:
         run_id: str | None = None,
         max_kl: float | None = None,
     ) -> None:
-        """Prepare the folder; sinks open on entering the context.
+        """Prepare to write.
 
         Args:
             run_dir: folder of the run; made if missing.
-            tracking: which sinks to use.
+            tracking: which sinks to open on entering the context.
             config: the resolved configuration as a plain mapping.
             run_id: identity in trackers, for a folder that has none yet.
             max_kl: nats a response; PPO that stays above it is cut.
@@ -92,16 +87,13 @@ class RunLog:
         seconds: Mapping[str, float] | None = None,
         lap: Lap | None = None,
     ) -> None:
-        """Record the figures of one step of the stage.
+        """Record the figures of one step; TrainingError when PPO stays above max_kl.
 
         Args:
             step: counts from 0 within the stage; one step may be recorded in several parts.
             metrics: its figures.
             seconds: further figures, such as the seconds of each phase.
             lap: who worked when.
-
-        Raises:
-            TrainingError: when PPO stays above max_kl.
         """
         self._step = step
         values = {**metrics.means(), **(seconds or {})}
@@ -117,7 +109,7 @@ class RunLog:
             self._history.append(values)
             for name, line in named_alarms(self._history).items():
                 self._warn_once(name, line)
-            self._cut_if_too_far()
+            stop_if_too_far(self._history, self._max_kl)
 
     def samples(self, stage: str, step: int, rows: Sequence[Sample]) -> None:
         """Keep answers to the fixed prompts, in place of earlier ones of this stage and step."""
@@ -143,15 +135,6 @@ class RunLog:
         """Finish a stage; the next may begin."""
         if stage == self._stage:
             self._console.end()
-
-    def _cut_if_too_far(self) -> None:
-        seen = None if self._max_kl is None else too_far(self._history, self._max_kl)
-        if seen is not None:
-            raise TrainingError(
-                f"cut {seen} nats a response, step {STEPS_TOO_FAR} in a row above "
-                f"sweep.max_kl={self._max_kl:g}; raise ppo.kl_coef, lower policy.optimizer.lr, or "
-                "raise sweep.max_kl"
-            )
 
     def _add_wandb(self) -> None:
         sink = open_wandb(self._run_dir, self._tracking, self._config, self._run_id, self.warn)
@@ -182,8 +165,7 @@ class RunLog:
             return
         self._warned.add(name)
         self._console.warn(message)
-        row = {"time": time.time(), "stage": self._stage, "step": self._step}
-        row |= {"name": name, "message": message}
-        self._attempt(
-            files.WARNINGS, lambda: files.append_rows(self._run_dir / files.WARNINGS, [row])
-        )
+        when = {"time": time.time(), "stage": self._stage, "step": self._step}
+        row = {**when, "name": name, "message": message}
+        path = self._run_dir / files.WARNINGS
+        self._attempt(files.WARNINGS, lambda: files.append_rows(path, [row]))
