@@ -19,6 +19,8 @@ from rlhf.errors import CheckpointError, ConfigError
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
+TRIAL_LOG = "trial.log"
+"""What a trial of a sweep says, where no terminal shows it; the sweep makes it before the run."""
 _SHOWN_DIFFERENCES = 6
 
 
@@ -100,7 +102,7 @@ def _check_names(run_dir: Path) -> None:
         raise _is_file(run_dir) from error
     except OSError as error:
         raise _unusable(run_dir, error) from error
-    ours = {LOCK_FILE, f".{RUN_FILE}.tmp"}
+    ours = {LOCK_FILE, f".{RUN_FILE}.tmp", TRIAL_LOG}
     if RUN_FILE not in names and names - ours:
         raise ConfigError(
             f"run_dir={run_dir} holds {min(names - ours)} but no {RUN_FILE}, so it is no run's "

@@ -27,6 +27,7 @@ FREE = (
     "checkpoint",
     "evaluation",
     "export",
+    "sweep",
     "cluster",
     "engine.threads",
     "engine.max_tokens_per_microbatch",

@@ -22,11 +22,13 @@ from rlhf.errors import ConfigError
 from rlhf.evaluation.compare import answer, compare
 from rlhf.evaluation.judges import Judge, load_judge
 from rlhf.models.weights import check_weights
-from rlhf.observe.files import EVALUATION, METRICS, read_object, read_rows
+from rlhf.observe.files import EVALUATION, read_object
 from rlhf.observe.log import RunLog
 from rlhf.observe.manifest import note_stage, write_manifest
 from rlhf.observe.report import write_report
+from rlhf.observe.report.read import read_run
 from rlhf.observe.samples import read_samples
+from rlhf.observe.sweep import figures_of, objective
 from rlhf.stages.acts import Run
 from rlhf.stages.inputs import Inputs, held_out, load_inputs
 from rlhf.stages.pipeline import run_ppo, run_reward_model, run_sft, run_start
@@ -78,7 +80,13 @@ def _opened(
     with ExitStack() as stack:
         folder = stack.enter_context(open_run(Path(experiment.run_dir), config, command))
         log = stack.enter_context(
-            RunLog(folder.path, experiment.tracking, config=config, run_id=folder.run_id)
+            RunLog(
+                folder.path,
+                experiment.tracking,
+                config=config,
+                run_id=folder.run_id,
+                max_kl=experiment.sweep.max_kl,
+            )
         )
         if command in TRAINING:
             data = inputs.described(experiment.data)
@@ -141,18 +149,7 @@ def _compare(run: Run, candidate: Path, baseline: Path, judge: Judge) -> None:
 
 def _reported(run: Run) -> float | None:
     run.log.note(f"report: {write_report(run.folder)}")
-    return _last_score(run.folder)
-
-
-def _last_score(run_dir: Path) -> float | None:
-    """Return what a sweep compares: the held-out judge's win rate, else the last mean score."""
-    win_rate = read_object(run_dir / EVALUATION).get("win_rate")
-    if isinstance(win_rate, float):
-        return win_rate
-    rows = [row for row in read_rows(run_dir / METRICS) if row.get("stage") == "ppo"]
-    metrics = rows[-1].get("metrics") if rows else None
-    score = metrics.get("objective/scores") if isinstance(metrics, dict) else None
-    return float(score) if score is not None else None
+    return objective(figures_of(read_run(run.folder)))
 
 
 def _evaluate(command: str, experiment: Experiment) -> float | None:

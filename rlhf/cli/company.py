@@ -45,7 +45,9 @@ class Company:
                 "(cluster.address=ADDRESS would use that one)"
             )
         self._log.note(f"starting {', '.join(self._roles)}")
-        ray_cluster = RayCluster(cluster, self._timeline, threads=threads)
+        ray_cluster = RayCluster(
+            cluster, self._timeline, threads=threads, num_runs=self._experiment.sweep.parallel
+        )
         self._open.enter_context(ray_cluster)
         if address_of(cluster) != "local":
             self._log.note(f"nodes: {ask_connected(self._experiment)}")

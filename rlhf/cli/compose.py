@@ -8,6 +8,7 @@ once and name the nearest legal key; Hydra alone would stop at the first.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -17,9 +18,11 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from rlhf.cli.multirun import Multirun
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
 from rlhf.errors import ConfigError, RLHFError
@@ -51,26 +54,35 @@ def compose_and_run(command: str, overrides: list[str]) -> None:
     """Compose, check and run; with -m, once for each combination.
 
     Raises:
-        RLHFError: what the command raised; of a sweep, the first, after all its runs were tried.
+        RLHFError: what the command raised; of a sweep, after all its trials were tried.
         ConfigError: when Hydra cannot compose.
     """
     ConfigStore.instance().store(name="schema", node=Experiment().model_dump(mode="json"))
-    failures: list[BaseException] = []
-    entered: list[str] = []
+    asked = [*map(as_hydra_override, overrides), *_for_the_search(overrides)]
+    sys.argv = [f"rlhf {command}", *asked]
+    with Multirun(command, _fixed(asked)) as multirun:
+        errors = _compose(lambda config: _take(command, config, multirun))
+        if errors:
+            raise errors[0]
+        multirun.finish()
+
+
+def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
+    """Let Hydra compose, and take every configuration; return what taking one raised."""
+    errors: list[BaseException] = []
+    entered: list[DictConfig] = []
     said, composing = StringIO(), ExitStack()
 
     def task(config: DictConfig) -> float | None:
-        entered.append(command)
+        entered.append(config)
         composing.close()
         try:
-            return _run(command, config)
+            return take(config)
         except (RLHFError, KeyboardInterrupt) as error:
-            failures.append(error)
-            if _is_sweep():
-                sys.stderr.write(f"rlhf: {_trial_name()}: {error}\n")
-            return None
+            errors.append(error)
+            # Hydra would go on to the next combination.
+            raise SystemExit(1) from error
 
-    sys.argv = [f"rlhf {command}", *map(as_hydra_override, overrides)]
     wrapped = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
     composing.enter_context(redirect_stderr(said))
     try:
@@ -78,11 +90,11 @@ def compose_and_run(command: str, overrides: list[str]) -> None:
     except SystemExit as error:
         if error.code and not entered:
             raise ConfigError(_without_advice(said.getvalue())) from error
-        raise
+        if not errors:
+            raise
     finally:
         composing.close()
-    if failures:
-        raise failures[0]
+    return errors
 
 
 def _without_advice(said: str) -> str:
@@ -92,29 +104,48 @@ def _without_advice(said: str) -> str:
     return " ".join(line for line in lines if line and not line.startswith(advice))
 
 
-def _run(command: str, config: DictConfig) -> float | None:
+def _take(command: str, config: DictConfig, multirun: Multirun) -> float | None:
     mapping = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
-    if _is_sweep():
-        mapping["run_dir"] = f"{mapping['run_dir']}/{_trial_name()}"
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
+        is_grid = hydra_config.sweeper._target_.endswith(".BasicSweeper")
+        return multirun.take(mapping, list(hydra_config.overrides.task), is_grid=is_grid)
     experiment = load(mapping)
+    if experiment.sweep.parallel > 1:
+        raise ConfigError(
+            f"sweep.parallel={experiment.sweep.parallel} is for a sweep; add -m, and give a "
+            "setting several values, or leave it at 1"
+        )
     # Torch and transformers take seconds to import; a wrong setting is told before that.
     from rlhf.cli.commands import run_command
 
     return run_command(command, experiment)
 
 
-def _is_sweep() -> bool:
-    return HydraConfig.get().mode == RunMode.MULTIRUN
+def _fixed(asked: list[str]) -> list[str]:
+    """Return the keys on the command line that have one value; of a key given twice, the last."""
+    settings = [word for word in asked if "=" in word and not word.startswith("-")]
+    try:
+        parsed = OverridesParser.create().parse_overrides(settings)
+    except HydraException:
+        return []  # Composing says what is wrong.
+    last = {override.key_or_group: override for override in parsed}
+    return [key for key, override in last.items() if not override.is_sweep_override()]
 
 
-def _trial_name() -> str:
-    """Name a trial by what it changes, so that the same sweep finds its runs again."""
-    settings = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
-    swept = {
-        override.key_or_group
-        for override in OverridesParser.create().parse_overrides(settings)
-        if override.is_sweep_override()
-    }
-    changes = [change.lstrip("+") for change in HydraConfig.get().overrides.task]
-    chosen = [change for change in changes if change.partition("=")[0] in swept]
-    return ",".join(chosen).replace("/", "_") or "trial"
+def _for_the_search(overrides: list[str]) -> list[str]:
+    """Return what a search needs to be told: of our figures, higher is better.
+
+    Raises:
+        ConfigError: when another launcher than this program is to start the trials.
+    """
+    chosen = {key: value for key, _, value in (word.partition("=") for word in overrides)}
+    launcher = chosen.get("hydra/launcher", "basic")
+    if launcher != "basic":
+        raise ConfigError(
+            f"hydra/launcher={launcher} is not used: trials run several at a time by "
+            "sweep.parallel=N, on one Ray cluster; leave it out"
+        )
+    if chosen.get("hydra/sweeper") == "optuna" and "hydra.sweeper.direction" not in chosen:
+        return ["hydra.sweeper.direction=maximize"]
+    return []

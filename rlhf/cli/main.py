@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from rlhf import __version__
 from rlhf.errors import ConfigError, RLHFError
@@ -65,8 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments[0] == "--version":
         sys.stdout.write(f"rlhf {__version__}\n")
         sys.exit(0)
+    end_with(lambda: _dispatch(arguments[0], arguments[1:]))
+
+
+def end_with(deed: Callable[[], object]) -> NoReturn:
+    """Do a deed and end this process with the documented code."""
     try:
-        _dispatch(arguments[0], arguments[1:])
+        deed()
     except RLHFError as error:
         _say(f"{error}")
         sys.exit(error.exit_code)

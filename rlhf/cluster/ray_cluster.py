@@ -30,11 +30,14 @@ PASSED_ON = ("HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "RLHF_CACHE")
 class RayCluster:
     """A connection to Ray for the length of a run."""
 
-    def __init__(self, config: ClusterConfig, timeline: Timeline, *, threads: int) -> None:
-        """Connect, or start an own cluster on this machine."""
+    def __init__(
+        self, config: ClusterConfig, timeline: Timeline, *, threads: int, num_runs: int = 1
+    ) -> None:
+        """Connect, or start an own cluster on this machine; num_runs share it evenly."""
         self._config, self._timeline, self._threads = config, timeline, threads
         self._seats: PlacementGroup | None = None
         self._groups: dict[RoleName, RayGroup] = {}
+        self._num_runs = num_runs
         address = address_of(config)
         if address != "local":
             check_address(config)
@@ -70,7 +73,7 @@ class RayCluster:
             ConfigError: when there is no room.
             WorkerError: when a rank does not start.
         """
-        placement, self._seats = reserve(self._config, roles, note)
+        placement, self._seats = reserve(self._config, roles, note, num_runs=self._num_runs)
         announce(placement)
         for role in roles:
             seats = placement.seats(role)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import ray
@@ -58,7 +59,11 @@ def live_nodes() -> list[Node]:
 
 
 def reserve(
-    config: ClusterConfig, roles: Sequence[RoleName], note: Callable[[str], None]
+    config: ClusterConfig,
+    roles: Sequence[RoleName],
+    note: Callable[[str], None],
+    *,
+    num_runs: int = 1,
 ) -> tuple[Placement, PlacementGroup]:
     """Hold a seat for every rank.
 
@@ -66,13 +71,16 @@ def reserve(
         config: Placement table.
         roles: Who is to be seated.
         note: Told once, when there is no room yet and the wait begins.
+        num_runs: Runs that share the cores evenly; this one takes no more than its part.
 
     Raises:
         ConfigError: at once when the idle cluster is too small, else after the deadline; with what
             is needed, what is there, who holds it, and the nearest plan that fits.
     """
     deadline = time.monotonic() + min(RESERVE_S, config.timeout_s)
-    placement = _planned(config, roles, note, deadline)
+    look = partial(_parts, num_runs)
+    plan(config, roles, [_idle(node) for node in look()])
+    placement = _planned(config, roles, look, note, deadline)
     group = placement_group(
         list(placement.bundles),
         strategy="PACK",
@@ -92,16 +100,15 @@ def reserve(
 def _planned(
     config: ClusterConfig,
     roles: Sequence[RoleName],
+    look: Callable[[], list[Node]],
     note: Callable[[str], None],
     deadline: float,
 ) -> Placement:
-    """Plan on what is free; while that is too little, but all of it is enough, look again."""
-    nodes = live_nodes()
-    plan(config, roles, [_idle(node) for node in nodes])
+    """Plan on what is free; while that is too little, look again."""
     told = False
     while True:
         try:
-            return plan(config, roles, nodes)
+            return plan(config, roles, look())
         except ConfigError as error:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -110,7 +117,16 @@ def _planned(
                 note(f"other jobs hold the cluster; waiting up to {left:.0f} s for room")
                 told = True
         time.sleep(min(LOOK_AGAIN_S, max(left, 0.0)))
-        nodes = live_nodes()
+
+
+def _parts(num_runs: int) -> list[Node]:
+    """Return the nodes with no more free than one of so many runs may take."""
+    return [
+        replace(
+            node, cpus=node.cpus / num_runs, free_cpus=min(node.free_cpus, node.cpus / num_runs)
+        )
+        for node in live_nodes()
+    ]
 
 
 def _idle(node: Node) -> Node:

@@ -14,4 +14,4 @@ class SweepConfig(Section):
     """Trials at a time; each is a process of its own on the one Ray cluster of the sweep."""
     max_kl: float | None = Field(default=None, gt=0)
     """A trial whose mean KL(policy || reference), in nats a response, is above this for three steps
-    in a row is cut."""
+    in a row is cut; a run that is no trial ends then, too."""

@@ -34,6 +34,13 @@ def read_rows(path: Path) -> list[Row]:
     return [row for row in rows if row is not None]
 
 
+def read_figures(run_dir: Path, stage: str) -> list[Row]:
+    """Return the metrics of every step of a stage that the run has recorded, oldest first."""
+    rows = read_rows(run_dir / METRICS)
+    found = [row.get("metrics") for row in rows if row.get("stage") == stage]
+    return [cast("Row", metrics) for metrics in found if isinstance(metrics, dict)]
+
+
 def read_object(path: Path) -> Row:
     """Return the JSON object a file holds; empty when it is missing or not a whole object."""
     return (_parse(path.read_text("utf-8", errors="replace")) if path.exists() else None) or {}

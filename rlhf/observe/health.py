@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
+from rlhf.errors import TrainingError
 from rlhf.observe.numbers import finite, percent, short, signed
 
 WINDOW: Final = 5
@@ -24,6 +25,8 @@ VALUE_CLIP_LIMIT: Final = 0.5
 VARIETY_DROP: Final = 0.3
 SAMPLER_LIMIT: Final = 1e-3
 """Mean k3 a token between sampler and trainer; rounding in bf16 stays below."""
+STEPS_TOO_FAR: Final = 3
+"""Steps in a row with a KL above sweep.max_kl, after which a trial is cut."""
 USELESS_STEPS: Final = 20
 NEGATIVE_KL_STEPS: Final = 10
 NEGATIVE_KL: Final = -0.05
@@ -47,6 +50,30 @@ def alarms(history: History) -> list[str]:
 def named_alarms(history: History) -> dict[str, str]:
     """Return the alarms by name; the name stays the same while the values in the line move."""
     return {name: line for name, check in _CHECKS.items() for line in check(history)}
+
+
+def too_far(history: History, max_kl: float) -> str | None:
+    """Return at which step the KL is what, if the last steps are all above max_kl; else None.
+
+    Args:
+        history: the metrics of each PPO step, oldest first.
+        max_kl: nats a response.
+    """
+    tail = _series(history, "objective/kl")[-STEPS_TOO_FAR:]
+    if len(tail) < STEPS_TOO_FAR or min(tail) <= max_kl:
+        return None
+    return f"at step {len(history)}: KL {short(tail[-1])}"
+
+
+def stop_if_too_far(history: History, max_kl: float | None) -> None:
+    """Raise TrainingError when the last steps are all above max_kl, if there is such a limit."""
+    seen = None if max_kl is None else too_far(history, max_kl)
+    if seen is not None:
+        raise TrainingError(
+            f"cut {seen} nats a response, step {STEPS_TOO_FAR} in a row above "
+            f"sweep.max_kl={max_kl:g}; raise ppo.kl_coef, lower policy.optimizer.lr, or raise "
+            "sweep.max_kl"
+        )
 
 
 def _series(history: History, name: str) -> list[float]:

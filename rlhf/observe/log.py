@@ -13,7 +13,7 @@ from rlhf.config.observe import TrackingConfig
 from rlhf.flow.metrics import Metrics
 from rlhf.observe import files
 from rlhf.observe.console import Console
-from rlhf.observe.health import named_alarms
+from rlhf.observe.health import named_alarms, stop_if_too_far
 from rlhf.observe.samples import Sample
 from rlhf.observe.sinks import SINK_FAILURES, JsonlSink, Sink, TensorBoardSink, repeats
 from rlhf.observe.spans import KeptLap, Lap, append_lap, is_kept
@@ -21,11 +21,7 @@ from rlhf.observe.wandb_sink import open_wandb
 
 
 class RunLog:
-    """Figures, samples and warnings of one run, fanned out to every sink and the terminal.
-
-    A sink that fails is named in one warning and tried again at the next step; only the run's own
-    errors end a run.
-    """
+    """Fans figures and samples out to all sinks; one that fails is named and tried again."""
 
     def __init__(
         self,
@@ -34,17 +30,19 @@ class RunLog:
         *,
         config: Mapping[str, object],
         run_id: str | None = None,
+        max_kl: float | None = None,
     ) -> None:
-        """Prepare the folder; sinks open on entering the context.
+        """Prepare to write.
 
         Args:
             run_dir: folder of the run; made if missing.
-            tracking: which sinks to use.
+            tracking: which sinks to open on entering the context.
             config: the resolved configuration as a plain mapping.
             run_id: identity in trackers, for a folder that has none yet.
+            max_kl: nats a response; PPO that stays above it is cut.
         """
         self._run_dir, self._tracking = run_dir, tracking
-        self._config, self._run_id = config, run_id
+        self._config, self._run_id, self._max_kl = config, run_id, max_kl
         self._console = Console(live=tracking.console)
         self._sinks: list[Sink] = []
         self._stage, self._step = "", 0
@@ -77,7 +75,9 @@ class RunLog:
         self._attempt(files.WARNINGS, lambda: self._forget_warnings(stage, first_step))
         self._each(lambda sink: sink.begin(stage, first_step))
         self._history = []
-        self._attempt(files.METRICS, lambda: self._history.extend(_figures(self._run_dir, stage)))
+        self._attempt(
+            files.METRICS, lambda: self._history.extend(files.read_figures(self._run_dir, stage))
+        )
         self._console.begin(stage, total_steps, first_step)
 
     def record(
@@ -87,7 +87,7 @@ class RunLog:
         seconds: Mapping[str, float] | None = None,
         lap: Lap | None = None,
     ) -> None:
-        """Record the figures of one step of the stage.
+        """Record the figures of one step; TrainingError when PPO stays above max_kl.
 
         Args:
             step: counts from 0 within the stage; one step may be recorded in several parts.
@@ -109,6 +109,7 @@ class RunLog:
             self._history.append(values)
             for name, line in named_alarms(self._history).items():
                 self._warn_once(name, line)
+            stop_if_too_far(self._history, self._max_kl)
 
     def samples(self, stage: str, step: int, rows: Sequence[Sample]) -> None:
         """Keep answers to the fixed prompts, in place of earlier ones of this stage and step."""
@@ -164,15 +165,7 @@ class RunLog:
             return
         self._warned.add(name)
         self._console.warn(message)
-        row = {"time": time.time(), "stage": self._stage, "step": self._step}
-        row |= {"name": name, "message": message}
-        self._attempt(
-            files.WARNINGS, lambda: files.append_rows(self._run_dir / files.WARNINGS, [row])
-        )
-
-
-def _figures(run_dir: Path, stage: str) -> list[Mapping[str, object]]:
-    """Return the figures of earlier attempts at a stage, which alarms look back on."""
-    rows = files.read_rows(run_dir / files.METRICS)
-    found = [row.get("metrics") for row in rows if row.get("stage") == stage]
-    return [metrics for metrics in found if isinstance(metrics, dict)]
+        when = {"time": time.time(), "stage": self._stage, "step": self._step}
+        row = {**when, "name": name, "message": message}
+        path = self._run_dir / files.WARNINGS
+        self._attempt(files.WARNINGS, lambda: files.append_rows(path, [row]))

@@ -15,6 +15,10 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "tests/unit/checkpoint/test_store.py",
         "damage in any file is seen where a store reads its newest checkpoint",
     ),
+    "rlhf.cluster.shared": (
+        "tests/integration/test_sweep.py",
+        "it needs trials that come and go, and fill it",
+    ),
     "rlhf.data.template": (
         "tests/unit/data/test_chat.py",
         "what a template renders is judged by the ids that chat gives",

@@ -35,6 +35,8 @@ class Line:
     """Colour: a, b, c or d."""
     smooth: bool = True
     """Whether a moving mean may be drawn over many points; a validation curve is shown as it is."""
+    quiet: bool = False
+    """Whether it is drawn thin and without a label, as one of many; not every line may be."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +113,8 @@ def _scales(chart: Chart) -> tuple[Scale, Scale]:
 
 
 def _label_width(chart: Chart) -> float:
-    texts = [text for line in chart.lines for text in (line.name, chart.write(line.points[-1][1]))]
+    lines = [line for line in chart.lines if not line.quiet]
+    texts = [text for line in lines for text in (line.name, chart.write(line.points[-1][1]))]
     return 14 + LETTER * max(max(map(len, texts)), len(chart.x_label) // 2)
 
 
@@ -140,6 +143,8 @@ def _level(name: str, value: float, x: Scale, y: Scale) -> Markup:
 
 def _curve(line: Line, x: Scale, y: Scale) -> Markup:
     points, main = thin(line.points), _drawn(line)
+    if line.quiet:
+        return el("path", d=path(main, x, y), class_=f"raw {line.tone}")
     parts: list[Markup] = []
     if main is not points:
         parts.append(el("path", d=path(points, x, y), class_=f"raw {line.tone}"))
@@ -152,9 +157,10 @@ def _curve(line: Line, x: Scale, y: Scale) -> Markup:
 
 def _end_labels(chart: Chart, x: Scale, y: Scale) -> Markup:
     """Return name and value at the end of each curve, moved apart where they would touch."""
-    many = len(chart.lines) > 1
+    lines = [line for line in chart.lines if not line.quiet]
+    many = len(lines) > 1
     height = 27.0 if many else 14.0
-    ends = sorted(((y(_drawn(line)[-1][1]), line) for line in chart.lines), key=lambda end: end[0])
+    ends = sorted(((y(_drawn(line)[-1][1]), line) for line in lines), key=lambda end: end[0])
     rows = _spread([at for at, _ in ends], height)
     parts: list[Markup] = []
     for row, (_, line) in zip(rows, ends, strict=True):
@@ -184,6 +190,7 @@ def _describe(chart: Chart) -> str:
         f"{_place(line.points[-1][0])}; lowest {chart.write(min(v for _, v in line.points))}, "
         f"highest {chart.write(max(v for _, v in line.points))}."
         for line in chart.lines
+        if not line.quiet
     ]
     sentences += [f"Dashed line: {name}." for name, _ in chart.levels]
     return " ".join(sentences)

@@ -58,21 +58,23 @@ def render(run: RunFiles) -> str:
             f"Made by rlhf from the files of {run.name}; works offline and without scripts.",
         ),
     )
-    return f"<!doctype html>\n{el('html', _head(run), el('body', body), lang='en')}\n"
+    return document(f"{run.name} \u2013 training report", body)
 
 
-def _head(run: RunFiles) -> Markup:
+def document(title: str, body: Markup) -> str:
+    """Return a whole page in the report's looks: one file, no script, nothing loaded."""
     css = package_files("rlhf.observe.report").joinpath("report.css").read_text("utf-8")
-    return el(
+    head = el(
         "head",
         el("meta", charset="utf-8"),
         el("meta", http_equiv="Content-Security-Policy", content=POLICY),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
-        el("title", f"{run.name} \u2013 training report"),
+        el("title", title),
         el("link", rel="icon", href="data:,"),
         raw_style(css),
     )
+    return f"<!doctype html>\n{el('html', head, el('body', body), lang='en')}\n"
 
 
 def _header(run: RunFiles, shown: dict[str, Markup]) -> Markup:

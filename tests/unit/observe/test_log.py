@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 
+import pytest
+
 from rlhf.config.observe import TrackingConfig
+from rlhf.errors import TrainingError
 from rlhf.flow.metrics import Metrics
 from rlhf.observe import files
 from rlhf.observe.log import RunLog
@@ -119,3 +122,28 @@ def test_samples_are_kept(tmp_path):
         log.samples("sft", 5, [sample])
     (row,) = files.read_rows(tmp_path / files.SAMPLES)
     assert (row["stage"], row["step"], row["response"], row["score"]) == ("sft", 5, "r", None)
+
+
+def _ppo(log, steps, first=0, *, kl):
+    log.begin("ppo", steps, first)
+    for step in range(first, steps):
+        log.record(step, Metrics.of({"objective/kl": kl}))
+
+
+def test_a_run_too_far_for_three_steps_is_cut_and_the_third_is_on_record(tmp_path):
+    with RunLog(tmp_path, TrackingConfig(console=False), config={}, max_kl=2.0) as log:
+        _ppo(log, 2, kl=2.5)
+        _ppo(log, 4, 2, kl=2.0)
+        with pytest.raises(TrainingError, match=r"cut at step 7: KL 2.50 .* sweep.max_kl=2;"):
+            _ppo(log, 9, 4, kl=2.5)
+    assert _steps(tmp_path, "ppo") == list(range(7))
+
+
+def test_a_resume_counts_the_steps_before_it(tmp_path):
+    with _log(tmp_path) as log:
+        _ppo(log, 2, kl=2.5)
+    with (
+        RunLog(tmp_path, TrackingConfig(console=False), config={}, max_kl=2.0) as log,
+        pytest.raises(TrainingError, match="step 3:"),
+    ):
+        _ppo(log, 9, 2, kl=2.5)

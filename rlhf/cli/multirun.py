@@ -1,0 +1,165 @@
+"""Multirun: what Hydra composes with -m becomes the trials of a sweep, each in its own folder."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rlhf.config.experiment import Experiment
+from rlhf.config.load import load
+from rlhf.errors import ConfigError, RLHFError
+
+if TYPE_CHECKING:
+    from rlhf.cli.sweep import Sweep
+
+COMPARED = ("sft", "reward_model", "ppo", "pipeline", "evaluate")
+"""Commands whose trials leave something to compare; others run once a combination."""
+LONGEST_NAME = 200
+"""Letters of a trial's folder; most file systems take 255."""
+
+
+class Multirun:
+    """One command line with -m; a context that ends what its trials share."""
+
+    def __init__(self, command: str, fixed: Sequence[str]) -> None:
+        """Take the keys that have one value for all trials; the other keys name the trials."""
+        self._command, self._fixed = command, fixed
+        self._open = ExitStack()
+        self._sweep: Sweep | None = None
+        self._errors: list[RLHFError] = []
+
+    def take(
+        self, mapping: dict[str, Any], overrides: Sequence[str], *, is_grid: bool
+    ) -> float | None:
+        """Take one combination: of a grid to run it in the end, of a search to run it now.
+
+        Args:
+            mapping: The composed configuration.
+            overrides: What was chosen for it, `key=value` as Hydra has it.
+            is_grid: Whether all combinations are known beforehand.
+
+        Returns:
+            What a search maximizes.
+
+        Raises:
+            ConfigError: when no trial of this command line can run as asked.
+        """
+        settings = swept_settings(overrides, self._fixed)
+        if "run_dir" in settings:
+            raise ConfigError(
+                "run_dir cannot be swept, as every trial has a folder of its own inside it; "
+                "give it one value"
+            )
+        folder = Path(str(mapping["run_dir"]))
+        name = trial_name(settings)
+        started = {**handed_down(self._command, mapping), "run_dir": str(folder / name)}
+        if self._command not in COMPARED:
+            return self._run(name, started)
+        sweep = self._opened(folder)
+        try:
+            experiment = load(started)
+        except ConfigError as error:
+            sweep.refuse(name, settings, error)
+            return None
+        trial = self._trial(name, settings, overrides, experiment)
+        return sweep.add(trial) if is_grid else sweep.search(trial)
+
+    def finish(self) -> None:
+        """Run the trials of a grid.
+
+        Raises:
+            RLHFError: the first failure, after all trials were tried.
+        """
+        if self._sweep is not None:
+            self._sweep.run()
+            self._sweep.raise_failure()
+        if self._errors:
+            raise self._errors[0]
+
+    def _opened(self, folder: Path) -> Sweep:
+        if self._sweep is None:
+            # Torch and transformers take seconds to import; single runs are told of faults before.
+            from rlhf.cli.sweep import Sweep
+
+            self._sweep = self._open.enter_context(Sweep(self._command, folder))
+        return self._sweep
+
+    def _trial(
+        self, name: str, settings: dict[str, str], overrides: Sequence[str], experiment: Experiment
+    ) -> Any:
+        from rlhf.cli.trial import Trial
+
+        shared = [word.lstrip("+") for word in overrides]
+        typed = [word for word in shared if not word.startswith("run_dir=")]
+        return Trial(
+            command=self._command,
+            name=name,
+            settings=settings,
+            typed=[*typed, f"run_dir='{experiment.run_dir}'"],
+            experiment=experiment,
+        )
+
+    def _run(self, name: str, mapping: Mapping[str, object]) -> float | None:
+        """Run a command that leaves nothing to compare."""
+        from rlhf.cli.commands import run_command
+
+        try:
+            return run_command(self._command, load(mapping))
+        except RLHFError as error:
+            self._errors.append(error)
+            sys.stderr.write(f"rlhf: {name}: {error}\n")
+            return None
+
+    def __enter__(self) -> Self:
+        """Use as a context."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End what the trials share; show their table."""
+        self._open.close()
+
+
+def swept_settings(overrides: Sequence[str], fixed: Sequence[str]) -> dict[str, str]:
+    """Return what a trial changes, by dotted path, as typed."""
+    pairs = (word.lstrip("+").partition("=")[::2] for word in overrides)
+    return {key: value for key, value in pairs if key not in fixed}
+
+
+def trial_name(settings: Mapping[str, str]) -> str:
+    """Name a trial's folder by what it changes, so that the same sweep finds its runs again."""
+    name = ",".join(f"{key}={value}" for key, value in settings.items()).replace("/", "_")
+    if len(name) > LONGEST_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+        name = f"{name[: LONGEST_NAME - 13]}-{digest}"
+    return name or "trial"
+
+
+def handed_down(command: str, mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of trials that start from what stands beside their folders.
+
+    As a single run goes on from the SFT and the reward model in its own folder, the trials of a
+    sweep go on from those in the folder of the sweep.
+    """
+    policy, reward_model = dict(mapping["policy"]), dict(mapping["reward_model"])
+    folder = Path(str(mapping["run_dir"]))
+    sft, scores = folder / "sft", folder / "reward_model"
+    if command in ("reward_model", "ppo") and policy["path"] is None and _is_model(sft):
+        policy |= {"path": str(sft), "new": None}
+    is_judged = reward_model["path"] is not None or mapping["reward"]["function"] is not None
+    if command == "ppo" and not is_judged and _is_model(scores):
+        reward_model |= {"path": str(scores)}
+    return {**mapping, "policy": policy, "reward_model": reward_model}
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file()

@@ -1,0 +1,59 @@
+"""Multirun: what a combination is called, what it changes, and where it starts from."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlhf.cli.multirun import LONGEST_NAME, Multirun, handed_down, swept_settings, trial_name
+from rlhf.config.experiment import Experiment
+from rlhf.errors import ConfigError
+
+
+def composed(tmp_path, **changes):
+    return {**Experiment().model_dump(mode="json"), "run_dir": str(tmp_path), **changes}
+
+
+def test_a_trial_changes_what_is_not_fixed():
+    words = ["++run_dir=runs/a", "++ppo.kl_coef=0.02", "algorithm=grpo"]
+    changed = swept_settings(words, ["run_dir"])
+    assert changed == {"ppo.kl_coef": "0.02", "algorithm": "grpo"}
+    assert trial_name(changed) == "ppo.kl_coef=0.02,algorithm=grpo"
+
+
+def test_names_are_folders_of_bearable_length_and_stay_apart():
+    long = [trial_name({"data.prompts": f"/a/{'x' * 300}{end}"}) for end in "12"]
+    assert all("/" not in name and len(name) <= LONGEST_NAME for name in long)
+    assert long[0] != long[1]
+    assert trial_name({}) == "trial"
+
+
+@pytest.mark.parametrize(
+    ("command", "policy", "reward_model"),
+    [("ppo", True, True), ("reward_model", True, False), ("pipeline", False, False)],
+)
+def test_trials_start_from_what_stands_beside_them(tmp_path, command, policy, reward_model):
+    for folder in ("sft", "reward_model"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.json").write_text("{}")
+    given = handed_down(command, composed(tmp_path))
+    assert given["policy"]["path"] == (str(tmp_path / "sft") if policy else None)
+    found = given["reward_model"]["path"]
+    assert found == (str(tmp_path / "reward_model") if reward_model else None)
+
+
+def test_what_is_named_is_not_replaced(tmp_path):
+    (tmp_path / "sft").mkdir()
+    (tmp_path / "sft" / "config.json").write_text("{}")
+    own = composed(tmp_path, policy={"path": "mine", "new": None})
+    assert handed_down("ppo", own)["policy"]["path"] == "mine"
+
+
+def test_the_folder_of_the_trials_is_not_swept(tmp_path):
+    with Multirun("ppo", []) as multirun, pytest.raises(ConfigError, match="run_dir cannot"):
+        multirun.take(composed(tmp_path), ["++run_dir=a"], is_grid=True)
+
+
+def test_a_search_runs_one_trial_after_another(tmp_path):
+    mapping = composed(tmp_path, sweep={"parallel": 2})
+    with Multirun("ppo", []) as multirun, pytest.raises(ConfigError, match="sweep.parallel=2"):
+        multirun.take(mapping, ["++ppo.kl_coef=0.1"], is_grid=False)
