@@ -90,12 +90,13 @@ class Sweep:
         return None if outcome == "failed" else WORST
 
     def run(self) -> None:
-        """Run all trials that were added; those that need no processes first.
+        """Run all trials that were added and have not run; those that need no processes first.
 
         Raises:
             KeyboardInterrupt: when interrupted; no trial runs any longer then.
         """
-        trials = sorted(self._trials.values(), key=self._needs_processes)
+        added = [trial for trial in self._trials.values() if trial.name not in self._ends]
+        trials = sorted(added, key=self._needs_processes)
         longest = [trial for trial in trials if self._needs_processes(trial)]
         at_once = min(trials[0].experiment.sweep.parallel, len(longest)) if trials else 1
         for trial in trials:

@@ -120,13 +120,14 @@ def _planned(
 
 
 def _parts(num_runs: int) -> list[Node]:
-    """Return the nodes with no more free than one of so many runs may take."""
-    return [
-        replace(
-            node, cpus=node.cpus / num_runs, free_cpus=min(node.free_cpus, node.cpus / num_runs)
-        )
-        for node in live_nodes()
-    ]
+    """Return the nodes as one of so many runs may use them."""
+    return [_part(node, num_runs) for node in live_nodes()]
+
+
+def _part(node: Node, num_runs: int) -> Node:
+    cpus, gpus = node.cpus / num_runs, node.gpus / num_runs
+    free = {"free_cpus": min(node.free_cpus, cpus), "free_gpus": min(node.free_gpus, gpus)}
+    return replace(node, cpus=cpus, gpus=gpus, **free)
 
 
 def _idle(node: Node) -> Node:

@@ -53,7 +53,7 @@ def zero_config(config: EngineConfig, holding: Holding) -> dict[str, Any]:
         "zero_optimization": {
             "stage": stage,
             "overlap_comm": False,
-            "reduce_bucket_size": max(1, min(MOST_BUCKET_WEIGHTS, holding.num_weights)),
+            "reduce_bucket_size": bucket_size(holding.num_weights),
         },
     }
     if bf16:
@@ -87,3 +87,8 @@ def _offloaded(holding: Holding) -> dict[str, Any]:
     if holding.offload == "weights" and holding.stage == 3:
         told["offload_param"] = dict(host)
     return told
+
+
+def bucket_size(num_weights: int) -> int:
+    """Return how many gradients are reduced at a time, of so many weights that learn."""
+    return max(1, min(MOST_BUCKET_WEIGHTS, num_weights))

@@ -30,7 +30,7 @@ class Model:
     number_bytes: int
     """2 in bf16, 4 in fp32."""
     offload: Literal["none", "optimizer", "weights"] = "none"
-    bucket: int = 500_000_000
+    bucket: int = 0
     """Numbers of DeepSpeed's gradient bucket (reduce_bucket_size)."""
     on_gpu: bool = False
 

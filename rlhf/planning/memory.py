@@ -8,6 +8,7 @@ from rlhf.config.experiment import Experiment
 from rlhf.engine.memory import SHARE
 from rlhf.engine.precision import LEAST_WEIGHTS
 from rlhf.engine.zero import effective_stage
+from rlhf.engine.zero_config import bucket_size
 from rlhf.generation.slots import BYTES_A_NUMBER
 from rlhf.generation.steps import COLUMNS, ROWS
 from rlhf.planning.activations import (
@@ -20,9 +21,6 @@ from rlhf.planning.activations import (
 )
 from rlhf.planning.held import FP32, Held, Model, held
 from rlhf.planning.shapes import RoleShape
-
-DEFAULT_BUCKET = 500_000_000
-"""Numbers of DeepSpeed's gradient bucket where its settings do not say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +142,7 @@ def model_of(shape: RoleShape, experiment: Experiment, device: Device) -> Model:
         stage=0 if torch_alone else stage,
         number_bytes=FP32 if torch_alone or precision == "fp32" else 2,
         offload=row.offload,
-        bucket=int(raw.get("reduce_bucket_size", DEFAULT_BUCKET)),
+        bucket=int(raw.get("reduce_bucket_size", bucket_size(shape.num_trainable))),
         on_gpu=device.is_gpu,
     )
 

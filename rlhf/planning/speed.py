@@ -34,7 +34,7 @@ class Efficiency:
 ON_GPU = Efficiency(score=0.45, learn=0.40, write=0.50, link=0.70)
 """Given: usual figures of dense models of 1B weights and more."""
 ON_CPU = Efficiency(score=0.85, learn=1.0, write=0.30, link=0.50)
-"""Measured, but for link: bench/results (scaling, rollout), over a measured product."""
+"""Estimated from bench/results (scaling, rollout), over a measured product; link is assumed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

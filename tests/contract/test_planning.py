@@ -1,7 +1,6 @@
 """The planner against real ranks: bytes of tensors, within a tenth, phase by phase.
 
-`here` is plain torch in this process; the others are DeepSpeed on one and two ranks. DeepSpeed's
-bucket is 500 million numbers however small the model, so it is taken off both sides.
+`here` is plain torch in this process; the others are DeepSpeed on one and two ranks.
 """
 
 from __future__ import annotations
@@ -79,27 +78,20 @@ def measured(group, experiment, path: str, name: str) -> dict[str, float]:
 
 
 def bytes_of(memory: RoleMemory) -> dict[str, float]:
-    """Return the prediction by the names of what is measured, without the bucket."""
+    """Return the prediction by the names of what is measured."""
     phases = memory.phases
-    bucket, stays = memory.held.buckets, memory.held.always_buckets
     return {
-        "rest": memory.resting - stays,
-        "learn": max(phases["learn"], phases["step"] - stays + bucket) - bucket,
-        "score": phases["score"] - stays,
-        "generate": phases["generate"] - stays,
+        "rest": memory.resting,
+        "learn": max(phases["learn"], phases["step"]),
+        "score": phases["score"],
+        "generate": phases["generate"],
     }
-
-
-def without_bucket(real: dict[str, float], memory: RoleMemory) -> dict[str, float]:
-    """Take the bucket off what was measured."""
-    stays, bucket = memory.held.always_buckets, memory.held.buckets
-    return {phase: size - (bucket if phase == "learn" else stays) for phase, size in real.items()}
 
 
 def errors(memory: RoleMemory, real: dict[str, float]) -> dict[str, float]:
     """Return prediction over measurement - 1, by phase."""
-    said, there = bytes_of(memory), without_bucket(real, memory)
-    return {phase: said[phase] / there[phase] - 1 for phase in said}
+    said = bytes_of(memory)
+    return {phase: said[phase] / real[phase] - 1 for phase in said}
 
 
 def assert_close(memory: RoleMemory, real: dict[str, float]) -> None:

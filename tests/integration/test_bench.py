@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import attention, gpu, memory, ppo_vs_trl, rollout, scaling
+from bench import attention, gpu, memory, orchestrator, ppo_vs_trl, rollout, scaling
 from bench.company import Work, write_models
 from bench.kit import SHAPES, alternate, medians, ratio
 from rlhf.models.pretrained import load_causal_lm
@@ -50,6 +50,15 @@ def test_attention_of_short_rows():
     found = json.loads(attention.main(["--tiny", "--rounds=1"]))
     assert found.keys() >= PLACE | FIGURES
     assert found["samples"].keys() == {"narrow_64", "wide_64"}
+
+
+def test_the_driver_alone():
+    found = json.loads(orchestrator.main(["--tiny"]))
+    assert found["points"].keys() == {"4x64", "4x128"}
+    for point in found["points"].values():
+        assert point["driver_us_a_row"] > 0
+        # A row of the longest width is 0.8 KB of ids; ids, scores and experience pass the driver.
+        assert 1 < point["handed_kb_a_row"] < 20
 
 
 def test_ppo_steps_against_trl():
