@@ -127,9 +127,9 @@ def test_deepspeed(seat, model_folder, seats, stage, precision, name, method):
     if stage == 3:
         # What is gathered at the end of a forward pass depends on the order of releases, so at
         # most as much as all of it may be predicted too much.
-        said = memory.phases["score"]
-        assert (1 - WITHIN) * real["score"] <= said <= real["score"] + memory.held.gathered
-        real["score"] = said
+        for phase in ("score", "learn"):
+            said, there = bytes_of(memory)[phase], real[phase]
+            real[phase] = max(there, min(said, there + memory.held.gathered))
     assert_close(memory, real)
 
 
