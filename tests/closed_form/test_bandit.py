@@ -23,8 +23,8 @@ SFT = ("sft.batch_size=16", "sft.optimizer.lr=1e-2", "sft.num_epochs=10", "sft.k
 LEARNING = (
     "ppo.num_steps=80",
     "ppo.num_epochs=1",
-    "ppo.samples_per_prompt=256",
-    "ppo.minibatch_size=1024",
+    "ppo.samples_per_prompt=512",
+    "ppo.minibatch_size=2048",
     "policy.optimizer.lr=1e-2",
     "policy.optimizer.eps=1e-3",
     "value.optimizer.lr=1e-2",

@@ -40,8 +40,8 @@ def ray_nodes():
     from ray.cluster_utils import Cluster
 
     nodes = Cluster()
-    nodes.add_node(num_cpus=8, num_gpus=2, include_dashboard=False)
-    nodes.add_node(num_cpus=8, num_gpus=1)
+    nodes.add_node(num_cpus=16, num_gpus=2, include_dashboard=False)
+    nodes.add_node(num_cpus=16, num_gpus=1)
     yield nodes.address
     nodes.shutdown()
 

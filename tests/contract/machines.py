@@ -219,7 +219,7 @@ class Troublemaker:
 
     def __init__(self, world: World) -> None:
         """Take a seat."""
-        self.rank = world.rank
+        self.rank, self.world = world.rank, world
 
     def pid(self) -> int:
         """Name the process."""
@@ -241,3 +241,15 @@ class Troublemaker:
     def sleep(self, seconds: float) -> None:
         """Take its time."""
         time.sleep(seconds)
+
+    def fall_alone(self) -> None:
+        """Raise on the last rank, while the others are at it for long."""
+        if not self.rank:
+            time.sleep(8.0)
+        self.theirs()
+
+    def meet(self, seconds: float) -> float:
+        """Sum over the ranks; the last one comes late."""
+        if self.rank:
+            time.sleep(seconds)
+        return float(self.world.total(torch.ones(1)))

@@ -15,7 +15,7 @@ ADDRESS = "10.0.0.7"
 @pytest.mark.ray
 def test_a_node_like_the_drivers_passes(ray_groups, tmp_path, folder):
     said = check_nodes(tmp_path, [folder()], count_devices=False, timeout_s=120)
-    assert said == f"1 of 1 nodes have these versions, and see {tmp_path}"
+    assert said == f"2 of 2 nodes have these versions, and see {tmp_path}"
     assert not list(tmp_path.iterdir()), "the marker is gone"
     with pytest.raises(ConfigError, match=r"has no /nowhere/model; put the model on a disk that"):
         check_nodes(tmp_path, ["/nowhere/model"], count_devices=False, timeout_s=120)
@@ -23,7 +23,7 @@ def test_a_node_like_the_drivers_passes(ray_groups, tmp_path, folder):
 
 @pytest.mark.ray
 def test_a_node_says_what_it_has(ray_groups, tmp_path):
-    (answer,) = ask_nodes(Question(marker=str(tmp_path / "nowhere"), shown_within_s=0.1), 120)
+    answer, _ = ask_nodes(Question(marker=str(tmp_path / "nowhere"), shown_within_s=0.1), 120)
     here = look(Question(marker=None))
     assert isinstance(answer.said, Node)
     assert answer.said.versions == here.versions
@@ -36,7 +36,7 @@ def test_a_node_says_what_it_has(ray_groups, tmp_path):
 
 @pytest.mark.ray
 def test_a_node_that_does_not_answer_is_named(ray_groups):
-    (answer,) = ask_nodes(Question(marker=None), 0.0)
+    answer, _ = ask_nodes(Question(marker=None), 0.0)
     assert next(faults(answer, None)).startswith(f"node {answer.address} did not answer within 0 s")
 
 

@@ -24,7 +24,7 @@ def test_groups_have_the_ranks_and_names_of_their_roles(ray_groups):
 
 def test_the_plan_is_announced_and_the_nodes_are_told(ray_groups):
     (plan,) = ray_groups.plans
-    assert list(plan.rows) == ["policy", "reference", "value"]
+    assert list(plan.rows)[:3] == ["policy", "reference", "value"]
     (node,) = {seat.node.name for seat in plan.seats("policy")}
     assert ray_groups.notes[:2] == [
         f"policy is up, ranks by node: {node}: 0-1",

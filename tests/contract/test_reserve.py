@@ -85,7 +85,7 @@ def test_what_the_idle_cluster_does_not_have_is_refused_at_once():
     lines = str(caught.value).splitlines()
     assert lines[0].startswith("the cluster has no room for policy: needed are 4 GPUs")
     assert [line.split(": ")[1] for line in lines[1:-1]] == [
-        f"{each.gpus:g} of {each.gpus:g} GPUs and 8 of 8 CPUs free" for each in live_nodes()
+        f"{each.gpus:g} of {each.gpus:g} GPUs and 16 of 16 CPUs free" for each in live_nodes()
     ]
     assert lines[-1] == "nearest plan that fits: cluster.policy.ranks=3"
 

@@ -107,7 +107,7 @@ def test_what_hydra_cannot_read_is_one_line(refused, argument):
 def test_more_ranks_than_cores(refused):
     told = pipeline(refused, *ON_RAY, "cluster.policy.ranks=999")
     assert "cluster.policy.ranks=999 is more than the cluster's" in told
-    assert "nearest legal value" in told
+    assert "nearest plan that fits: cluster.policy.ranks=" in told
 
 
 def test_a_cluster_that_does_not_answer(refused):

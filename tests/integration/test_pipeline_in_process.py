@@ -81,7 +81,8 @@ def test_the_figures_are_those_of_every_step(whole):
     assert steps["sft"] == list(range(len(steps["sft"])))
     first = next(row for row in rows if row["stage"] == "ppo")
     assert first["objective/kl"] == 0
-    assert first["policy/ratio_first_max_error"] == 0
+    # Scoring and learning pack rows differently, which may move the last digit of fp32.
+    assert first["policy/ratio_first_max_error"] < 1e-6
     assert first["sampling/logprob_difference_max"] < 1e-4
     samples = [json.loads(line) for line in (whole / "run/samples.jsonl").open()]
     assert {(row["stage"], row["step"]) for row in samples} == {("sft", 0), ("ppo", 3)}
