@@ -52,7 +52,8 @@ def reproduce(arguments: list[str]) -> None:
     if arguments[:1] in (["-h"], ["--help"]):
         sys.stdout.write(f"usage: {USAGE}\n\n{HELP}")
         return
-    if not arguments or arguments[0].startswith("-") or "=" in arguments[0]:
+    # A trial's folder is named after its settings, so a name with = may well be a folder.
+    if not arguments or not (Path(arguments[0]).is_dir() or _is_plain(arguments[0])):
         raise ConfigError(f"name the folder of a finished run: {USAGE}")
     run, overrides = Path(arguments[0]), arguments[1:]
     manifest = _manifest(run)
@@ -74,6 +75,10 @@ def reproduce(arguments: list[str]) -> None:
         run_command(command, experiment)
     target = Path(next(iter(plan.values())).run_dir)
     _tell(run, target, changed, compare_runs(run, target))
+
+
+def _is_plain(word: str) -> bool:
+    return not word.startswith("-") and "=" not in word
 
 
 def resettle(run: Path, settings: Mapping[str, object], overrides: list[str]) -> Experiment:
