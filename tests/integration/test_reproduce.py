@@ -104,8 +104,8 @@ def test_stages_run_one_by_one_are_run_again_one_by_one(home, rlhf):
     assert (home / "run-reproduced/sft/model.safetensors").is_file()
 
 
-def test_a_folder_may_be_named_after_its_settings(home, rlhf):
-    (home / "ppo.kl_coef=0.1").mkdir()
+def test_a_folder_may_be_named_after_its_settings(there, rlhf):
+    (there / "ppo.kl_coef=0.1").mkdir()
     assert "kl_coef=0.1 has no manifest.json" in rlhf("reproduce", "ppo.kl_coef=0.1").err
 
 
