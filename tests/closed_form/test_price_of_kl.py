@@ -19,7 +19,7 @@ def beta_at(task: Task, kl: float) -> float:
     return low
 
 
-@pytest.mark.parametrize("beta", [2.0, 1.0, 0.5, 0.25])
+@pytest.mark.parametrize("beta", [2.0, 0.5])
 def test_every_price_lands_on_the_frontier(tmp_path, beta):
     # correctness 31, 34: (KL, score) lies on the curve of best policies, at the point of its beta
     task = counting(tmp_path, beta=beta, horizon=4)

@@ -241,7 +241,7 @@ def assert_normalised(found: Measured) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", (0, 1, 2))
+@pytest.mark.parametrize("seed", (0, 1))
 def test_pairs_teach_the_truth_and_no_more(tmp_path, seed):
     # correctness 18, 20: task 3.6, within 0.01 of the Bayes ceiling and never above it.
     found = train(tmp_path, seed)
@@ -251,7 +251,7 @@ def test_pairs_teach_the_truth_and_no_more(tmp_path, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", (0, 1, 2))
+@pytest.mark.parametrize("seed", (0,))
 def test_rankings_of_four_answers_teach_the_same(tmp_path, seed):
     # correctness 16, 20: task 3.6 by Plackett-Luce; all pairs of a row at once do not overfit.
     found = train(tmp_path, seed, num_answers=4)

@@ -104,7 +104,6 @@ DEEPSPEED = [
     ("one", 0, "fp32", "llama", "none"),
     ("one", 0, "bf16", "llama", "lora"),
     ("two", 1, "fp32", "gpt2", "none"),
-    ("two", 1, "bf16", "llama", "none"),
     ("two", 2, "bf16", "deep", "none"),
     ("two", 3, "fp32", "llama", "none"),
     ("two", 3, "bf16", "deep", "lora"),

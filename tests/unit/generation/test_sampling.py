@@ -46,7 +46,8 @@ def test_a_million_draws_stay_within_the_vocabulary():
     num_draws, pad = 1_000_000, 0
     logits_V = torch.randn(11, generator=torch.Generator().manual_seed(0)) * 3
     logits_V[pad] = logits_V[-1] = -torch.inf
-    uniform_B = uniforms(SEED, torch.arange(num_draws), 0)
+    source = torch.Generator().manual_seed(0)
+    uniform_B = torch.rand(num_draws, dtype=torch.float64, generator=source)
     uniform_B[:2] = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
     chosen_B, _ = draw(logits_V.expand(num_draws, -1), 0.7, uniform_B)
     assert chosen_B.unique().tolist() == list(range(1, 10))
