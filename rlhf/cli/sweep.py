@@ -169,11 +169,13 @@ class Sweep:
         at = [*self._trials].index(trial.name) + 1
         return f"[{at}/{len(self._trials)}] {trial.name}"
 
-    def _write(self) -> None:
+    def _write(self) -> tuple[list[str], list[list[str]]]:
+        """Write what the folder's trials came to; return their table."""
         self._folder.mkdir(parents=True, exist_ok=True)
         trials = read_trials(self._folder, {**self._before, **self._ends}.values())
         write_ends(self._folder, self._command, trials)
         write_page(self._folder, self._command, trials)
+        return table(trials)
 
     def __enter__(self) -> Self:
         """Use as a context."""
@@ -189,9 +191,7 @@ class Sweep:
         self._open.close()
         if not self._ends:
             return
-        self._write()
-        trials = read_trials(self._folder, {**self._before, **self._ends}.values())
-        heads, rows = table(trials)
+        heads, rows = self._write()
         self._console.table("Trials, best first", heads, rows)
         self._console.note(f"sweep: {self._folder / 'sweep.html'}")
 
