@@ -1,13 +1,14 @@
-"""Whole PPO steps against TRL's PPO trainer: `python bench/ppo_vs_trl.py [1|2|1,2] [fp32|bf16]`.
+"""Whole PPO steps against TRL's PPO trainer: `python bench/ppo_vs_trl.py [SIDES] [fp32|bf16]`.
 
 The same 6M Llama as policy and reference, and one of its shape as reward and value model, the
 same 64 prompts of 8 to 32 tokens, at most 64 new ones, 4 epochs in minibatches of 32 rows. One id
 ends a response, with probability 3 / 64 a step on both sides (`bench/company.py` says how), so
 lengths are geometric, a third of the longest on average. TRL takes turns on one thread and on two,
-in fp32 or as --trl-precision says; the project with one thread a rank: `1` is one rank in this
-process (plain torch), `2` is two Ray ranks a role (DeepSpeed), `1,2` is both. TRL's
-training loop is one call, so the project's turns stand at the end of TRL's steps, outside their
-time. What counts is samples a second.
+in fp32 or as --trl-precision says; the project with one thread a rank: `alone` is one rank in this
+process (plain torch, one role after the other), `1` and `2` are so many Ray ranks a role
+(DeepSpeed; roles work at once); `alone,1` is two sides in one run. TRL's training loop is one
+call, so the project's turns stand at the end of TRL's steps, outside their time. What counts is
+samples a second.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from bench.kit import SHAPES, Samples, line, machine, medians, prompts, ratio
 
 Ours = Mapping[str, Callable[[int], Mapping[str, float]]]
 """Side -> takes one PPO step, returns what it reports."""
+SIDES = {"alone": (1, False), "1": (1, True), "2": (2, True)}
+"""Word -> ranks a role, and whether they are Ray's; at most one of a run is."""
 WARM_STEPS = 1
 
 
@@ -158,7 +161,7 @@ def trl_plan(folder: Path, work: Work, stop: int, num_steps: int, precision: str
 
 
 def measure(
-    work: Work, ranks: list[int], precision: str, trl_precision: str, rounds: int
+    work: Work, sides: list[str], precision: str, trl_precision: str, rounds: int
 ) -> dict[str, object]:
     """Return settings, samples, medians and ratios."""
     threads = [1, 2]
@@ -166,10 +169,10 @@ def measure(
         folder = Path(name)
         models = write_models(folder, work)
         ours: dict[str, Callable[[int], Mapping[str, float]]] = {}
-        for number in ranks:
-            experiment = settings(work, number, precision, on_ray=number > 1)
-            stage = stack.enter_context(ppo(folder / f"run_{number}", models, work, experiment))
-            ours[f"rlhf_{number}_ranks"] = lambda step, stage=stage: stage.step(step).means()
+        for side, (ranks, on_ray) in {side: SIDES[side] for side in sides}.items():
+            experiment = settings(work, ranks, precision, on_ray=on_ray)
+            stage = stack.enter_context(ppo(folder / f"run_{side}", models, work, experiment))
+            ours[f"rlhf_{side}"] = lambda step, stage=stage: stage.step(step).means()
         turns = Turns(ours, threads, work.rows)
         stop = AutoTokenizer.from_pretrained(models.policy).eos_token_id
         num_steps = WARM_STEPS + len(threads) * rounds
@@ -209,7 +212,8 @@ def measure(
 def main(words: list[str] | None = None) -> str:
     """Measure what the words ask for; return the JSON line."""
     parser = argparse.ArgumentParser(description="PPO steps against TRL's.")
-    parser.add_argument("ranks", nargs="?", default="1,2", choices=["1", "2", "1,2"])
+    choices = [*SIDES, "alone,1", "alone,2"]
+    parser.add_argument("sides", nargs="?", default="1", choices=choices)
     parser.add_argument("precision", nargs="?", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--trl-precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--rounds", type=int, default=2)
@@ -220,10 +224,10 @@ def main(words: list[str] | None = None) -> str:
         work = Work(
             shape=SHAPES["tiny"], rows=4, longest_prompt=9, longest=6, minibatch_size=2, epochs=2
         )
-    ranks = [int(word) for word in asked.ranks.split(",")]
+    sides = asked.sides.split(",")
     with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = measure(work, ranks, asked.precision, asked.trl_precision, asked.rounds)
+        found = measure(work, sides, asked.precision, asked.trl_precision, asked.rounds)
     return line(machine("trl", "accelerate", "deepspeed", "ray"), found)
 
 

@@ -7,11 +7,14 @@ Results are float32, or float64 when the logits are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+CACHED = 2**17
+"""Logits whose passes follow one another before the next are read: half a MiB of float32."""
 
 
 def logprobs_of(logits_NV: Tensor, targets_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -23,16 +26,58 @@ def logprobs_of(logits_NV: Tensor, targets_N: Tensor, temperature: float) -> tup
         temperature: Divides the logits; must be the one the tokens were sampled at.
 
     Returns:
-        logprobs_N, differentiable; entropy_N, without gradient.
+        logprobs_N, differentiable once; entropy_N, without gradient.
     """
-    wide_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
-    if temperature != 1.0:
-        wide_NV = wide_NV / temperature
-    all_logprobs_NV = wide_NV.log_softmax(dim=-1)
-    logprobs_N = all_logprobs_NV.gather(-1, targets_N[:, None]).squeeze(-1)
-    with torch.no_grad():
-        entropy_N: Tensor = torch.special.entr(all_logprobs_NV.exp()).sum(dim=-1)
-    return logprobs_N, entropy_N
+    return cast("tuple[Tensor, Tensor]", _Chosen.apply(logits_NV, targets_N, temperature))
+
+
+class _Chosen(torch.autograd.Function):
+    """Log-softmax, choice and entropy, a few rows at a time: rows that are still in the cache.
+
+    Nothing of the size of the logits is made in the forward, and nothing but them is kept. The
+    gradient of log p(target) is onehot(target) - softmax, over the temperature.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits_NV: Tensor, targets_N: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(logits_NV, targets_N)
+        ctx.temperature = temperature
+        wide = torch.promote_types(logits_NV.dtype, torch.float32)
+        logprobs_N = logits_NV.new_empty(len(logits_NV), dtype=wide)
+        entropy_N = torch.empty_like(logprobs_N)
+        for rows in _slices(logits_NV):
+            all_NV = _tempered(logits_NV[rows], wide, temperature).log_softmax(-1)
+            logprobs_N[rows] = all_NV.gather(-1, targets_N[rows, None]).squeeze(-1)
+            # Where p is 0, log p is -inf, and their product has to be 0.
+            finite_NV = all_NV.clamp(min=torch.finfo(wide).min)
+            entropy_N[rows] = -(all_NV.exp_() * finite_NV).sum(-1)
+        ctx.mark_non_differentiable(entropy_N)
+        return logprobs_N, entropy_N
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        logits_NV, targets_N = ctx.saved_tensors
+        grad_N = grads[0] / ctx.temperature
+        grad_NV = torch.empty_like(logits_NV)
+        for rows in _slices(logits_NV):
+            p_NV = _tempered(logits_NV[rows], grad_N.dtype, ctx.temperature).softmax(-1)
+            slope_NV = p_NV.mul_(-grad_N[rows, None])
+            grad_NV[rows] = slope_NV.scatter_add_(-1, targets_N[rows, None], grad_N[rows, None])
+        return grad_NV, None, None
+
+
+def _tempered(logits_NV: Tensor, dtype: torch.dtype, temperature: float) -> Tensor:
+    wide_NV = logits_NV.to(dtype)
+    return wide_NV if temperature == 1.0 else wide_NV / temperature
+
+
+def _slices(logits_NV: Tensor) -> list[slice]:
+    """Cut rows so that a piece fits a CPU's cache; a GPU takes all of them at once."""
+    num_rows, vocabulary = logits_NV.shape
+    size = num_rows if logits_NV.is_cuda else max(1, CACHED // vocabulary)
+    return [slice(start, start + size) for start in range(0, num_rows, max(1, size))]
 
 
 def token_logprobs(

@@ -15,10 +15,16 @@ from rlhf.flow.tensors import length_mask
 
 PADDING = 0.05
 """Share of a forward's tokens that may be padding; wider bins are tried until it is reached."""
-WIDEST, WIDTH_STEPS = 3, 16
-"""Bins are at most 3 times the longest row; widths in between go by sixteenths of that row.
+WIDEST = 3
+"""Bins are at most 3 times the longest row.
 
 Attention costs a bin's width a token, so the narrowest width that will do is taken.
+"""
+STEPS = 16
+"""Round numbers between a power of 2 and the next.
+
+Matrix kernels are made for each shape when it is first met, on CPUs with matrix units in as much
+time as ten products take, so sizes are made round that vary from one forward to the next.
 """
 
 
@@ -32,7 +38,7 @@ class Layout:
     """In which column of it the row begins, int64."""
     num_bins: int
     width: int
-    """Columns of every bin, as many as the fullest one needs."""
+    """Columns of every bin."""
 
     @property
     def num_tokens(self) -> int:
@@ -58,7 +64,7 @@ class PackedRows:
 
 
 def arrange(lengths_B: Tensor, *, packs: bool) -> Layout:
-    """Find bins for rows so that at most PADDING is padding, the narrowest that will do.
+    """Find bins for rows so that at most PADDING is padding, in the narrowest round width.
 
     A bin takes the longest row that still fits, again and again (first-fit decreasing, Johnson
     1973), O(B log B) a width. Rows of nearly one length get a bin each, in their order.
@@ -70,16 +76,27 @@ def arrange(lengths_B: Tensor, *, packs: bool) -> Layout:
     lengths: list[int] = lengths_B.tolist()
     longest, real = max(lengths), sum(lengths)
     bins = [[row] for row in range(len(lengths))]
-    size, width = longest * len(bins), longest
-    while packs and real < (1 - PADDING) * size and width <= WIDEST * longest:
-        found = _fill(lengths, width)
-        found_size = len(found) * _fullest(lengths, found)
-        if found_size < size:
-            bins, size = found, found_size
+    width, size, tried = longest, longest * len(bins), rounded(longest)
+    while packs and real < (1 - PADDING) * size and tried <= WIDEST * longest:
+        found = _fill(lengths, tried)
+        does = real >= (1 - PADDING) * len(found) * tried
+        needed = tried if does else _fullest(lengths, found)
+        if len(found) * needed < size:
+            bins, width, size = found, needed, len(found) * needed
         if len(found) == 1:
             break
-        width += max(1, longest // WIDTH_STEPS)
-    return _layout(lengths, bins)
+        tried += step_of(longest)
+    return _layout(lengths, bins, width)
+
+
+def rounded(number: int) -> int:
+    """Return the next number up of which there are STEPS between a power of 2 and the next."""
+    return -(-number // step_of(number)) * step_of(number)
+
+
+def step_of(number: int) -> int:
+    """Return how far round numbers of its size lie apart."""
+    return max(1, (1 << number.bit_length() - 1) // STEPS)
 
 
 def lay_out(tokens_BT: Tensor, lengths_B: Tensor, *, packs: bool) -> PackedRows:
@@ -121,7 +138,7 @@ def _fullest(lengths: list[int], bins: list[list[int]]) -> int:
     return max(sum(lengths[row] for row in rows) for rows in bins)
 
 
-def _layout(lengths: list[int], bins: list[list[int]]) -> Layout:
+def _layout(lengths: list[int], bins: list[list[int]], width: int) -> Layout:
     bin_B = torch.zeros(len(lengths), dtype=torch.long)
     column_B = torch.zeros(len(lengths), dtype=torch.long)
     for number, rows in enumerate(bins):
@@ -129,4 +146,4 @@ def _layout(lengths: list[int], bins: list[list[int]]) -> Layout:
         for row in rows:
             bin_B[row], column_B[row] = number, column
             column += lengths[row]
-    return Layout(bin_B, column_B, len(bins), _fullest(lengths, bins))
+    return Layout(bin_B, column_B, len(bins), width)

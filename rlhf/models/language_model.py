@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from rlhf.algo.logprobs import logprobs_of, token_logprobs
+from rlhf.algo.packing import rounded
 from rlhf.models.packing import can_pack, placed
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ class LanguageModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return (logprobs_N, entropy_N), float32, of targets at flat positions (row * T + column).
 
-        The log-probability of a target is read at the position *before* the target's own.
+        The log-probability of a target is read at the position *before* the target's own. The head
+        is given a round number of positions, as shapes are that were met before (`packing.STEPS`).
 
         Args:
             tokens_BT: Token ids, int64.
@@ -56,8 +59,11 @@ class LanguageModel(nn.Module):
         options = placed(position_ids_BT)
         if self.split_head:
             hidden_NH = _backbone(self.network)(input_ids=tokens_BT, **options)[0]
-            hidden_NH = hidden_NH.flatten(0, 1)[positions_N]
-            return token_logprobs(hidden_NH, self._logits, targets_N, temperature, LOGIT_CHUNK)
+            num, extra = len(positions_N), rounded(len(positions_N)) - len(positions_N)
+            hidden_NH = hidden_NH.flatten(0, 1)[pad(positions_N, (0, extra))]
+            targets_N = pad(targets_N, (0, extra))
+            found = token_logprobs(hidden_NH, self._logits, targets_N, temperature, LOGIT_CHUNK)
+            return found[0][:num], found[1][:num]
         logits_BTV = self.network(input_ids=tokens_BT, **options).logits
         return logprobs_of(logits_BTV.flatten(0, 1)[positions_N], targets_N, temperature)
 

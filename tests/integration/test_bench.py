@@ -62,9 +62,9 @@ def test_the_driver_alone():
 
 
 def test_ppo_steps_against_trl():
-    found = json.loads(ppo_vs_trl.main(["1", "fp32", "--tiny", "--rounds=1"]))
+    found = json.loads(ppo_vs_trl.main(["alone", "fp32", "--tiny", "--rounds=1"]))
     assert found.keys() >= PLACE | FIGURES | {"trl", "ray", "deepspeed", "eos_rate"}
-    assert found["medians"].keys() == {"trl_1_threads", "trl_2_threads", "rlhf_1_ranks"}
+    assert found["medians"].keys() == {"trl_1_threads", "trl_2_threads", "rlhf_alone"}
     assert all(len(turns) == 1 for turns in found["samples"].values())
     assert found["ratio"]["best_to_best"] > 0
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlhf.algo.logprobs import logprobs_of, token_logprobs
+from rlhf.algo.logprobs import CACHED, logprobs_of, token_logprobs
 from rlhf.algo.masking import masked_mean
 
 N, H, V = 23, 6, 50
@@ -41,6 +41,30 @@ def test_half_precision_logits_are_reduced_in_float32() -> None:
     assert logprobs.dtype == entropy.dtype == torch.float32
     exact = (logits.double() / 0.7).log_softmax(-1)[torch.arange(64), targets]
     assert (logprobs.double() - exact).abs().max() < 2e-3
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+def test_gradients_are_those_of_differences(temperature: float) -> None:
+    logits = torch.randn(4, 7, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    targets = torch.tensor([0, 6, 3, 3])
+    assert torch.autograd.gradcheck(
+        lambda x: logprobs_of(x, targets, temperature)[0], (logits.requires_grad_(),)
+    )
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, 2 * (CACHED // 1000), 2 * (CACHED // 1000) + 5])
+def test_rows_in_several_slices_are_as_those_in_one(num_rows: int) -> None:
+    logits = torch.randn(num_rows, 1000, generator=torch.Generator().manual_seed(4))
+    targets = torch.arange(num_rows)
+    logprobs, entropy = logprobs_of(logits.requires_grad_(), targets, 0.7)
+    coefficients = torch.linspace(-1, 1, num_rows)
+    (found,) = torch.autograd.grad((logprobs * coefficients).sum(), logits)
+    all_logprobs = (logits / 0.7).log_softmax(-1)
+    whole = all_logprobs[torch.arange(num_rows), targets]
+    (expected,) = torch.autograd.grad((whole * coefficients).sum(), logits, retain_graph=True)
+    assert torch.allclose(logprobs, whole, atol=1e-6)
+    assert torch.allclose(entropy, torch.special.entr(all_logprobs.exp()).sum(-1), atol=1e-5)
+    assert torch.allclose(found, expected, atol=1e-6)
 
 
 def test_entropy_survives_impossible_tokens() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rlhf.algo.packing import WIDEST, arrange, lay_out
+from rlhf.algo.packing import STEPS, WIDEST, arrange, lay_out, rounded
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=40)
 
@@ -37,6 +37,20 @@ def test_skewed_lengths_leave_five_percent_of_padding(num_rows: int, seed: int) 
     layout = arrange(lengths_B, packs=True)
     assert 1 - real / layout.num_tokens <= 0.05
     assert layout.width < WIDEST * int(lengths_B.max())
+
+
+def test_forwards_of_like_rows_have_few_sizes():
+    # Each size is met for the first time once, which costs a CPU with matrix units dearly.
+    sizes = {arrange(skewed(32, seed), packs=True).num_tokens for seed in range(200)}
+    assert len(sizes) <= 55
+
+
+@given(number=st.integers(1, 10**6))
+def test_round_numbers_are_few_and_near(number: int) -> None:
+    found = rounded(number)
+    assert number <= found <= number * (1 + 1 / STEPS)
+    assert rounded(found) == found
+    assert len({rounded(n) for n in range(512, 1024)}) == STEPS + 1
 
 
 @given(lengths=LENGTHS, packs=st.booleans())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rlhf.algo.packing import rounded
 from rlhf.models.language_model import LanguageModel
 from tests.models import SCALED, SEPARABLE, causal, ragged
 
@@ -49,6 +50,25 @@ def test_gradients_are_those_of_the_full_logits(family):
     tokens_BT, lengths_B = ragged(4)
     positions_N, targets_N = places(tokens_BT, lengths_B)
     LanguageModel(network)(tokens_BT, positions_N, targets_N, 1.0)[0].sum().backward()
+    got = {name: p.grad.clone() for name, p in network.named_parameters()}
+    network.zero_grad()
+    logits = network(input_ids=tokens_BT).logits.flatten(0, 1)[positions_N]
+    (-torch.nn.functional.cross_entropy(logits, targets_N, reduction="sum")).backward()
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(got[name], parameter.grad, atol=2e-4, rtol=1e-4)
+
+
+def test_the_head_meets_round_numbers_of_positions_and_nobody_sees_it():
+    network = causal()
+    tokens_BT, lengths_B = ragged(8)
+    positions_N, targets_N = (each[:33] for each in places(tokens_BT, lengths_B))
+    met = []
+    head = network.get_output_embeddings()
+    head.register_forward_hook(lambda _, inputs, __: met.append(len(inputs[0])))
+    logprobs_N, entropy_N = LanguageModel(network)(tokens_BT, positions_N, targets_N, 1.0)
+    assert met[-1] == rounded(33) == 34
+    assert logprobs_N.shape == entropy_N.shape == (33,)
+    logprobs_N.sum().backward()
     got = {name: p.grad.clone() for name, p in network.named_parameters()}
     network.zero_grad()
     logits = network(input_ids=tokens_BT).logits.flatten(0, 1)[positions_N]
