@@ -17,11 +17,13 @@ from torch import Tensor
 
 from rlhf.algo.seeding import uniforms
 from rlhf.engine.memory import free_bytes
+from rlhf.engine.world import num_ranks
 from rlhf.flow.rollout import Rollout
 from rlhf.flow.text import PromptBatch
 from rlhf.generation.masks import layer_types
+from rlhf.generation.prepacked import prepacked
 from rlhf.generation.sampling import Sampling, draw
-from rlhf.generation.slots import SlotCache, slots_that_fit
+from rlhf.generation.slots import SlotCache, bytes_a_row, slots_that_fit
 from rlhf.generation.steps import Steps
 from rlhf.generation.written import Written
 from rlhf.models.language_model import LanguageModel
@@ -70,9 +72,10 @@ def disagreement(model: LanguageModel) -> float:
 def sample(model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int) -> Rollout:
     """Answer the prompts, in their order."""
     decoding = _Decoding(model, prompts, how, seed)
-    while decoding.is_open:
-        decoding.admit()
-        decoding.advance()
+    with prepacked(model.network, decoding.spare):
+        while decoding.is_open:
+            decoding.admit()
+            decoding.advance()
     return decoding.written.rollout(prompts)
 
 
@@ -91,6 +94,8 @@ class _Decoding:
         capacity = int(prompts.lengths_B.max()) + how.max_new_tokens
         wanted, free = min(how.batch_size, len(prompts)), free_bytes(device.type)
         self.num_slots = slots_that_fit(wanted, config, capacity, free)
+        self.spare = free / num_ranks() - self.num_slots * bytes_a_row(config, capacity)
+        """Bytes that are free beside the cache, if all ranks are on one host."""
         num_layers = len(layer_types(config))
         self.cache = SlotCache(num_layers, self.num_slots, capacity)
         self.step = Steps(model, self.cache, rounded=device.type == "cuda")
