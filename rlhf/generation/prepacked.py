@@ -45,7 +45,7 @@ def prepacked(network: nn.Module, spare: float) -> Iterator[None]:
         layers.clear()
     try:
         for layer in layers:
-            layer.forward = _product(layer)
+            vars(layer)["forward"] = _product(layer)
         yield
     finally:
         for layer in layers:
@@ -76,7 +76,8 @@ def _product(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
     """Return what the layer does, with a copy of its weights."""
     dtype, plain = _dtype(layer), layer.forward
     least = LEAST_ROWS.get(dtype, 1) * layer.in_features
-    bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+    held: Tensor | None = dict(layer.named_parameters(recurse=False)).get("bias")
+    bias = None if held is None else held.detach().to(dtype)
     multiply = _arranged(layer.weight.detach().to(dtype), bias)
 
     def product(x: Tensor) -> Tensor:
