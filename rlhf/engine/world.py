@@ -33,6 +33,11 @@ class World:
         return tensor.item()
 
 
+def num_ranks() -> int:
+    """Return how many ranks this process's group has, wherever they are; 1 without a group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def pick_device() -> str:
     """Return cuda when this process was given a GPU, else cpu."""
     return "cuda" if torch.cuda.is_available() and os.environ.get("CUDA_VISIBLE_DEVICES") else "cpu"

@@ -17,11 +17,13 @@ from torch import Tensor
 
 from rlhf.algo.seeding import uniforms
 from rlhf.engine.memory import free_bytes
+from rlhf.engine.world import num_ranks
 from rlhf.flow.rollout import Rollout
 from rlhf.flow.text import PromptBatch
 from rlhf.generation.masks import layer_types
+from rlhf.generation.prepacked import prepacked
 from rlhf.generation.sampling import Sampling, draw
-from rlhf.generation.slots import SlotCache, slots_that_fit
+from rlhf.generation.slots import SlotCache, bytes_a_row, slots_that_fit
 from rlhf.generation.steps import Steps
 from rlhf.generation.written import Written
 from rlhf.models.language_model import LanguageModel
@@ -30,6 +32,8 @@ MOST_DISAGREEMENT = 0.1
 """Of logits between a cached and a full forward; rounding in bf16 stays well below."""
 SHARE_TO_REFILL = 8
 """New rows are read when at least one slot in so many is free."""
+MOST_TOKENS = {"cpu": 256}
+"""Of prompts read in one forward, by device: what fits a core's cache is computed there faster."""
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 
 
@@ -70,9 +74,10 @@ def disagreement(model: LanguageModel) -> float:
 def sample(model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int) -> Rollout:
     """Answer the prompts, in their order."""
     decoding = _Decoding(model, prompts, how, seed)
-    while decoding.is_open:
-        decoding.admit()
-        decoding.advance()
+    with prepacked(model.network, decoding.spare):
+        while decoding.is_open:
+            decoding.admit()
+            decoding.advance()
     return decoding.written.rollout(prompts)
 
 
@@ -86,11 +91,13 @@ class _Decoding:
         self.model, self.prompts, self.how, self.seed = model, prompts, how, seed
         self.written = Written(len(prompts), how, device)
         self.waiting = prompts.lengths_B.argsort(descending=True, stable=True)
-        self.prompt_of_B = _same_prompts(prompts)
+        self.prompt_of_B = _same_prompts(prompts, self.waiting)
         config = model.network.config.get_text_config()
         capacity = int(prompts.lengths_B.max()) + how.max_new_tokens
         wanted, free = min(how.batch_size, len(prompts)), free_bytes(device.type)
         self.num_slots = slots_that_fit(wanted, config, capacity, free)
+        self.spare = free / num_ranks() - self.num_slots * bytes_a_row(config, capacity)
+        """Bytes that are free beside the cache, if all ranks are on one host."""
         num_layers = len(layer_types(config))
         self.cache = SlotCache(num_layers, self.num_slots, capacity)
         self.step = Steps(model, self.cache, rounded=device.type == "cuda")
@@ -136,16 +143,26 @@ class _Decoding:
         device = self.tokens_N.device
         _, first_U, source_N = _unique(self.prompt_of_B[rows_N])
         chosen_U = rows_N[first_U]
-        lengths_U = self.prompts.lengths_B[chosen_U]
-        tokens_UP = self.prompts.tokens_BP[chosen_U, : int(lengths_U.max())]
-        start = len(self.rows_N)
-        slots_N = torch.arange(start, start + len(rows_N), device=device)
-        self.cache.prefill(slots_N, source_N.to(device))
-        last_U = (torch.arange(len(chosen_U)) * tokens_UP.shape[1] + lengths_U - 1).to(device)
-        logits_UV = self.model.logits(
-            tokens_UP.to(device), last_U, past_key_values=self.cache, use_cache=True
+        slots_N = torch.arange(len(rows_N)) + len(self.rows_N)
+        most = MOST_TOKENS.get(device.type, len(chosen_U) * self.cache.capacity)
+        logits: list[Tensor] = []
+        done = 0
+        while done < len(chosen_U):
+            count = max(1, most // int(self.prompts.lengths_B[chosen_U[done]]))
+            of_part = (source_N >= done) & (source_N < done + count)
+            self.cache.prefill(slots_N[of_part].to(device), (source_N[of_part] - done).to(device))
+            logits.append(self._read_part(chosen_U[done : done + count]))
+            done += count
+        return torch.cat(logits)[source_N.to(device)]
+
+    def _read_part(self, chosen_U: Tensor) -> Tensor:
+        """Run some prompts, the longest first; return the logits after each."""
+        device, lengths_U = self.tokens_N.device, self.prompts.lengths_B[chosen_U]
+        tokens_UP = self.prompts.tokens_BP[chosen_U, : int(lengths_U[0])]
+        last_U = torch.arange(len(chosen_U)) * tokens_UP.shape[1] + lengths_U - 1
+        return self.model.logits(
+            tokens_UP.to(device), last_U.to(device), past_key_values=self.cache, use_cache=True
         )
-        return logits_UV[source_N.to(device)]
 
     def _write(self, rows_N: Tensor, logits_NV: Tensor, positions_N: Tensor) -> Tensor:
         """Draw a token for each row at its position, and note it down; return the tokens."""
@@ -173,11 +190,14 @@ class _Decoding:
         self.tokens_N = self.tokens_N[order.to(self.tokens_N.device)]
 
 
-def _same_prompts(prompts: PromptBatch) -> Tensor:
-    """Return a number for each row that rows of the same prompt share."""
-    rows = zip(prompts.tokens_BP.tolist(), prompts.lengths_B.tolist(), strict=True)
+def _same_prompts(prompts: PromptBatch, order_B: Tensor) -> Tensor:
+    """Return a number for each row that rows of the same prompt share, given out in an order."""
+    tokens, lengths = prompts.tokens_BP.tolist(), prompts.lengths_B.tolist()
+    texts = [tuple(row[:length]) for row, length in zip(tokens, lengths, strict=True)]
     numbers: dict[tuple[int, ...], int] = {}
-    return torch.tensor([numbers.setdefault(tuple(r[:n]), len(numbers)) for r, n in rows])
+    for row in order_B.tolist():
+        numbers.setdefault(texts[row], len(numbers))
+    return torch.tensor([numbers[text] for text in texts])
 
 
 def _unique(x_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:

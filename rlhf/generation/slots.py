@@ -35,19 +35,30 @@ def slots_that_fit(wanted: int, config: PreTrainedConfig, capacity: int, free: i
     Raises:
         ModelError: when not even one row fits.
     """
+    a_row = bytes_a_row(config, capacity)
+    fitting = int(SHARE * free / a_row)
+    if fitting < 1:
+        raise ModelError(
+            f"the keys and values of one response of {capacity} tokens take "
+            f"{a_row / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; lower "
+            "generation.max_new_tokens"
+        )
+    return min(wanted, fitting)
+
+
+def bytes_a_row(config: PreTrainedConfig, capacity: int) -> int:
+    """Return the most that the keys and values of one row take.
+
+    Args:
+        config: Of a language model.
+        capacity: Most tokens of a row.
+    """
     known = config.to_dict()
     num_heads: int = config.num_attention_heads  # type: ignore[attr-defined]
     width: int = known.get("head_dim") or config.hidden_size // num_heads  # type: ignore[attr-defined]
     heads: int = known.get("num_key_value_heads") or num_heads
-    per_token = 2 * int(config.num_hidden_layers) * heads * width * BYTES_A_NUMBER  # type: ignore[attr-defined]
-    fitting = int(SHARE * free / (per_token * capacity))
-    if fitting < 1:
-        raise ModelError(
-            f"the keys and values of one response of {capacity} tokens take "
-            f"{per_token * capacity / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; lower "
-            "generation.max_new_tokens"
-        )
-    return min(wanted, fitting)
+    layers: int = config.num_hidden_layers  # type: ignore[attr-defined]
+    return 2 * layers * heads * width * BYTES_A_NUMBER * capacity
 
 
 class SlotCache(Cache):
