@@ -6,7 +6,8 @@ import os
 from functools import cache
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+# Ray's processes give way to all others, by 15: beside a second worker they would hardly run.
+os.environ.update(HF_HUB_OFFLINE="1", RAY_worker_niceness="0")
 
 import pytest
 import torch
