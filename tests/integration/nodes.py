@@ -52,6 +52,7 @@ def environment(**changes: str) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         # How often the head looks after a node; 3000 makes the tests wait.
         "RAY_health_check_period_ms": "500",
+        "RAY_worker_niceness": "0",
     }
     return {**kept, **own, **TOKEN, **changes}
 

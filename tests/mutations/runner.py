@@ -70,7 +70,7 @@ class Copy:
 
     def ask(self, tests: Sequence[str], limit: float) -> Answer:
         """Run some tests, up to the first that fails."""
-        options = ("-x", "-q", "-p", "no:cacheprovider", f"--basetemp={self._scratch}")
+        options = ("-n0", "-x", "-q", "-p", "no:cacheprovider", f"--basetemp={self._scratch}")
         asked = {"arguments": [*options, *tests], "output": str(self._output), "limit": limit}
         assert self._server.stdin is not None and self._server.stdout is not None
         self._server.stdin.write(json.dumps(asked) + "\n")
