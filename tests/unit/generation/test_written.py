@@ -20,7 +20,7 @@ def test_rows_end_at_a_stop_or_at_the_limit():
         positions_N = torch.full_like(rows_N, position)
         logprobs_N = -torch.tensor(tokens).float()
         written.note(rows_N, positions_N, torch.tensor(tokens), logprobs_N)
-    rollout = written.rollout(asked)
+    rollout = written.take(asked)
     assert rollout.response_tokens() == [[5, 5, 8], [9], [6, 7, 9]]
     assert rollout.finished_B.tolist() == [False, True, True]
     assert written.has_ended_B.all()
