@@ -22,31 +22,6 @@ on_ray = pytest.mark.parametrize("seats", SEATS[1:])
 LORA = {"method": "lora", "rank": 4, "alpha": 8}
 
 
-@pytest.fixture
-def play(seat, folder):
-    """Give a part to a group; return the group."""
-
-    def make(seats, kind, *, role="policy", model="causal", stage=0, part=None, **sections):
-        backend = "torch" if seats == "here" else "deepspeed"
-        engine = {"max_tokens_per_microbatch": 40, "zero_stage": stage}
-        wanted = {"ppo": {}, **sections}
-        asked = experiment(backend, engine={"backend": backend, **engine}, **wanted)
-        group = seat(seats)
-        group.become(
-            Part(
-                kind=kind,
-                role=role,
-                experiment=asked,
-                path=folder("llama", model),
-                total_updates=100,
-                **(part or {}),
-            )
-        )
-        return group
-
-    return make
-
-
 def assert_near(one, other, atol=1e-5):
     torch.testing.assert_close(one, other, rtol=0, atol=atol)
 
