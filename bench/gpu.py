@@ -31,9 +31,10 @@ from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.adamw import build_adamw
 from rlhf.engine.local import LocalEngine
 from rlhf.engine.world import World
+from rlhf.flow.rollout import joined
 from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import Demonstrations
-from rlhf.generation.continuous import sample
+from rlhf.generation.sampler import sample
 from rlhf.generation.sampling import Sampling, draw
 from rlhf.generation.slots import SlotCache
 from rlhf.generation.steps import Steps
@@ -267,7 +268,9 @@ def _whole_rollouts(plan: Plan, model: LanguageModel, rows: int) -> list[float]:
     asked = prompts(rows, plan.large["vocabulary"], (plan.decode_prompt, plan.decode_prompt))
     how = Sampling(max_new_tokens=plan.decode_steps, temperature=1.0, batch_size=rows, stop_ids=())
     seed = derive_seed(0, "generate", 0)
-    taken = seconds_of(lambda: sample(model, asked, how, seed), plan.device, plan.rounds)
+    taken = seconds_of(
+        lambda: joined(sample(model, asked, how, seed, "continuous")), plan.device, plan.rounds
+    )
     return [seconds / plan.decode_steps for seconds in taken]
 
 

@@ -36,8 +36,9 @@ from bench.kit import (
     stop_ids,
 )
 from rlhf.algo.seeding import derive_seed
+from rlhf.flow.rollout import joined
 from rlhf.flow.text import PromptBatch
-from rlhf.generation.continuous import sample
+from rlhf.generation.sampler import sample
 from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
 
@@ -89,7 +90,11 @@ def continuous(model: LanguageModel, asked: Task) -> Side:
     """Return the project's sampler."""
 
     def run(number: int) -> float:
-        written = sample(model, asked.prompts, asked.how, derive_seed(0, "generate", number))
+        written = joined(
+            sample(
+                model, asked.prompts, asked.how, derive_seed(0, "generate", number), "continuous"
+            )
+        )
         return float(written.response_lengths_B.sum())
 
     return run

@@ -45,10 +45,10 @@ from bench.kit import (
 from rlhf.algo.seeding import derive_seed
 from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.local import LocalEngine
-from rlhf.flow.rollout import Rollout
+from rlhf.flow.rollout import Rollout, joined
 from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import Demonstrations
-from rlhf.generation.continuous import sample
+from rlhf.generation.sampler import sample
 from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
 from rlhf.roles.imitation import Imitation
@@ -84,7 +84,8 @@ def over_rows(size: str, precision: str, rounds: int | None) -> dict[str, object
 
     def write(rows: int, seed: int) -> Rollout:
         with engine.gathered():
-            return sample(model, texts[rows], how, derive_seed(0, "generate", seed))
+            seeded = derive_seed(0, "generate", seed)
+            return joined(sample(model, texts[rows], how, seeded, "continuous"))
 
     written = [write(index, 0) for index in range(len(FACTORS))]
     passes: dict[str, Callable[[int, int], object]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -35,6 +35,16 @@ class Group(Protocol):
 
     def call(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Promise[list[Any]]:
         """Call a method on every rank, rank r with arguments[r]; answers in rank order."""
+        ...
+
+    def stream(
+        self, method: str, arguments: Sequence[tuple[Any, ...]]
+    ) -> Iterator[list[tuple[int, Any]]]:
+        """Call a method that yields on every rank, rank r with arguments[r].
+
+        Gives (rank, answer) of what was yielded, some at a time; all of it at the end where other
+        roles can do nothing in the meantime.
+        """
         ...
 
     def close(self) -> None:

@@ -6,16 +6,18 @@ and takes its share of each minibatch, so minibatches are the same on any number
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from rlhf.algo.minibatch import shares
 from rlhf.cluster.group import Group, Then, on_every_rank, over_ranks, row_order
 from rlhf.flow.metrics import Metrics
-from rlhf.flow.promise import Promise, settle
-from rlhf.flow.rollout import Experience, Rollout
+from rlhf.flow.promise import Eventually, Promise, settle
+from rlhf.flow.rollout import Experience, Piece, Rollout, joined
 from rlhf.flow.tensors import TensorBatch, join_rows
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
 
@@ -49,11 +51,12 @@ def _joined(group: Group, method: str, batch: TensorBatch, lengths_B: Tensor) ->
 class GroupPolicy(_Kept):
     """PolicyPort over a group."""
 
-    def generate(self, prompts: PromptBatch, step: int) -> Promise[Rollout]:
-        """Answer the prompts."""
-        order = row_order(prompts.lengths_B, self.group.size)
-        parts = over_ranks(self.group, "generate", prompts, prompts.lengths_B, step)
-        return Then(parts, lambda rollouts: Rollout.concat(rollouts).select(order))
+    def generate(self, prompts: PromptBatch, step: int) -> Iterator[Piece]:
+        """Answer the prompts; what the ranks give at a time is one piece."""
+        rows = shares(prompts.lengths_B, self.group.size)
+        asked = [(prompts.select(share), step) for share in rows]
+        for answers in self.group.stream("generate", asked):
+            yield joined(replace(p, rows_B=rows[rank][p.rows_B]) for rank, p in answers)
 
     def sampler(self) -> Promise[str]:
         """Return how it writes, and why so."""
@@ -99,29 +102,27 @@ class GroupReward:
         """A weight of None leaves that part out."""
         self._group, self._model, self._function = group, model_weight, function_weight
 
-    def score(self, rollout: Rollout) -> Promise[Tensor]:
+    def score(self, rollout: Rollout) -> Tensor:
         """Return score_B."""
-        parts: list[tuple[float, Promise[Tensor]]] = []
-        if self._model is not None:
-            scores = _joined(self._group, "score_by_model", rollout, rollout.lengths_B)
-            parts.append((self._model, scores))
-        if self._function is not None:
-            nobody = rollout.select([])
-            others = [(nobody,)] * (self._group.size - 1)
-            calls = self._group.call("score_by_function", [(rollout,), *others])
-            parts.append((self._function, Then(calls, lambda answers: answers[0])))
-        return _WeightedSum(parts)
+        asked = (self.score_by_model(rollout), self.score_by_function(rollout))
+        return torch.stack([settle(score_B) for score_B in asked]).sum(0)
 
+    def score_by_model(self, rollout: Rollout) -> Eventually[Tensor]:
+        """Return the model's weighted score_B; 0 without a model."""
+        weight = self._model
+        if weight is None:
+            return torch.zeros(len(rollout))
+        scores = _joined(self._group, "score_by_model", rollout, rollout.lengths_B)
+        return Then(scores, lambda score_B: weight * score_B)
 
-class _WeightedSum:
-    """The sum of weighted promises."""
-
-    def __init__(self, parts: list[tuple[float, Promise[Tensor]]]) -> None:
-        self._parts = parts
-
-    def result(self) -> Tensor:
-        """Wait for all parts and add them up."""
-        return torch.stack([weight * part.result() for weight, part in self._parts]).sum(0)
+    def score_by_function(self, rollout: Rollout) -> Eventually[Tensor]:
+        """Return the function's weighted score_B; 0 without a function."""
+        weight = self._function
+        if weight is None:
+            return torch.zeros(len(rollout))
+        others = [(rollout.select([]),)] * (self._group.size - 1)
+        calls = self._group.call("score_by_function", [(rollout,), *others])
+        return Then(calls, lambda answers: weight * answers[0])
 
 
 class GroupRanking(_Kept):

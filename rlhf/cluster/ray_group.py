@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rlhf.cluster.group import Build
 from rlhf.cluster.placement import Seat, where
+from rlhf.cluster.ray_stream import Stream
 from rlhf.cluster.residency import Move, Moving
 from rlhf.cluster.timeline import Call, Timeline
 from rlhf.cluster.worker import WORKERS
@@ -74,21 +75,27 @@ class RayGroup:
         self._wait("become", [worker.become.remote(build) for worker in self._workers])
 
     def call(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Promise[list[Any]]:
-        """Call every rank; arguments that all ranks share are put into the object store once."""
-        stored: dict[int, Any] = {}
-
-        def put(argument: object) -> Any:
-            if id(argument) not in stored:
-                stored[id(argument)] = ray.put(argument)
-            return stored[id(argument)]
-
-        ready = [[put(argument) for argument in given] for given in arguments]
-        asked = time.time()
+        """Call every rank."""
+        ready, asked = _stored(arguments), time.time()
         calls = [
             worker.call.remote(method, *given)
             for worker, given in zip(self._workers, ready, strict=True)
         ]
         return _Calls(self, method, calls, asked)
+
+    def stream(
+        self, method: str, arguments: Sequence[tuple[Any, ...]]
+    ) -> Iterator[list[tuple[int, Any]]]:
+        """Call a method that yields on every rank; give the n-th answers of all ranks at once.
+
+        So the answers come in the same order and company whenever they come.
+        """
+        ready, asked = _stored(arguments), time.time()
+        streams = [
+            worker.stream.remote(method, *given)
+            for worker, given in zip(self._workers, ready, strict=True)
+        ]
+        return self._rounds(method, Stream(streams), asked)
 
     def move(self, move: Move, after: Sequence[Any]) -> Moving:
         """Park or wake every rank, once its earlier calls and those of `after` have ended."""
@@ -109,41 +116,69 @@ class RayGroup:
             self._timeline.add(Call(Span(self.name, rank, method, start, end), asked, answered))
         return [answer for answer, _, _ in answers]
 
+    def _rounds(self, method: str, stream: Stream, asked: float) -> Iterator[list[tuple[int, Any]]]:
+        """Give round after round; cluster.timeout_s is for all of them."""
+        until = time.monotonic() + self._timeout_s
+        while stream.is_open:
+            found = stream.next(until - time.monotonic(), PEERS_S)
+            if found.failed:
+                raise self._told(method, found.failed)
+            if found.silent:
+                raise WorkerError(self._silence(method, found.silent))
+            answered = time.time()
+            for rank, start, end in found.ended:
+                self._timeline.add(Call(Span(self.name, rank, method, start, end), asked, answered))
+            if found.answers:
+                yield found.answers
+
     def _wait(self, method: str, calls: list[Any]) -> list[Any]:
         """Wait for every rank, or until one has failed; turn Ray's errors into ours."""
         try:
             return ray.get(calls, timeout=self._timeout_s)
         except GetTimeoutError:
-            raise WorkerError(self._silence(method, calls)) from None
+            answered, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
+            silent = [rank for rank, call in enumerate(calls) if call not in answered]
+            raise WorkerError(self._silence(method, silent)) from None
         except RayError as error:
-            rank, cause = _root(calls)
-            where_from = f"{self.name} rank {rank} of {self.size} on {self.nodes[rank]}"
-            raise _ours(cause, f"{where_from} %s in {method}") from error
+            raise self._told(method, _failed(calls)) from error
 
-    def _silence(self, method: str, calls: list[Any]) -> str:
+    def _told(self, method: str, failed: Mapping[int, RayError]) -> RLHFError:
+        """Return the error to raise: that of the rank that failed of itself.
+
+        When a rank dies or leaves a collective its peers fail in theirs, sometimes sooner than Ray
+        hears of the death. So a death comes first, then errors of ours that say more than a crash.
+        """
+        rank = min(failed, key=lambda each: _rank_of_blame(failed[each]))
+        where_from = f"{self.name} rank {rank} of {self.size} on {self.nodes[rank]}"
+        return _ours(failed[rank], f"{where_from} %s in {method}")
+
+    def _silence(self, method: str, silent: list[int]) -> str:
         """Return which ranks have not answered."""
-        answered, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
-        silent = {rank: self.nodes[rank] for rank, c in enumerate(calls) if c not in answered}
+        places = where({rank: self.nodes[rank] for rank in silent})
         return (
             f"{len(silent)} of {self.size} ranks of {self.name} did not answer {method} within "
-            f"cluster.timeout_s={self._timeout_s:g}, ranks by node: {where(silent)}; raise it if "
+            f"cluster.timeout_s={self._timeout_s:g}, ranks by node: {places}; raise it if "
             "the work is that long"
         )
 
 
-def _root(calls: list[Any]) -> tuple[int, RayError]:
-    """Return the rank that failed of itself, and how.
+def _stored(arguments: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    """Put arguments into the object store; one that ranks share is put there once."""
+    stored: dict[int, Any] = {}
 
-    When a rank dies or leaves a collective its peers fail in theirs, sometimes sooner than Ray
-    hears of the death. So a death comes first, then errors of ours that say more than a crash.
-    """
+    def put(argument: object) -> Any:
+        if id(argument) not in stored:
+            stored[id(argument)] = ray.put(argument)
+        return stored[id(argument)]
+
+    return [[put(argument) for argument in given] for given in arguments]
+
+
+def _failed(calls: list[Any]) -> dict[int, RayError]:
+    """Return the ranks that failed, and how; the others get a moment to fail too."""
     answered, _ = ray.wait(calls, num_returns=len(calls), timeout=PEERS_S)
-    failed = [
-        (rank, error)
-        for rank, call in enumerate(calls)
-        if call in answered and (error := _error_of(call)) is not None
-    ]
-    return min(failed, key=lambda each: _rank_of_blame(each[1]))
+    errors = {rank: _error_of(call) for rank, call in enumerate(calls) if call in answered}
+    return {rank: error for rank, error in errors.items() if error is not None}
 
 
 def _error_of(call: Any) -> RayError | None:

@@ -6,7 +6,7 @@ then wakes this one. The driver waits for neither: it tells Ray what comes after
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -108,6 +108,18 @@ class TakingTurns:
             return self._group.call(method, arguments)
         turn = self._turns.take(self._group)
         return _InTurn(turn, self._group.call(method, arguments))
+
+    def stream(
+        self, method: str, arguments: Sequence[tuple[Any, ...]]
+    ) -> Iterator[list[tuple[int, Any]]]:
+        """Call every rank, when it is this role's turn; give all at the end of the turn.
+
+        Whoever was asked before would take the device from a role in the midst of its work.
+        """
+        turn = self._turns.take(self._group)
+        answered = self._group.stream(method, arguments)
+        turn.settle()
+        return iter([[answer for answers in answered for answer in answers]])
 
     def close(self) -> None:
         """End the ranks."""

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 from rlhf.cluster.group import Build
@@ -77,6 +78,17 @@ class RoleWorker:
         start = time.time()
         answer = self._guard(method, lambda: self._ask(method, arguments))
         return answer, start, time.time()
+
+    def stream(self, method: str, *arguments: Any) -> Iterator[tuple[list[Any], float, float]]:
+        """Yield what a role method yields, and at last nothing; each with the time since it began.
+
+        Between two of them the rank goes on working: nobody need have taken the first.
+        """
+        start = time.time()
+        answers = self._guard(method, lambda: iter(self._ask(method, arguments)))
+        while (answer := self._guard(method, lambda: next(answers, None))) is not None:
+            yield [answer], start, time.time()
+        yield [], start, time.time()
 
     def _ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
         if self._parking.is_away and method not in WITHOUT_DEVICE:

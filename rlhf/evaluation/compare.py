@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rlhf.algo.diagnostics import bootstrap_mean_interval, distinct_n
 from rlhf.data.tokenizer import TextTokenizer
 from rlhf.evaluation.judges import Judge
-from rlhf.flow.promise import settle
+from rlhf.flow.rollout import joined
 from rlhf.flow.text import PromptBatch
 from rlhf.observe.samples import Sample
 from rlhf.roles.ports import SamplerPort
@@ -41,7 +41,7 @@ def answer(
     sampler: SamplerPort, prompts: PromptBatch, judge: Judge, tokenizer: TextTokenizer
 ) -> Answers:
     """Let a policy answer and the judge score."""
-    rollout = settle(sampler.generate(prompts, SAMPLE_STEP))
+    rollout = joined(sampler.generate(prompts, SAMPLE_STEP))
     samples = as_samples(rollout, None, tokenizer)
     responses = [sample.response for sample in samples]
     scores = judge.score(prompts.prompts, responses, prompts.columns)

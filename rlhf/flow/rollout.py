@@ -1,4 +1,4 @@
-"""What flows through PPO, in order: PromptBatch -> Rollout -> Scores -> Experience.
+"""What flows through PPO: PromptBatch -> Rollout (in pieces) -> Scores -> Experience.
 
 Axes: B rows, P prompt tokens, R response slots, T = prompt then response, right-padded.
 A response starts where its prompt ends: response token j of row b stands at
@@ -7,7 +7,7 @@ tokens_BT[b, prompt_lengths_B[b] + j]. All `_BR` fields count from the response'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -50,6 +50,20 @@ class Rollout(TensorBatch):
         starts, ends = self.prompt_lengths_B.tolist(), self.lengths_B.tolist()
         rows = self.tokens_BT.tolist()
         return [row[s:e] for row, s, e in zip(rows, starts, ends, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece(Rollout):
+    """Some rows of a rollout, there while others are still being written."""
+
+    rows_B: Tensor
+    """Which rows of the prompts these are, int64."""
+
+
+def joined(pieces: Iterable[Piece]) -> Piece:
+    """Return several pieces as one, its rows in the order of the prompts."""
+    found = Piece.concat(list(pieces))
+    return found.select(found.rows_B.argsort())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ slots, S cache columns, V vocabulary.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -18,7 +19,6 @@ from torch import Tensor
 from rlhf.algo.seeding import uniforms
 from rlhf.engine.memory import free_bytes
 from rlhf.engine.world import num_ranks
-from rlhf.flow.rollout import Rollout
 from rlhf.flow.text import PromptBatch
 from rlhf.generation.masks import layer_types
 from rlhf.generation.prepacked import prepacked
@@ -71,14 +71,16 @@ def disagreement(model: LanguageModel) -> float:
 
 
 @torch.no_grad()
-def sample(model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int) -> Rollout:
-    """Answer the prompts, in their order."""
+def write(
+    model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int
+) -> Iterator[Written]:
+    """Answer the prompts; show what is written after every token of the live rows."""
     decoding = _Decoding(model, prompts, how, seed)
     with prepacked(model.network, decoding.spare):
         while decoding.is_open:
             decoding.admit()
             decoding.advance()
-    return decoding.written.rollout(prompts)
+            yield decoding.written
 
 
 class _Decoding:

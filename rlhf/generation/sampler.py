@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-
-from rlhf.flow.rollout import Rollout
+from rlhf.flow.rollout import Piece
 from rlhf.flow.text import PromptBatch
 from rlhf.generation import continuous, padded
 from rlhf.generation.sampling import Sampling
-from rlhf.generation.written import Written
 from rlhf.models.language_model import LanguageModel
+
+NUM_PIECES = 4
+"""A piece is given when so much of the rows has ended since the last one: a quarter."""
+LEAST_ROWS = 8
+"""Of a piece before the last: fewer are not worth a forward of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,11 @@ def choose(model: LanguageModel, how: Sampling) -> Choice:
 
 def sample(
     model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int, backend: str
-) -> Rollout:
-    """Answer the prompts, in their order.
+) -> Iterator[Piece]:
+    """Answer the prompts; give rows that have ended while others are still being written.
+
+    What is in a piece is set by the order in which the rows end, and not by the clock, so a run
+    that is repeated or resumed has the same pieces.
 
     Args:
         model: Holds whole weights.
@@ -51,9 +57,12 @@ def sample(
         backend: What `choose` chose.
     """
     if not len(prompts):
-        return Written(0, how, torch.device("cpu")).rollout(prompts)
-    return BACKENDS[backend](model, prompts, how, seed)
+        return
+    enough = max(LEAST_ROWS, -(-len(prompts) // NUM_PIECES))
+    for written in BACKENDS[backend](model, prompts, how, seed):
+        if written.num_to_take >= enough or written.is_done:
+            yield written.take(prompts)
 
 
-BACKENDS = {"continuous": continuous.sample, "padded": padded.sample}
+BACKENDS = {"continuous": continuous.write, "padded": padded.write}
 """Every way to write, by name; all draw the same tokens."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlhf.flow.rollout import Rollout
+from rlhf.flow.rollout import Piece
 from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import PromptBatch
 from rlhf.generation.sampling import Sampling
@@ -25,6 +25,7 @@ class Written:
         self.lengths_B = torch.full((num_rows,), how.max_new_tokens)
         self.finished_B = torch.zeros(num_rows, dtype=torch.bool)
         self.has_ended_B = torch.zeros(num_rows, dtype=torch.bool)
+        self._taken_B = torch.zeros(num_rows, dtype=torch.bool)
         self._stops = torch.tensor(how.stop_ids, dtype=torch.long, device=device)
         self._longest = how.max_new_tokens
 
@@ -41,21 +42,41 @@ class Written:
         self.finished_B[rows_N] = stopped_N
         self.has_ended_B[rows_N] = stopped_N | (positions_N + 1 == self._longest)
 
-    def rollout(self, prompts: PromptBatch) -> Rollout:
-        """Return prompts and responses as one record."""
-        width = max(self.lengths_B.tolist(), default=0)
-        written_BR = length_mask(self.lengths_B, width)
-        prompt_width = prompts.tokens_BP.shape[1]
-        tokens_BT = torch.zeros(len(prompts), prompt_width + width, dtype=torch.long)
-        tokens_BT[:, :prompt_width] = prompts.tokens_BP
-        columns_BR = prompts.lengths_B[:, None] + torch.arange(width)
-        tokens_BT.scatter_(1, columns_BR, self.tokens_BR[:, :width].cpu() * written_BR)
-        return Rollout(
-            tokens_BT=tokens_BT,
-            prompt_lengths_B=prompts.lengths_B,
-            response_lengths_B=self.lengths_B,
-            finished_B=self.finished_B,
-            sampling_logprobs_BR=self.logprobs_BR[:, :width].cpu(),
-            prompts=prompts.prompts,
-            columns=prompts.columns,
+    @property
+    def is_done(self) -> bool:
+        """Whether every row has ended."""
+        return bool(self.has_ended_B.all())
+
+    @property
+    def num_to_take(self) -> int:
+        """Rows that have ended and were not taken yet."""
+        return int((self.has_ended_B & ~self._taken_B).sum())
+
+    def take(self, prompts: PromptBatch) -> Piece:
+        """Return the rows that have ended since this was last asked, in their order.
+
+        Args:
+            prompts: Those of the whole batch.
+        """
+        rows_N = (self.has_ended_B & ~self._taken_B).nonzero().squeeze(-1)
+        self._taken_B[rows_N] = True
+        asked, lengths_N = prompts.select(rows_N), self.lengths_B[rows_N]
+        width, prompt_width = int(lengths_N.max()), prompts.tokens_BP.shape[1]
+        tokens_NR, logprobs_NR = (
+            written_BR[rows_N.to(written_BR.device), :width].cpu()
+            for written_BR in (self.tokens_BR, self.logprobs_BR)
+        )
+        tokens_NT = torch.zeros(len(asked), prompt_width + width, dtype=torch.long)
+        tokens_NT[:, :prompt_width] = asked.tokens_BP
+        columns_NR = asked.lengths_B[:, None] + torch.arange(width)
+        tokens_NT.scatter_(1, columns_NR, tokens_NR * length_mask(lengths_N, width))
+        return Piece(
+            tokens_BT=tokens_NT,
+            prompt_lengths_B=asked.lengths_B,
+            response_lengths_B=lengths_N,
+            finished_B=self.finished_B[rows_N],
+            sampling_logprobs_BR=logprobs_NR,
+            prompts=asked.prompts,
+            columns=asked.columns,
+            rows_B=rows_N,
         )

@@ -54,13 +54,16 @@ class Lap:
         """Return time/PHASE_s, busy/ROLE_s and idle/ROLE.
 
         A phase lasts as long as any of its calls runs, so roles that work at the same time count
-        once, and what lies between the calls of roles that take turns does not.
+        once, and what lies between the calls of roles that take turns does not. A moment of two
+        phases is the earlier one's: scoring takes what it takes beyond the writing.
         """
-        phases: dict[str, list[Span]] = defaultdict(list)
-        for span in self.spans:
-            if span.method in PHASES:
-                phases[PHASES[span.method]].append(span)
-        times = {f"time/{phase}_s": _covered(calls) for phase, calls in phases.items()}
+        times: dict[str, float] = {}
+        before: list[Span] = []
+        for phase in dict.fromkeys(PHASES.values()):
+            calls = [span for span in self.spans if PHASES.get(span.method) == phase]
+            if calls:
+                times[f"time/{phase}_s"] = _covered([*before, *calls]) - _covered(before)
+                before += calls
         busy = {f"busy/{role}_s": seconds for role, seconds in self.busy().items()}
         return {**times, **busy, **{f"idle/{r}": share for r, share in self.idle().items()}}
 

@@ -6,7 +6,7 @@ at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.promise import Eventually
-from rlhf.flow.rollout import Experience, Rollout
+from rlhf.flow.rollout import Experience, Piece, Rollout
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
 
 
@@ -37,8 +37,8 @@ class Keeper(Protocol):
 class SamplerPort(Protocol):
     """Writes responses."""
 
-    def generate(self, prompts: PromptBatch, step: int) -> Eventually[Rollout]:
-        """Answer the prompts; the step seeds the draws."""
+    def generate(self, prompts: PromptBatch, step: int) -> Iterator[Piece]:
+        """Answer the prompts, and give rows as they end; the step seeds the draws."""
         ...
 
     def sampler(self) -> Eventually[str]:
@@ -76,7 +76,15 @@ class RewardPort(Protocol):
     """The judge."""
 
     def score(self, rollout: Rollout) -> Eventually[Tensor]:
-        """Return score_B, float32."""
+        """Return score_B, float32: by model plus by function."""
+        ...
+
+    def score_by_model(self, rollout: Rollout) -> Eventually[Tensor]:
+        """Return the model's weighted score_B of any rows; 0 without a model."""
+        ...
+
+    def score_by_function(self, rollout: Rollout) -> Eventually[Tensor]:
+        """Return the function's weighted score_B of a whole batch; 0 without a function."""
         ...
 
 

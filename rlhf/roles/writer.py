@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 from rlhf.algo.seeding import derive_seed
 from rlhf.engine.base import Engine
-from rlhf.flow.rollout import Rollout
+from rlhf.flow.rollout import Piece
 from rlhf.flow.text import PromptBatch
 from rlhf.generation.sampler import Choice, choose, sample
 from rlhf.generation.sampling import Sampling
@@ -23,12 +24,15 @@ class Writer(Reference):
         self._sampling, self._run_seed = sampling, seed
         self._choice: Choice | None = None
 
-    def generate(self, prompts: PromptBatch, step: int) -> Rollout:
-        """Answer this rank's prompts with the weights the engine holds: no copy, no server."""
+    def generate(self, prompts: PromptBatch, step: int) -> Iterator[Piece]:
+        """Answer this rank's prompts with the weights the engine holds: no copy, no server.
+
+        Rows are given as they end, some at a time; `rows_B` counts this rank's prompts.
+        """
         seed = derive_seed(self._run_seed, "generate", step)
         with self.engine.gathered() as model:
             backend = self._chosen(cast("LanguageModel", model)).backend
-            return sample(cast("LanguageModel", model), prompts, self._sampling, seed, backend)
+            yield from sample(cast("LanguageModel", model), prompts, self._sampling, seed, backend)
 
     def sampler(self) -> str:
         """Return which backend writes, and why."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import cast
 
+import torch
+from torch import Tensor
+
 from rlhf.flow.metrics import Metrics
-from rlhf.flow.promise import settle
-from rlhf.flow.rollout import Experience, Rollout, Scores
+from rlhf.flow.promise import Eventually, settle
+from rlhf.flow.rollout import Experience, Piece, Rollout, Scores, joined
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.roles.no_value import NoValue
 from rlhf.roles.ports import BaselinePort, Keeper, LanguageModelPort, PolicyPort, RewardPort
 from rlhf.stages.experience import Terms, make_experience
+
+Asked = tuple[Eventually[Tensor], Eventually[Tensor], Eventually[Tensor], Eventually[Tensor]]
+"""Of a piece: logprobs_BR, ref_logprobs_BR, score_B and values_BR, on their way."""
 
 
 def _no_texts(step: int) -> Demonstrations | None:
@@ -52,31 +58,36 @@ class PPO:
 
     def step(self, step: int) -> Metrics:
         """Take one turn of the loop."""
-        rollout = settle(self.policy.generate(self.prompts(step), step))
-        scores = self.score(rollout)
+        pieces = self.policy.generate(self.prompts(step), step)
+        rollout, scores = self.score(pieces)
         experience, seen = make_experience(rollout, scores, self.terms)
         learned = self._learn(experience, step)
         self.terms.kl.observe(seen["objective/kl"], len(rollout))
         return Metrics.merge([seen, learned])
 
-    def score(self, rollout: Rollout) -> Scores:
-        """Ask every role at once what it makes of the rollout.
+    def score(self, pieces: Iterable[Piece]) -> tuple[Rollout, Scores]:
+        """Let every role judge each piece as it comes, while the policy writes the next.
+
+        A function that scores sees the whole rollout, once.
+        """
+        asked = [(piece, self._ask(piece)) for piece in pieces]
+        rollout = joined(piece for piece, _ in asked)
+        by_function = self.reward.score_by_function(rollout)
+        order = torch.cat([piece.rows_B for piece, _ in asked]).argsort()
+        scores = Scores.concat([_settled(answers) for _, answers in asked]).select(order)
+        return rollout, replace(scores, score_B=scores.score_B + settle(by_function))
+
+    def _ask(self, piece: Piece) -> Asked:
+        """Ask every role at once what it makes of a piece; the policy answers when it can.
 
         Where roles take turns on a device, this order moves the fewest: the policy is there
         already, and the value role, asked last, stays to learn.
         """
-        asked = (
-            self.policy.logprobs(rollout),
-            self.reference.logprobs(rollout),
-            self.reward.score(rollout),
-            self.value.values(rollout),
-        )
-        logprobs_BR, ref_logprobs_BR, score_B, values_BR = (settle(answer) for answer in asked)
-        return Scores(
-            score_B=score_B,
-            logprobs_BR=logprobs_BR,
-            ref_logprobs_BR=ref_logprobs_BR,
-            values_BR=values_BR,
+        return (
+            self.policy.logprobs(piece),
+            self.reference.logprobs(piece),
+            self.reward.score_by_model(piece),
+            self.value.values(piece),
         )
 
     def _learn(self, experience: Experience, step: int) -> Metrics:
@@ -100,3 +111,13 @@ class PPO:
         """Take up what `state` gave."""
         self.terms.kl.load(state["kl"])  # type: ignore[arg-type]
         self.terms.scale.load(state["scale"])  # type: ignore[arg-type]
+
+
+def _settled(asked: Asked) -> Scores:
+    logprobs_BR, ref_logprobs_BR, score_B, values_BR = (settle(answer) for answer in asked)
+    return Scores(
+        score_B=score_B,
+        logprobs_BR=logprobs_BR,
+        ref_logprobs_BR=ref_logprobs_BR,
+        values_BR=values_BR,
+    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rlhf.data.chat import decode_response
 from rlhf.flow.promise import settle
-from rlhf.flow.rollout import Rollout
+from rlhf.flow.rollout import Rollout, joined
 from rlhf.flow.text import PromptBatch
 from rlhf.observe.samples import Sample
 from rlhf.roles.ports import RewardPort, SamplerPort
@@ -27,7 +27,7 @@ def take_samples(
     """Let the sampler answer, and the reward (if any) score."""
     if not len(prompts):
         return []
-    rollout = settle(sampler.generate(prompts, SAMPLE_STEP))
+    rollout = joined(sampler.generate(prompts, SAMPLE_STEP))
     scores = settle(reward.score(rollout)).tolist() if reward is not None else None
     return as_samples(rollout, scores, tokenizer)
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from rlhf.cli.build import Part
 from rlhf.cluster.group import Group
 from rlhf.cluster.in_process import InProcessGroup
 from rlhf.cluster.placement import Placement
 from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig, RolePlacement
+from tests.models import experiment
 
 
 @dataclass(frozen=True)
@@ -82,3 +84,28 @@ def seat(request):
         return {"one": seated.one, "two": seated.two, "four": seated.four}[kind]
 
     return find
+
+
+@pytest.fixture
+def play(seat, folder):
+    """Give a part to a group; return the group."""
+
+    def make(seats, kind, *, role="policy", model="causal", stage=0, part=None, **sections):
+        backend = "torch" if seats == "here" else "deepspeed"
+        engine = {"backend": backend, "max_tokens_per_microbatch": 40, "zero_stage": stage}
+        wanted = {"ppo": {}, **sections, "engine": {**engine, **sections.get("engine", {})}}
+        asked = experiment(backend, **wanted)
+        group = seat(seats)
+        group.become(
+            Part(
+                kind=kind,
+                role=role,
+                experiment=asked,
+                path=folder("llama", model),
+                total_updates=100,
+                **(part or {}),
+            )
+        )
+        return group
+
+    return make

@@ -16,7 +16,7 @@ import torch
 from rlhf.cli.build import Part
 from rlhf.config.experiment import Experiment
 from rlhf.engine.world import World
-from rlhf.flow.rollout import Experience, Rollout
+from rlhf.flow.rollout import Experience, Rollout, joined
 from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import PromptBatch
 from tests.models import experience
@@ -133,7 +133,7 @@ class Gauged:
         score = taken(lambda: self._policy.logprobs(written))
         prompts = prompt_rows(num_prompts, prompt, vocabulary)
         self._policy.sampler()
-        generate = taken(lambda: self._policy.generate(prompts, 0))
+        generate = taken(lambda: joined(self._policy.generate(prompts, 0)))
         return {
             "rest": rest,
             "learn": rest + learn,

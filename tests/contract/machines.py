@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -253,3 +254,24 @@ class Troublemaker:
         if self.rank:
             time.sleep(seconds)
         return float(self.world.total(torch.ones(1)))
+
+    def count(self, number: int, seconds: float) -> Iterator[int]:
+        """Give numbers, so far apart."""
+        for answer in range(number):
+            time.sleep(seconds)
+            yield answer
+
+    def ours_between(self) -> Iterator[int]:
+        """Raise one of our errors after an answer."""
+        yield self.rank
+        self.ours()
+
+    def fall_between(self) -> Iterator[int]:
+        """Raise on the last rank after an answer, while the others are at it for long."""
+        yield self.rank
+        self.fall_alone()
+
+    def meet_between(self, seconds: float) -> Iterator[float]:
+        """Sum over the ranks after an answer; the last one comes late."""
+        yield self.rank
+        yield self.meet(seconds)

@@ -11,6 +11,7 @@ import torch
 from rlhf.cli.build import Part
 from rlhf.cluster.ports import GroupPolicy, GroupRanking, GroupReference, GroupReward, GroupValue
 from rlhf.flow.promise import settle
+from rlhf.flow.rollout import joined
 from rlhf.models.pretrained import load_causal_lm, load_scalar
 from tests.models import demonstrations, experience, experiment, prompts, rankings, rollout
 
@@ -19,31 +20,6 @@ pytestmark = pytest.mark.ray
 SEATS = ("here", "one", "two")
 on_ray = pytest.mark.parametrize("seats", SEATS[1:])
 LORA = {"method": "lora", "rank": 4, "alpha": 8}
-
-
-@pytest.fixture
-def play(seat, folder):
-    """Give a part to a group; return the group."""
-
-    def make(seats, kind, *, role="policy", model="causal", stage=0, part=None, **sections):
-        backend = "torch" if seats == "here" else "deepspeed"
-        engine = {"max_tokens_per_microbatch": 40, "zero_stage": stage}
-        wanted = {"ppo": {}, **sections}
-        asked = experiment(backend, engine={"backend": backend, **engine}, **wanted)
-        group = seat(seats)
-        group.become(
-            Part(
-                kind=kind,
-                role=role,
-                experiment=asked,
-                path=folder("llama", model),
-                total_updates=100,
-                **(part or {}),
-            )
-        )
-        return group
-
-    return make
 
 
 def assert_near(one, other, atol=1e-5):
@@ -69,8 +45,8 @@ def assert_same_weights(one, other):
 @pytest.mark.parametrize("stage", (0, 3))
 def test_generation_is_the_same_token_for_token(play, seats, stage):
     # correctness 11, 29: ragged ends on 1 and 2 ranks, whole and sharded.
-    wanted = settle(GroupPolicy(play("here", "policy")).generate(prompts(), 3))
-    got = settle(GroupPolicy(play(seats, "policy", stage=stage)).generate(prompts(), 3))
+    wanted = joined(GroupPolicy(play("here", "policy")).generate(prompts(), 3))
+    got = joined(GroupPolicy(play(seats, "policy", stage=stage)).generate(prompts(), 3))
     assert got.response_tokens() == wanted.response_tokens()
     assert len({len(r) for r in got.response_tokens()}) > 2
     assert torch.equal(got.finished_B, wanted.finished_B)

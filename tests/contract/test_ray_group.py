@@ -109,15 +109,19 @@ def test_a_dead_rank_is_named_though_its_peer_fails_too(ray_groups):
     group.become(Troublemaker)
     assert on_every_rank(group, "meet", 0.0).result() == 2.0
     _, pid = group.call("pid", [(), ()]).result()
+    streamed = group.stream("meet_between", [(600.0,), (600.0,)])
     waiting = on_every_rank(group, "meet", 600.0)
+    assert next(streamed) == [(0, 0), (1, 1)]
     time.sleep(0.2)
     os.kill(pid, signal.SIGKILL)
     start = time.monotonic()
-    with pytest.raises(WorkerError) as caught:
-        waiting.result()
-    assert str(caught.value).startswith(
-        f"value rank 1 of 2 on {group.nodes[1]} died in meet (killed, out of memory, or its node "
-        "is gone): "
-    )
-    assert "its worker process has died; run the same command again" in str(caught.value)
+    asked = {"meet_between": lambda: next(streamed), "meet": waiting.result}
+    for method, ask in asked.items():
+        with pytest.raises(WorkerError) as caught:
+            ask()
+        assert str(caught.value).startswith(
+            f"value rank 1 of 2 on {group.nodes[1]} died in {method} (killed, out of memory, or "
+            "its node is gone): "
+        )
+        assert "its worker process has died; run the same command again" in str(caught.value)
     assert time.monotonic() - start < 30

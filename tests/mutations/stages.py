@@ -174,8 +174,8 @@ MUTATIONS = (
         "first-prompts-for-ever",
         "every step answers the prompts of the first",
         PPO,
-        "rollout = settle(self.policy.generate(self.prompts(step), step))",
-        "rollout = settle(self.policy.generate(self.prompts(0 * step), step))",
+        "pieces = self.policy.generate(self.prompts(step), step)",
+        "pieces = self.policy.generate(self.prompts(0 * step), step)",
         PPO_TESTS,
     ),
     Mutation(

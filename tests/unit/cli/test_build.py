@@ -11,6 +11,7 @@ from rlhf.cli.build import Part
 from rlhf.engine.local import LocalEngine
 from rlhf.engine.zero import ZeroEngine
 from rlhf.errors import ModelError
+from rlhf.flow.rollout import joined
 from rlhf.roles.policy import Policy
 from rlhf.roles.reference import Reference
 from rlhf.roles.reward import Reward, RewardLearner
@@ -77,7 +78,7 @@ def test_gradient_checkpointing_changes_nothing_that_a_policy_writes_or_learns(r
         policy = role("policy", engine=engine, peft={"method": method})
         assert recomputing(policy.engine) == {asked}
         for step in range(2):
-            written = policy.generate(models.prompts(8), step)
+            written = joined(policy.generate(models.prompts(8), step))
             scored = policy.logprobs(written)
             zeros = torch.zeros(written.response_mask_BR.shape)
             policy.improve(models.experience(written, scored, zeros), step)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rlhf.cli.company import Company
 from rlhf.config.observe import TrackingConfig
-from rlhf.flow.promise import settle
+from rlhf.flow.rollout import joined
 from rlhf.observe.log import RunLog
 from tests import models
 
@@ -16,7 +16,7 @@ def test_nothing_starts_until_an_act_asks(tmp_path, folder):
     with log, Company(models.experiment(), ["policy"], log) as company:
         assert company.players.timings() == []
         writer = company.players.writer(Path(folder()))
-        assert len(settle(writer.generate(models.prompts(2), 0))) == 2
+        assert len(joined(writer.generate(models.prompts(2), 0))) == 2
         (span,) = company.players.timings()
         assert (span.role, span.method) == ("policy", "generate")
         assert span.end > span.start

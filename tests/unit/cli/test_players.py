@@ -11,6 +11,7 @@ from rlhf.cli.players import Players
 from rlhf.cluster.in_process import InProcessGroup
 from rlhf.cluster.timeline import Timeline
 from rlhf.flow.promise import settle
+from rlhf.flow.rollout import joined
 from tests import models
 
 
@@ -24,7 +25,7 @@ def test_with_adapters_the_policy_answers_for_the_reference(folder):
     cast = players(("policy",), peft={"method": "lora", "rank": 2})
     policy = cast.policy(Path(folder()))
     reference = cast.reference(Path(folder()))
-    rollout = settle(policy.generate(models.prompts(), 0))
+    rollout = joined(policy.generate(models.prompts(), 0))
     before = settle(reference.logprobs(rollout))
     assert torch.equal(before, settle(policy.logprobs(rollout)))
     policy.imitate(models.demonstrations()).result()
@@ -57,7 +58,7 @@ def test_a_schedule_ends_with_the_last_update(folder):
     ppo = {"num_steps": 1, "rollout_batch_size": 8, "minibatch_size": 4, "num_epochs": 1}
     cast = players(("policy",), policy=falling, ppo=ppo)
     policy = cast.policy(Path(folder()))
-    written = settle(policy.generate(models.prompts(8), 0))
+    written = joined(policy.generate(models.prompts(8), 0))
     logprobs_BR = settle(policy.logprobs(written))
     learned = models.experience(written, logprobs_BR, torch.zeros_like(logprobs_BR))
     report = settle(policy.improve(learned, 0))

@@ -17,6 +17,11 @@ class Role:
     def generate(self, word):
         return self.world.size, word
 
+    def count(self, number):
+        for answer in range(number):
+            self.last = answer
+            yield answer
+
     def fail(self):
         raise DataError("row 3")
 
@@ -29,6 +34,17 @@ def test_calls_are_answered_and_kept_on_the_timeline():
     (span,) = timeline.drain()
     assert (span.role, span.rank, span.method) == ("policy", 0, "generate")
     assert span.end >= span.start > 1e9
+
+
+def test_a_stream_is_given_at_once_when_all_is_there():
+    timeline = Timeline()
+    group = InProcessGroup("policy", timeline)
+    group.become(Role)
+    streamed = group.stream("count", [(3,)])
+    assert next(streamed) == [(0, 0), (0, 1), (0, 2)]
+    assert list(streamed) == []
+    (span,) = timeline.drain()
+    assert (span.role, span.method) == ("policy", "count")
 
 
 def test_errors_pass_through():

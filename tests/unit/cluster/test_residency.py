@@ -49,6 +49,10 @@ class Seat:
     def call(self, method, arguments):
         return self._ask(method)
 
+    def stream(self, method, arguments):
+        self._ask(method)
+        return iter([[(0, "first"), (1, "second")], [(0, "third")]])
+
     def move(self, move, after):
         return self._ask(move, *after)
 
@@ -120,6 +124,19 @@ def test_a_step_of_ppo_moves_each_role_once(log, groups):
         *["generate", "logprobs", "logprobs", "score_by_model", "values", "improve", "improve"]
     ]
     assert all(call.taken == 1 for call in log)
+
+
+def test_what_is_streamed_is_given_at_the_end_of_the_turn(log, groups):
+    streamed = groups["policy"].stream("generate", [()])
+    assert words(log) == ["value park", "policy wake value park", "policy generate"]
+    assert list(streamed) == [[(0, "first"), (1, "second"), (0, "third")]]
+    assert all(move.taken == 1 for move in log[:2])
+
+
+def test_what_went_wrong_in_a_move_is_told_before_a_stream_is_waited_for(log, groups):
+    groups["policy"]._group.broken.add("wake")
+    with pytest.raises(WorkerError, match="policy died in wake"):
+        groups["policy"].stream("generate", [()])
 
 
 def test_nobody_moves_for_a_function(log, groups):

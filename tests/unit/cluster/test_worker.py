@@ -25,6 +25,11 @@ class Role:
     def add(self, one, other):
         return one + other
 
+    def count(self, number):
+        yield from range(number)
+        if number > 2:
+            raise KeyError("too far")
+
     def ours(self):
         raise DataError("row 3")
 
@@ -44,6 +49,22 @@ def test_an_answer_comes_with_its_span(worker):
     answer, start, end = worker.call("add", 1, 2)
     assert answer == 3
     assert start <= end
+
+
+def test_a_stream_ends_with_nothing_and_every_answer_comes_with_the_span_so_far(worker):
+    answers = list(worker.stream("count", 2))
+    assert [given for given, _, _ in answers] == [[0], [1], []]
+    assert len({start for _, start, _ in answers}) == 1
+    ends = [end for _, _, end in answers]
+    assert answers[0][1] <= ends[0]
+    assert ends == sorted(ends)
+
+
+def test_an_error_in_a_stream_is_named_after_the_answers_before_it(worker):
+    answers = worker.stream("count", 3)
+    assert [next(answers)[0] for _ in range(3)] == [[0], [1], [2]]
+    with pytest.raises(WorkerError, match="policy rank 1 of 2 .* failed in count: KeyError"):
+        next(answers)
 
 
 def test_our_errors_pass_and_others_are_named(worker):
@@ -78,6 +99,8 @@ def test_a_parked_rank_refuses_all_but_what_needs_no_device(worker):
     assert start <= end
     with pytest.raises(WorkerError, match=r"failed in add: RuntimeError: .* is parked"):
         worker.call("add", 1, 2)
+    with pytest.raises(WorkerError, match=r"failed in count: RuntimeError: .* is parked"):
+        next(worker.stream("count", 1))
     assert worker.call("score_by_function")[0] == "no weights"
     assert worker.move("wake")[0] == freed
     assert worker.call("add", 1, 2)[0] == 3

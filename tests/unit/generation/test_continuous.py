@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from rlhf.algo.seeding import derive_seed
-from rlhf.generation.continuous import MOST_TOKENS, disagreement, refusal, sample
+from rlhf.flow.rollout import joined
+from rlhf.generation import sampler
+from rlhf.generation.continuous import MOST_TOKENS, disagreement, refusal
 from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
 from tests.models import causal, prompts
@@ -21,6 +23,11 @@ SEED = derive_seed("test")
 def how(**changes):
     settings = {"max_new_tokens": 12, "temperature": 0.8, "batch_size": 4, "stop_ids": STOPS}
     return Sampling(**{**settings, **changes})
+
+
+def sample(model, prompts, how, seed):
+    """Write all rows by continuous batching."""
+    return joined(sampler.sample(model, prompts, how, seed, "continuous"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

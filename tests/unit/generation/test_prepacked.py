@@ -9,7 +9,8 @@ from torch import nn
 
 from rlhf.algo.seeding import derive_seed
 from rlhf.engine.local import LocalEngine
-from rlhf.generation.continuous import sample
+from rlhf.flow.rollout import joined
+from rlhf.generation import sampler
 from rlhf.generation.prepacked import prepacked
 from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
@@ -31,6 +32,11 @@ STOPS = tuple(range(2, 42))
 def how(**changes):
     settings = {"max_new_tokens": 12, "temperature": 0.7, "batch_size": 4, "stop_ids": STOPS}
     return Sampling(**{**settings, **changes})
+
+
+def sample(model, prompts, how, seed):
+    """Write all rows by continuous batching."""
+    return joined(sampler.sample(model, prompts, how, seed, "continuous"))
 
 
 def own_forwards(network):

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, BloomConfig
 
 from rlhf.algo.seeding import derive_seed
-from rlhf.flow.rollout import Rollout
+from rlhf.flow.rollout import joined
 from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import PromptBatch
 from rlhf.generation import sampler
@@ -24,7 +24,7 @@ SEED = derive_seed("test")
 
 def sample(network, prompts, how, seed, backend="continuous"):
     """Write by one backend."""
-    return BACKENDS[backend](LanguageModel(network), prompts, how, seed)
+    return joined(sampler.sample(LanguageModel(network), prompts, how, seed, backend))
 
 
 def how(**changes):
@@ -216,7 +216,7 @@ def test_a_model_without_positions_is_written_by_padded_generate():
     choice = choose(model, how())
     assert choice.backend == "padded"
     assert "position_ids" in choice.reason
-    rollout = BACKENDS[choice.backend](model, prompts(7), how(), SEED)
+    rollout = joined(sampler.sample(model, prompts(7), how(), SEED, choice.backend))
     tokens_BT, positions_N, targets_N = response_targets(rollout)
     with torch.no_grad():
         logprobs_N, _ = model(tokens_BT, positions_N, targets_N, 0.8)
@@ -225,9 +225,60 @@ def test_a_model_without_positions_is_written_by_padded_generate():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_rank_without_rows_writes_nothing_that_joins_the_others(backend):
-    model, batch = LanguageModel(causal()), prompts(2)
-    some = sampler.sample(model, batch, how(), SEED, backend)
-    none = sampler.sample(model, batch.select([]), how(), SEED, backend)
-    assert len(none) == 0
-    assert same(Rollout.concat([some, none]), some)
+def test_a_rank_without_rows_gives_nothing(backend):
+    model, nobody = LanguageModel(causal()), prompts(2).select([])
+    assert list(sampler.sample(model, nobody, how(), SEED, backend)) == []
+
+
+def pieces(model, asked, backend="continuous", **changes):
+    return list(sampler.sample(model, asked, how(**changes), SEED, backend))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("num_rows", (1, 7, 33, 100))
+def test_every_row_is_in_one_piece_and_pieces_are_a_quarter_at_least(backend, num_rows):
+    found = pieces(LanguageModel(causal()), prompts(num_rows), backend, batch_size=16)
+    rows = [piece.rows_B.tolist() for piece in found]
+    assert sorted(row for piece in rows for row in piece) == list(range(num_rows))
+    assert all(piece == sorted(piece) for piece in rows)
+    assert all(len(piece) >= max(8, num_rows / 4) for piece in rows[:-1])
+    assert (len(found) > 1) == (num_rows > 16)
+
+
+class Watched(LanguageModel):
+    """Counts the forward passes."""
+
+    num_forwards = 0
+
+    def logits(self, *arguments, **options):
+        self.num_forwards += 1
+        return super().logits(*arguments, **options)
+
+
+def test_a_piece_is_there_as_soon_as_enough_rows_have_ended():
+    # Equal prompts and as many slots as rows: a row that ends at its n-th token takes n forwards.
+    model, asked = Watched(causal()), prompts(40)
+    whole = joined(pieces(model, asked, batch_size=40))
+    ends = sorted(whole.response_lengths_B.tolist())
+    model.num_forwards = 0
+    piece = next(sampler.sample(model, asked, how(batch_size=40), SEED, "continuous"))
+    assert model.num_forwards == int(piece.response_lengths_B.max()) == ends[9]
+    assert ends[9] < ends[-1]
+
+
+def test_pieces_are_the_same_again_and_whoever_sits_in_which_slot():
+    model, asked = LanguageModel(causal()), prompts(40)
+    one, again = (pieces(model, asked, batch_size=12) for _ in range(2))
+    assert len(one) > 2
+    for piece, same_piece in zip(one, again, strict=True):
+        assert torch.equal(piece.rows_B, same_piece.rows_B)
+        assert torch.equal(piece.tokens_BT, same_piece.tokens_BT)
+        assert torch.equal(piece.sampling_logprobs_BR, same_piece.sampling_logprobs_BR)
+    # With a slot for every row, rows end in the order of their lengths, wherever they stand.
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
+    ahead = pieces(model, asked, batch_size=40)
+    moved = pieces(model, asked.select(order), batch_size=40)
+    assert [sorted(order[p.rows_B].tolist()) for p in moved] == [p.rows_B.tolist() for p in ahead]
+    longest = [int(piece.response_lengths_B.max()) for piece in ahead]
+    shortest = [int(piece.response_lengths_B.min()) for piece in ahead]
+    assert all(ends < begins for ends, begins in zip(longest, shortest[1:], strict=False))

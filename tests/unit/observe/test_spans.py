@@ -47,6 +47,22 @@ def test_a_phase_does_not_count_what_lies_between_its_calls():
     assert figures["time/turn_s"] == pytest.approx(1.5)
 
 
+def test_scoring_counts_where_it_goes_beyond_the_writing():
+    early = [
+        Span("policy", 0, "generate", 0.0, 4.0),
+        Span("reference", 0, "logprobs", 1.0, 2.0),
+        Span("reference", 0, "logprobs", 3.5, 5.0),
+        Span("policy", 0, "logprobs", 4.0, 6.0),
+        Span("policy", 0, "improve", 6.0, 8.0),
+    ]
+    figures = Lap(8.0, tuple(early)).figures()
+    times = {name: seconds for name, seconds in figures.items() if name.startswith("time/")}
+    wanted = {"time/generate_s": 4.0, "time/score_s": 2.0, "time/learn_s": 2.0}
+    assert times == pytest.approx(wanted)
+    assert figures["busy/reference_s"] == pytest.approx(2.5)
+    assert figures["idle/reference"] == pytest.approx(1 - 2.5 / 8)
+
+
 def test_the_time_in_which_nobody_works_is_what_no_span_covers():
     assert LAP.nobody() == pytest.approx(0.2)
     assert Lap(4.0, (Span("policy", 0, "improve", -1.0, 5.0),)).nobody() == 0

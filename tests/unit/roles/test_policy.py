@@ -11,6 +11,7 @@ from torch.distributions import Categorical
 from torch.nn.functional import cross_entropy
 
 from rlhf.errors import TrainingError
+from rlhf.flow.rollout import joined
 from rlhf.models.pretrained import load_causal_lm
 from tests.models import demonstrations, experience, optimizer, prompts, rollout
 
@@ -37,7 +38,7 @@ def test_the_first_ratio_is_one_and_the_first_kl_nothing(role):
 def test_the_first_ratio_is_one_on_what_the_policy_wrote_itself(role):
     # correctness 45: rounding when minibatches are cut otherwise.
     policy = role("policy")
-    metrics = policy.improve(experienced(policy, policy.generate(prompts(8), 0)), 0)
+    metrics = policy.improve(experienced(policy, joined(policy.generate(prompts(8), 0))), 0)
     assert metrics["policy/ratio_first_max_error"] <= 1e-5
     assert metrics["policy/approxkl_avg"] > 0, "later minibatches have moved"
 
@@ -173,7 +174,7 @@ def test_writing_and_scoring_leave_no_graph_behind(role, num_new_tensors):
     # correctness 28: evaluation mode, no gradient, and as many tensors after each round.
     policy, counts = role("policy"), []
     for step in range(4):
-        written = policy.generate(prompts(8), step)
+        written = joined(policy.generate(prompts(8), step))
         scored_BR = policy.logprobs(written)
         assert not any(module.training for module in policy.engine.module.network.modules())
         assert not written.sampling_logprobs_BR.requires_grad
@@ -188,15 +189,15 @@ def test_writing_and_scoring_leave_no_graph_behind(role, num_new_tensors):
 def test_it_writes_with_the_weights_it_has_just_learned(role):
     # correctness 64: no second copy to keep in step, and a stale one would be seen at once.
     policy, stale = role("policy"), role("writer")
-    policy.improve(experienced(policy, policy.generate(prompts(8), 0)), 0)
+    policy.improve(experienced(policy, joined(policy.generate(prompts(8), 0))), 0)
 
     def gap(writer):
-        written = writer.generate(prompts(8), 1)
+        written = joined(writer.generate(prompts(8), 1))
         return float((written.sampling_logprobs_BR - policy.logprobs(written)).abs().max())
 
     assert gap(policy) <= 1e-4
     assert gap(stale) > 1e-2
-    written = stale.generate(prompts(8), 1)
+    written = joined(stale.generate(prompts(8), 1))
     old_BR = stale.logprobs(written)
     with pytest.raises(TrainingError, match="weights changed in between"):
         policy.improve(experience(written, old_BR, torch.zeros(old_BR.shape)), 1)

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import torch
 
+from rlhf.flow.rollout import joined
 from tests.models import prompts
 
 
 def test_the_step_and_the_runs_seed_decide_what_is_written(role):
     writer = role("writer")
-    first = writer.generate(prompts(), 0).response_tokens()
-    assert role("writer").generate(prompts(), 0).response_tokens() == first
-    assert writer.generate(prompts(), 1).response_tokens() != first
-    assert role("policy").generate(prompts(), 0).response_tokens() == first
+    first = joined(writer.generate(prompts(), 0)).response_tokens()
+    assert joined(role("writer").generate(prompts(), 0)).response_tokens() == first
+    assert joined(writer.generate(prompts(), 1)).response_tokens() != first
+    assert joined(role("policy").generate(prompts(), 0)).response_tokens() == first
 
 
 def test_its_logprobs_are_those_it_sampled_with(role):
     # correctness 22, 27
     writer = role("writer")
-    written = writer.generate(prompts(), 0)
+    written = joined(writer.generate(prompts(), 0))
     torch.testing.assert_close(
         writer.logprobs(written), written.sampling_logprobs_BR, rtol=0, atol=1e-4
     )
 
 
 def test_the_models_own_stop_tokens_end_a_response(role):
-    written = role("writer").generate(prompts(20), 0)
+    written = joined(role("writer").generate(prompts(20), 0))
     ends = {row[-1] for row, done in zip(written.response_tokens(), written.finished_B, strict=True)
             if done}  # fmt: skip
     assert ends

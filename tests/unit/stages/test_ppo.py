@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 import torch
 
 from rlhf.algo.kl import FixedKL
 from rlhf.cluster.group import Group
 from rlhf.cluster.ports import GroupPolicy, GroupReference, GroupReward, GroupValue
-from rlhf.flow.promise import settle
+from rlhf.flow.rollout import joined
 from rlhf.flow.text import PromptBatch
 
 
@@ -29,6 +30,17 @@ class Noted:
         self.notes.append(("asked", self.name, method))
         return NotedAnswer(self, method, self.group.call(method, arguments).result())
 
+    def stream(
+        self, method: str, arguments: Sequence[tuple[Any, ...]]
+    ) -> Iterator[list[tuple[int, Any]]]:
+        """Give what came at once in two pieces."""
+        self.notes.append(("asked", self.name, method))
+        (answers,) = self.group.stream(method, arguments)
+        ((rank, piece),) = answers
+        for number, rows in enumerate([[5, 0, 2], [1, 3, 4, 6, 7]]):
+            self.notes.append(("piece", self.name, str(number)))
+            yield [(rank, piece.select(rows))]
+
 
 @dataclass
 class NotedAnswer:
@@ -41,7 +53,9 @@ class NotedAnswer:
         return self.answers
 
 
-def test_all_roles_are_asked_before_any_is_waited_for(ppo_of):
+@pytest.fixture
+def noted(ppo_of):
+    """A stage whose groups note what they are asked, and the notes."""
     made, notes = ppo_of(), []
     group = {name: Noted(of, notes) for name, of in made.players._groups.items()}
     stage = replace(
@@ -51,22 +65,59 @@ def test_all_roles_are_asked_before_any_is_waited_for(ppo_of):
         reward=GroupReward(group["reward"], model_weight=1.0, function_weight=None),
         value=GroupValue(group["value"]),
     )
+    return stage, notes
+
+
+def test_all_roles_are_asked_before_any_is_waited_for(noted):
+    stage, notes = noted
     stage.step(0)
-    writing, scoring, learning = notes[:2], notes[2:10], notes[10:]
-    assert [name for _, _, name in writing] == ["generate"] * 2
+    writing, scoring, learning = notes[:1], notes[1:19], notes[19:]
+    assert writing == [("asked", "policy", "generate")]
     # In this order roles that take turns on a device move least.
-    orders = (["policy", "reference", "reward", "value"], ["value", "policy"])
-    for together, roles in zip((scoring, learning), orders, strict=True):
-        half = len(together) // 2
-        assert half == len(roles)
-        assert [name for did, name, _ in together[:half] if did == "asked"] == roles
-        assert {did for did, _, _ in together[half:]} == {"waited"}
+    score = ["policy", "reference", "reward", "value"]
+    asked = [("piece", "0"), *[("asked", r) for r in score]]
+    asked += [("piece", "1"), *[("asked", r) for r in score]]
+    assert [(did, what if did == "piece" else role) for did, role, what in scoring[:10]] == asked
+    assert [(did, role) for did, role, _ in scoring[10:]] == [("waited", r) for r in score] * 2
+    assert [(did, role) for did, role, _ in learning] == [
+        *[("asked", "value"), ("asked", "policy"), ("waited", "value"), ("waited", "policy")]
+    ]
+
+
+def test_scores_by_pieces_are_those_of_the_whole_each_in_its_row(noted, ppo_of):
+    # correctness 55: which rows are scored together changes no score.
+    stage, plain = noted[0], ppo_of().stage
+    rollout, scores = stage.score(stage.policy.generate(stage.prompts(0), 0))
+    whole = joined(plain.policy.generate(plain.prompts(0), 0))
+    assert rollout.response_tokens() == whole.response_tokens()
+    assert rollout.prompts == whole.prompts
+    _, wanted = plain.score([whole])
+    for name in ("score_B", "logprobs_BR", "ref_logprobs_BR", "values_BR"):
+        got, other = getattr(scores, name), getattr(wanted, name)
+        torch.testing.assert_close(got, other, rtol=0, atol=1e-5, msg=name)
+        assert len(set(other.flatten().tolist())) > 7, name
+
+
+def test_a_function_sees_the_whole_batch_once(noted, tmp_path):
+    asked: list[tuple[object, ...]] = []
+
+    class Reward:
+        def score_by_model(self, rollout):
+            return torch.zeros(len(rollout))
+
+        def score_by_function(self, rollout):
+            asked.append(rollout.prompts)
+            return torch.arange(8.0)
+
+    stage = replace(noted[0], reward=Reward())
+    rollout, scores = stage.score(stage.policy.generate(stage.prompts(0), 0))
+    assert asked == [rollout.prompts]
+    assert scores.score_B.tolist() == list(range(8))
 
 
 def test_at_the_first_step_the_policy_is_the_reference(ppo_of):
     stage = ppo_of().stage
-    rollout = settle(stage.policy.generate(stage.prompts(0), 0))
-    scores = stage.score(rollout)
+    rollout, scores = stage.score(stage.policy.generate(stage.prompts(0), 0))
     assert torch.equal(scores.logprobs_BR, scores.ref_logprobs_BR)
     assert torch.allclose(
         scores.logprobs_BR[rollout.response_mask_BR],
@@ -79,21 +130,12 @@ def test_at_the_first_step_the_policy_is_the_reference(ppo_of):
     assert stage.step(1)["objective/kl"] != 0
 
 
-def test_scores_stand_in_the_rows_of_the_rollout(ppo_of):
-    stage = ppo_of().stage
-    rollout = settle(stage.policy.generate(stage.prompts(0), 0))
-    order = list(reversed(range(len(rollout))))
-    forward, backward = stage.score(rollout), stage.score(rollout.select(order))
-    assert torch.allclose(forward.score_B[order], backward.score_B, atol=1e-5)
-    assert torch.allclose(forward.values_BR[order], backward.values_BR, atol=1e-5)
-
-
 def test_a_step_reports_every_side_and_moves_both_learners(ppo_of):
     stage = ppo_of().stage
-    rollout = settle(stage.policy.generate(stage.prompts(0), 0))
-    before = stage.score(rollout)
+    pieces = list(stage.policy.generate(stage.prompts(0), 0))
+    _, before = stage.score(pieces)
     report = stage.step(0)
-    after = stage.score(rollout)
+    _, after = stage.score(pieces)
     assert {
         "objective/scores",
         "objective/kl_coef",
@@ -117,10 +159,10 @@ def test_a_step_depends_on_its_number_alone(ppo_of):
 
 def test_while_the_value_warms_up_the_policy_waits(ppo_of):
     stage = ppo_of(ppo={"num_steps": 2, "value_warmup_steps": 1}).stage
-    rollout = settle(stage.policy.generate(stage.prompts(0), 0))
-    before = stage.score(rollout)
+    pieces = list(stage.policy.generate(stage.prompts(0), 0))
+    _, before = stage.score(pieces)
     report = stage.step(0)
-    after = stage.score(rollout)
+    _, after = stage.score(pieces)
     assert "loss/policy_avg" not in report
     assert torch.equal(before.logprobs_BR, after.logprobs_BR)
     assert not torch.equal(before.values_BR, after.values_BR)
