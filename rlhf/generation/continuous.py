@@ -32,8 +32,6 @@ MOST_DISAGREEMENT = 0.1
 """Of logits between a cached and a full forward; rounding in bf16 stays well below."""
 SHARE_TO_REFILL = 8
 """New rows are read when at least one slot in so many is free."""
-MOST_TOKENS = {"cpu": 256}
-"""Of prompts read in one forward, by device: what fits a core's cache is computed there faster."""
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 
 
@@ -93,7 +91,7 @@ class _Decoding:
         self.model, self.prompts, self.how, self.seed = model, prompts, how, seed
         self.written = Written(len(prompts), how, device)
         self.waiting = prompts.lengths_B.argsort(descending=True, stable=True)
-        self.prompt_of_B = _same_prompts(prompts, self.waiting)
+        self.prompt_of_B = _same_prompts(prompts)
         config = model.network.config.get_text_config()
         capacity = int(prompts.lengths_B.max()) + how.max_new_tokens
         wanted, free = min(how.batch_size, len(prompts)), free_bytes(device.type)
@@ -145,26 +143,16 @@ class _Decoding:
         device = self.tokens_N.device
         _, first_U, source_N = _unique(self.prompt_of_B[rows_N])
         chosen_U = rows_N[first_U]
-        slots_N = torch.arange(len(rows_N)) + len(self.rows_N)
-        most = MOST_TOKENS.get(device.type, len(chosen_U) * self.cache.capacity)
-        logits: list[Tensor] = []
-        done = 0
-        while done < len(chosen_U):
-            count = max(1, most // int(self.prompts.lengths_B[chosen_U[done]]))
-            of_part = (source_N >= done) & (source_N < done + count)
-            self.cache.prefill(slots_N[of_part].to(device), (source_N[of_part] - done).to(device))
-            logits.append(self._read_part(chosen_U[done : done + count]))
-            done += count
-        return torch.cat(logits)[source_N.to(device)]
-
-    def _read_part(self, chosen_U: Tensor) -> Tensor:
-        """Run some prompts, the longest first; return the logits after each."""
-        device, lengths_U = self.tokens_N.device, self.prompts.lengths_B[chosen_U]
-        tokens_UP = self.prompts.tokens_BP[chosen_U, : int(lengths_U[0])]
-        last_U = torch.arange(len(chosen_U)) * tokens_UP.shape[1] + lengths_U - 1
-        return self.model.logits(
-            tokens_UP.to(device), last_U.to(device), past_key_values=self.cache, use_cache=True
+        lengths_U = self.prompts.lengths_B[chosen_U]
+        tokens_UP = self.prompts.tokens_BP[chosen_U, : int(lengths_U.max())]
+        start = len(self.rows_N)
+        slots_N = torch.arange(start, start + len(rows_N), device=device)
+        self.cache.prefill(slots_N, source_N.to(device))
+        last_U = (torch.arange(len(chosen_U)) * tokens_UP.shape[1] + lengths_U - 1).to(device)
+        logits_UV = self.model.logits(
+            tokens_UP.to(device), last_U, past_key_values=self.cache, use_cache=True
         )
+        return logits_UV[source_N.to(device)]
 
     def _write(self, rows_N: Tensor, logits_NV: Tensor, positions_N: Tensor) -> Tensor:
         """Draw a token for each row at its position, and note it down; return the tokens."""
@@ -192,14 +180,11 @@ class _Decoding:
         self.tokens_N = self.tokens_N[order.to(self.tokens_N.device)]
 
 
-def _same_prompts(prompts: PromptBatch, order_B: Tensor) -> Tensor:
-    """Return a number for each row that rows of the same prompt share, given out in an order."""
-    tokens, lengths = prompts.tokens_BP.tolist(), prompts.lengths_B.tolist()
-    texts = [tuple(row[:length]) for row, length in zip(tokens, lengths, strict=True)]
+def _same_prompts(prompts: PromptBatch) -> Tensor:
+    """Return a number for each row that rows of the same prompt share."""
+    rows = zip(prompts.tokens_BP.tolist(), prompts.lengths_B.tolist(), strict=True)
     numbers: dict[tuple[int, ...], int] = {}
-    for row in order_B.tolist():
-        numbers.setdefault(texts[row], len(numbers))
-    return torch.tensor([numbers[text] for text in texts])
+    return torch.tensor([numbers.setdefault(tuple(r[:n]), len(numbers)) for r, n in rows])
 
 
 def _unique(x_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:

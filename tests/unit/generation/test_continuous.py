@@ -10,7 +10,7 @@ import torch
 from rlhf.algo.seeding import derive_seed
 from rlhf.flow.rollout import joined
 from rlhf.generation import sampler
-from rlhf.generation.continuous import MOST_TOKENS, disagreement, refusal
+from rlhf.generation.continuous import disagreement, refusal
 from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
 from tests.models import causal, prompts
@@ -61,22 +61,6 @@ def test_samples_of_one_prompt_read_it_once():
     assert model.seen[0] == (2, int(one.lengths_B.max()))
     alone = sample(LanguageModel(causal()), asked, how(batch_size=1), SEED)
     assert rollout.response_tokens() == alone.response_tokens()
-
-
-def test_many_prompts_are_read_in_parts_each_once_and_the_longest_first():
-    model, one = Counting(causal()), prompts(60)
-    rows = torch.arange(60).repeat_interleave(2)
-    asked = replace(one.select(rows), sample_B=torch.arange(120))
-    texts = zip(one.tokens_BP.tolist(), one.lengths_B.tolist(), strict=True)
-    num_different = len({tuple(tokens[:length]) for tokens, length in texts})
-    rollout = sample(model, asked, how(batch_size=120), SEED)
-    parts = [(rows, width) for rows, width in model.seen if width > 1]
-    assert len(parts) > 1
-    assert sum(rows for rows, _ in parts) == num_different
-    assert all(rows * width <= MOST_TOKENS["cpu"] for rows, width in parts)
-    assert [width for _, width in parts] == sorted((w for _, w in parts), reverse=True)
-    few = sample(LanguageModel(causal()), asked, how(batch_size=16), SEED)
-    assert rollout.response_tokens() == few.response_tokens()
 
 
 def test_no_forward_is_spent_on_rows_that_have_ended():
