@@ -11,12 +11,15 @@ STEPS = "rlhf/generation/steps.py"
 MASKS = "rlhf/generation/masks.py"
 WRITTEN = "rlhf/generation/written.py"
 PADDED = "rlhf/generation/padded.py"
+PREPACKED = "rlhf/generation/prepacked.py"
+SAMPLER = "rlhf/generation/sampler.py"
 
 SAMPLER_TESTS = ("tests/unit/generation/test_sampler.py",)
 CONTINUOUS_TESTS = ("tests/unit/generation/test_continuous.py",)
 DRAW_TESTS = ("tests/unit/generation/test_sampling.py",)
 STEP_TESTS = ("tests/unit/generation/test_steps.py",)
 PADDED_TESTS = ("tests/unit/generation/test_padded.py",)
+PREPACKED_TESTS = ("tests/unit/generation/test_prepacked.py",)
 
 MUTATIONS = (
     Mutation(
@@ -167,8 +170,8 @@ MUTATIONS = (
         "response-in-the-wrong-columns",
         "responses start after the longest prompt, not after their own",
         WRITTEN,
-        "columns_BR = prompts.lengths_B[:, None] + torch.arange(width)",
-        "columns_BR = (0 * prompts.lengths_B + prompts.lengths_B.max())[:, None] + "
+        "columns_NR = asked.lengths_B[:, None] + torch.arange(width)",
+        "columns_NR = (0 * asked.lengths_B + asked.lengths_B.max())[:, None] + "
         "torch.arange(width)",
         SAMPLER_TESTS,
     ),
@@ -181,11 +184,35 @@ MUTATIONS = (
         PADDED_TESTS,
     ),
     Mutation(
-        "answers-out-of-order",
-        "responses come back sorted by the length of their prompts",
-        PADDED,
-        "Rollout.concat(groups).select(order.argsort())",
-        "Rollout.concat(groups)",
-        PADDED_TESTS,
+        "a-row-in-two-pieces",
+        "a row that has ended is handed out with every later piece too",
+        WRITTEN,
+        "self._taken_B[rows_N] = True",
+        "self._taken_B[rows_N] = False",
+        SAMPLER_TESTS,
+    ),
+    Mutation(
+        "pieces-wait-for-the-last-row",
+        "nothing is scored while rows are still being written",
+        SAMPLER,
+        "written.num_to_take >= enough or written.is_done",
+        "written.is_done",
+        SAMPLER_TESTS,
+    ),
+    Mutation(
+        "arranged-weights-outlive-the-rollout",
+        "the next rollout is written with the weights before the update",
+        PREPACKED,
+        'vars(layer).pop("forward", None)',
+        "layer.weight",
+        PREPACKED_TESTS,
+    ),
+    Mutation(
+        "arranged-without-the-bias",
+        "layers with a bias compute something else while writing",
+        PREPACKED,
+        "copy, bias_O,",
+        "copy, None,",
+        PREPACKED_TESTS,
     ),
 )

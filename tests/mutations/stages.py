@@ -134,8 +134,16 @@ MUTATIONS = (
         "policy-is-its-own-reference",
         "the KL is always 0",
         PPO,
-        "self.reference.logprobs(rollout)",
-        "self.policy.logprobs(rollout)",
+        "self.reference.logprobs(piece)",
+        "self.policy.logprobs(piece)",
+        PPO_TESTS,
+    ),
+    Mutation(
+        "scores-in-the-order-of-the-pieces",
+        "rows get the scores of others: they come as rows end, and not in their order",
+        PPO,
+        "torch.cat([piece.rows_B for piece, _ in asked]).argsort()",
+        "torch.cat([piece.rows_B for piece, _ in asked]).sort().values",
         PPO_TESTS,
     ),
     Mutation(

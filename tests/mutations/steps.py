@@ -111,4 +111,12 @@ MUTATIONS = (
         "prompt_lengths_B[:, None] - 0 + offsets_R",
         (*ROLLOUT_TESTS, "tests/unit/roles/test_passes.py"),
     ),
+    Mutation(
+        "answers-out-of-order",
+        "responses come back in the order in which they ended",
+        ROLLOUT,
+        "found.select(found.rows_B.argsort())",
+        "found.select(found.rows_B.argsort() * 0 + torch.arange(len(found)))",
+        ("tests/unit/generation/test_padded.py",),
+    ),
 )
