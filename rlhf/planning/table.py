@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from rlhf.planning.fit import USABLE, Fit
 from rlhf.planning.hardware import GIB, Hardware
-from rlhf.planning.memory import RoleMemory, longest_row
+from rlhf.planning.memory import RoleMemory
+from rlhf.planning.shapes import longest_row
 from rlhf.planning.speed import Speed
 
 WIDTH = 100
