@@ -108,7 +108,7 @@ def _row(memory: RoleMemory) -> list[str]:
         held.buckets,
         max(memory.copy, held.gathered),
         memory.cache,
-        memory.writing,
+        memory.arranged + memory.writing,
         memory.scoring,
         memory.activations,
         memory.logits,
