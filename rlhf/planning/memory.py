@@ -65,7 +65,7 @@ class RoleMemory:
     @property
     def phases(self) -> dict[str, float]:
         """Return the most bytes on the device by phase: generate, score, learn, step."""
-        phases = {"score": self.resting + self.held.gathered + self.scoring}
+        phases = {"score": self._scoring()}
         if self.shape.writes:
             phases["generate"] = self._generating()
         if self.shape.num_trainable:
@@ -81,6 +81,11 @@ class RoleMemory:
     def peak(self) -> float:
         """Return the most bytes on the device at any time."""
         return max(self.phases.values())
+
+    def _scoring(self) -> float:
+        """Return the peak of a forward pass: in its blocks, weights still arrive, or at its top."""
+        blocks = self.held.gathering + self.working
+        return self.resting + self.held.gathered + max(blocks, self.scoring)
 
     def _generating(self) -> float:
         return self.resting + self.copy + self.arranged + self.cache + self.writing
