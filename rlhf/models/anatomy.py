@@ -53,6 +53,8 @@ class Anatomy:
     """Logits are a plain product of hidden states, so chunks of positions can be taken."""
     linears: tuple[tuple[str, int, int], ...]
     """(name, inputs, outputs) of every linear layer but the output layers."""
+    plain_linears: tuple[int, ...]
+    """Weights of every layer that is just torch's nn.Linear, output layers included."""
     block_weights: int
     """Of one block."""
     largest_weight: int
@@ -128,6 +130,7 @@ def anatomy_of(config: Any, name: str, *, scalar: bool) -> Anatomy:
         stores_scores=network.config._attn_implementation == "eager",
         splits_head=not any(known.get(key) for key in _HEAD_EXTRAS),
         linears=linears,
+        plain_linears=tuple(_plain_linears(network)),
         block_weights=sum(p.numel() for p in blocks[0].parameters()),
         largest_weight=max(p.numel() for p in network.parameters()),
     )
@@ -190,6 +193,14 @@ def _linears(network: nn.Module) -> list[tuple[str, int, int]]:
         elif isinstance(module, Conv1D):
             found.append((name, module.nx, module.nf))
     return found
+
+
+def _plain_linears(network: nn.Module) -> list[int]:
+    return [
+        module.weight.numel()
+        for module in network.modules()
+        if isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
+    ]
 
 
 def _mlp(block: nn.Module) -> tuple[int, int]:

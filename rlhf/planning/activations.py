@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from rlhf.algo.packing import WIDEST
 from rlhf.models.anatomy import Anatomy
-from rlhf.models.language_model import LOGIT_CHUNK
 
 FP32 = 4
 WORKING_MLP_TENSORS = 3
@@ -48,7 +47,8 @@ class Pass:
     packed: bool
     """Whether rows share bins, which takes a mask."""
     learns: Learns
-    temperature_is_one: bool = False
+    on_gpu: bool = False
+    """Whether logits are gone over all at once."""
     checkpointing: bool = False
     """Whether only block inputs are kept."""
 
@@ -79,32 +79,6 @@ def working_bytes(anatomy: Anatomy, run: Pass) -> float:
     """Return the tensors of a block in the making, kept or not, one microbatch, bytes."""
     streams = 2 * anatomy.hidden
     return run.tokens * run.number_bytes * (WORKING_MLP_TENSORS * anatomy.mlp_width + streams)
-
-
-def logit_bytes(anatomy: Anatomy, run: Pass) -> float:
-    """Return what stands at one time of a vocabulary's logits when tokens are scored, bytes.
-
-    Logits, their fp32 copy (a second time where a temperature divides fp32 ones), their
-    log-softmax, its exponential and the terms of the entropy, of a chunk of positions; hidden
-    states of all positions.
-    """
-    divided = FP32 if run.number_bytes == FP32 and not run.temperature_is_one else 0
-    wide = 0 if run.number_bytes == FP32 else FP32
-    number = run.number_bytes + wide + divided + 3 * FP32
-    hidden = run.positions * anatomy.hidden * run.number_bytes
-    if not anatomy.splits_head:
-        whole = (2 if run.learns.any else 1) * run.tokens * anatomy.vocab * run.number_bytes
-        return whole + run.positions * anatomy.vocab * number
-    return min(run.positions, LOGIT_CHUNK) * anatomy.vocab * number + hidden
-
-
-def head_gradient_bytes(anatomy: Anatomy, run: Pass) -> float:
-    """Return gradients of the output layer in the making: summed over chunks before it is added."""
-    if not run.learns.base:
-        return 0
-    chunks = min(2, -(-run.positions // LOGIT_CHUNK))
-    whole = anatomy.vocab * anatomy.hidden * run.number_bytes
-    return (chunks - 1) * whole + run.positions * anatomy.hidden * run.number_bytes
 
 
 def _norm_bytes(anatomy: Anatomy, run: Pass) -> float:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
 from rlhf.planning.hardware import GIB, Hardware
-from rlhf.planning.memory import RoleMemory, longest_row, role_memory
-from rlhf.planning.shapes import Act, RoleShape
+from rlhf.planning.memory import RoleMemory, role_memory
+from rlhf.planning.shapes import Act, RoleShape, longest_row
 
 USABLE = 0.92
 """Of a device's memory; the rest is left to fragments and to what is not modelled."""

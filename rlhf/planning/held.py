@@ -14,6 +14,8 @@ MOMENTS = 2 * FP32
 """Bytes of AdamW's two moments a weight."""
 LIVE = 1_000_000_000
 """Gathered numbers that stage 3 keeps, at most (stage3_max_live_parameters)."""
+AHEAD = 50_000_000
+"""Numbers that stage 3 gathers in one exchange, at most (stage3_prefetch_bucket_size)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +54,8 @@ class Held:
     """Of the buckets, what stays between updates."""
     gathered: float = 0
     """Whole weights of stage 3 during a forward or backward pass."""
+    gathering: float = 0
+    """Where shards arrive from other ranks, before they are put together."""
     stepping: float = 0
     """Temporary tensors of the optimizer step."""
     host: float = 0
@@ -88,6 +92,7 @@ def _frozen(model: Model) -> Held:
     return Held(
         weights=0 if on_host else shard,
         gathered=_gathered(model),
+        gathering=_gathering(model),
         host=shard if on_host else 0,
     )
 
@@ -139,6 +144,7 @@ def _sharded(model: Model) -> Held:
             buckets=bucket,
             always_buckets=bucket if stays else 0,
             gathered=0 if whole else _gathered(model),
+            gathering=0 if whole else _gathering(model),
             stepping=FP32 * share + _adamw(model, share),
         )
     on_host = model.offload == "weights"
@@ -148,6 +154,7 @@ def _sharded(model: Model) -> Held:
         buckets=bucket,
         always_buckets=bucket if stays else 0,
         gathered=0 if whole else _gathered(model),
+        gathering=0 if whole else _gathering(model),
         host=optimizer + gradients + size * share + (weights if on_host else 0),
     )
 
@@ -156,6 +163,10 @@ def _gathered(model: Model) -> float:
     if model.ranks == 1 and model.offload != "weights":
         return 0
     return model.number_bytes * min(model.num_weights, LIVE)
+
+
+def _gathering(model: Model) -> float:
+    return model.number_bytes * min(model.num_weights, AHEAD) if model.ranks > 1 else 0
 
 
 def _adamw(model: Model, numbers: float) -> float:

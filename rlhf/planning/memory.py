@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from rlhf.algo.packing import rounded
 from rlhf.config.experiment import Experiment
 from rlhf.engine.memory import SHARE
 from rlhf.engine.precision import LEAST_WEIGHTS
 from rlhf.engine.zero import effective_stage
 from rlhf.engine.zero_config import bucket_size
 from rlhf.generation.slots import BYTES_A_NUMBER
-from rlhf.generation.steps import COLUMNS, ROWS
-from rlhf.planning.activations import (
-    Learns,
-    Pass,
-    head_gradient_bytes,
-    kept_bytes,
-    logit_bytes,
-    working_bytes,
-)
+from rlhf.planning.activations import Learns, Pass, kept_bytes, working_bytes
 from rlhf.planning.held import FP32, Held, Model, held
-from rlhf.planning.shapes import RoleShape
+from rlhf.planning.logits import logit_bytes
+from rlhf.planning.shapes import RoleShape, longest_row, rows_a_rank
+from rlhf.planning.writing import arranged_bytes, writing_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,10 +40,14 @@ class RoleMemory:
     """Whole weights that stage 3 gathers to write with."""
     cache: float = 0
     """Keys and values of the rows being written."""
+    arranged: float = 0
+    """Copies of weights in the order that few rows are multiplied fastest in."""
     num_slots: int = 0
     """Rows that are written together."""
     writing: float = 0
-    """Logits, prompts being read, captured graphs."""
+    """Prompts being read or tokens being drawn, and captured graphs."""
+    working: float = 0
+    """Tensors of a block in the making, or of its way back."""
     scoring: float = 0
     """Tensors of a forward pass without gradients."""
     activations: float = 0
@@ -66,9 +65,9 @@ class RoleMemory:
     @property
     def phases(self) -> dict[str, float]:
         """Return the most bytes on the device by phase: generate, score, learn, step."""
-        phases = {"score": self.resting + self.held.gathered + self.scoring}
+        phases = {"score": self._scoring()}
         if self.shape.writes:
-            phases["generate"] = self.resting + self.copy + self.cache + self.writing
+            phases["generate"] = self._generating()
         if self.shape.num_trainable:
             phases["learn"] = self._learning()
             phases["step"] = (
@@ -83,6 +82,14 @@ class RoleMemory:
         """Return the most bytes on the device at any time."""
         return max(self.phases.values())
 
+    def _scoring(self) -> float:
+        """Return the peak of a forward pass: in its blocks, weights still arrive, or at its top."""
+        blocks = self.held.gathering + self.working
+        return self.resting + self.held.gathered + max(blocks, self.scoring)
+
+    def _generating(self) -> float:
+        return self.resting + self.copy + self.arranged + self.cache + self.writing
+
     def _learning(self) -> float:
         """Return the peak of a backward pass.
 
@@ -91,7 +98,7 @@ class RoleMemory:
         kept = self.held.gathered + self.activations
         if self.model.stage == 2:
             without = self.held.learning - self.held.buckets
-            return without + kept + max(self.logits, self.held.buckets + self.scoring / 2)
+            return without + kept + max(self.logits, self.held.buckets + self.working)
         return self.held.learning + kept + self.logits
 
 
@@ -111,12 +118,15 @@ def role_memory(shape: RoleShape, experiment: Experiment, device: Device) -> Rol
     work = working_bytes(anatomy, forward)
     tops = 0.0 if shape.is_scalar else logit_bytes(anatomy, forward)
     memory = RoleMemory(
-        shape=shape, model=model, held=here, scoring=max(work, tops), host=here.host + _kept(model)
+        shape=shape,
+        model=model,
+        held=here,
+        working=work,
+        scoring=max(work, tops),
+        host=here.host + _kept(model),
     )
     if shape.num_trainable:
-        top = 0.0
-        if not shape.is_scalar:
-            top = logit_bytes(anatomy, learning) + head_gradient_bytes(anatomy, learning)
+        top = 0.0 if shape.is_scalar else logit_bytes(anatomy, learning)
         kept = kept_bytes(anatomy, learning)
         memory = replace(memory, activations=kept, logits=max(top, work))
     return _with_writing(memory, experiment, device) if shape.writes else memory
@@ -147,16 +157,6 @@ def model_of(shape: RoleShape, experiment: Experiment, device: Device) -> Model:
     )
 
 
-def longest_row(experiment: Experiment) -> int:
-    """Return the tokens of the longest prompt with the longest response."""
-    return experiment.data.max_prompt_length + experiment.generation.max_new_tokens
-
-
-def rows_a_rank(rows: int, ranks: int) -> int:
-    """Return the rows of the rank that has the most."""
-    return -(-rows // ranks)
-
-
 def forward_pass(shape: RoleShape, experiment: Experiment, model: Model) -> Pass:
     """Return the largest microbatch of the role: as many whole rows as the budget holds."""
     ppo, longest = experiment.ppo, longest_row(experiment)
@@ -171,10 +171,10 @@ def forward_pass(shape: RoleShape, experiment: Experiment, model: Model) -> Pass
         number_bytes=model.number_bytes,
         tokens=tokens,
         longest=longest,
-        positions=max(1, int(tokens * share)),
+        positions=rounded(max(1, int(tokens * share))),
         packed=tokens > longest,
         learns=Learns(base=False),
-        temperature_is_one=experiment.generation.temperature == 1.0,
+        on_gpu=model.on_gpu,
         checkpointing=experiment.engine.gradient_checkpointing,
     )
 
@@ -188,51 +188,20 @@ def _with_writing(memory: RoleMemory, experiment: Experiment, device: Device) ->
     """Add what generation takes beside the role's own weights."""
     ppo, model, anatomy = experiment.ppo, memory.model, memory.shape.anatomy
     copy = model.number_bytes * model.num_weights if model.stage == 3 else 0.0
-    capacity = longest_row(experiment)
     rows = rows_a_rank(ppo.rollout_batch_size * ppo.samples_per_prompt, model.ranks)
     wanted = min(rows, experiment.generation.batch_size)
-    numbers = 2 * anatomy.num_layers * anatomy.key_width * capacity
+    numbers = 2 * anatomy.num_layers * anatomy.key_width * longest_row(experiment)
     free = device.memory - memory.resting - copy
     slots = max(1, min(wanted, int(SHARE * max(free, 0.0) / (numbers * BYTES_A_NUMBER))))
+    spare = free / model.ranks - slots * numbers * BYTES_A_NUMBER
     return replace(
         memory,
         copy=copy,
         num_slots=slots,
         cache=slots * numbers * model.number_bytes,
-        writing=_writing(memory, experiment, slots),
+        arranged=arranged_bytes(anatomy, model, spare),
+        writing=writing_bytes(anatomy, model, experiment, slots),
     )
-
-
-def _writing(memory: RoleMemory, experiment: Experiment, slots: int) -> float:
-    """Return the larger of reading prompts and drawing tokens; and the graphs, on a GPU.
-
-    All prompts that find a slot are read in one forward pass; a prompt with several responses once.
-    """
-    anatomy, model = memory.shape.anatomy, memory.model
-    prompts = rows_a_rank(slots, experiment.ppo.samples_per_prompt)
-    longest = experiment.data.max_prompt_length
-    reading = working_bytes(
-        anatomy,
-        Pass(
-            number_bytes=model.number_bytes,
-            tokens=prompts * longest,
-            longest=longest,
-            positions=prompts,
-            packed=False,
-            learns=Learns(base=False),
-        ),
-    )
-    if not anatomy.splits_head:
-        whole = 2 * prompts * longest * anatomy.vocab * model.number_bytes
-        reading = max(reading, whole)
-    wide = 0 if model.number_bytes == FP32 else FP32
-    divided = 0 if experiment.generation.temperature == 1.0 else FP32
-    drawing = slots * anatomy.vocab * (model.number_bytes + wide + divided + 2 * FP32)
-    graphs = 0
-    if model.on_gpu:
-        count = -(-slots // ROWS) * -(-longest_row(experiment) // COLUMNS)
-        graphs = count * slots * anatomy.vocab * model.number_bytes // 2
-    return max(reading, drawing) + graphs
 
 
 def _kept(model: Model) -> float:

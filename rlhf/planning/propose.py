@@ -10,8 +10,7 @@ from rlhf.config.cluster import RoleName, RolePlacement
 from rlhf.config.experiment import Experiment
 from rlhf.planning.fit import USABLE, Fit, assess
 from rlhf.planning.hardware import KINDS, Hardware
-from rlhf.planning.memory import longest_row, rows_a_rank
-from rlhf.planning.shapes import RoleShape
+from rlhf.planning.shapes import RoleShape, longest_row, rows_a_rank
 
 Offload = Literal["none", "optimizer", "weights"]
 LEAST_ROWS = 8

@@ -1,4 +1,4 @@
-"""Shapes: which networks a run's roles are, how many of their weights learn, by configs alone."""
+"""Shapes: which networks a run's roles are, what of them learns, and rows; by configs alone."""
 
 from __future__ import annotations
 
@@ -50,6 +50,16 @@ def role_shapes(experiment: Experiment) -> list[RoleShape]:
         ModelError: when a config cannot be read.
     """
     return list(_shapes(experiment))
+
+
+def longest_row(experiment: Experiment) -> int:
+    """Return the tokens of the longest prompt with the longest response."""
+    return experiment.data.max_prompt_length + experiment.generation.max_new_tokens
+
+
+def rows_a_rank(rows: int, ranks: int) -> int:
+    """Return the rows of the rank that has the most."""
+    return -(-rows // ranks)
 
 
 def _shapes(experiment: Experiment) -> Iterator[RoleShape]:

@@ -11,7 +11,8 @@ from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
 from rlhf.planning.fit import Fit, takes_turns
 from rlhf.planning.hardware import Hardware
-from rlhf.planning.memory import RoleMemory, longest_row, rows_a_rank
+from rlhf.planning.memory import RoleMemory
+from rlhf.planning.shapes import longest_row, rows_a_rank
 
 HOST_BYTES_S = 25e9
 """Between a GPU and its node's memory, one direction (PCIe 4 x16, as a rule reached)."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from rlhf.planning.fit import USABLE, Fit
 from rlhf.planning.hardware import GIB, Hardware
-from rlhf.planning.memory import RoleMemory, longest_row
+from rlhf.planning.memory import RoleMemory
+from rlhf.planning.shapes import longest_row
 from rlhf.planning.speed import Speed
 
 WIDTH = 100
@@ -107,7 +108,7 @@ def _row(memory: RoleMemory) -> list[str]:
         held.buckets,
         max(memory.copy, held.gathered),
         memory.cache,
-        memory.writing,
+        memory.arranged + memory.writing,
         memory.scoring,
         memory.activations,
         memory.logits,

@@ -10,14 +10,7 @@ import torch
 from rlhf.config.model import PeftConfig
 from rlhf.models.adapters import Adapter
 from rlhf.models.anatomy import anatomy_of
-from rlhf.planning.activations import (
-    Learns,
-    Pass,
-    block_bytes,
-    head_gradient_bytes,
-    kept_bytes,
-    logit_bytes,
-)
+from rlhf.planning.activations import Learns, Pass, block_bytes, kept_bytes
 from tests import models
 
 ROWS, LENGTH = 2, 64
@@ -28,7 +21,6 @@ RUN = Pass(
     positions=ROWS * LENGTH,
     packed=False,
     learns=Learns(base=True),
-    temperature_is_one=True,
 )
 
 
@@ -78,15 +70,3 @@ def test_packed_rows_take_a_mask_and_repeated_keys():
     anatomy = anatomy_of(models.config("llama"), "llama", scalar=False)
     more = block_bytes(anatomy, replace(RUN, packed=True)) - block_bytes(anatomy, RUN)
     assert more == 2 * 4 * (32 - 16) + 4 * 2 * LENGTH
-
-
-def test_logits_stand_for_a_chunk_only():
-    anatomy = anatomy_of(models.config("llama"), "llama", scalar=False)
-    long = replace(RUN, tokens=4096, positions=4096)
-    assert logit_bytes(anatomy, long) == 1024 * models.VOCAB * 16 + 4096 * 32 * 4
-    warm = replace(long, temperature_is_one=False)
-    assert logit_bytes(anatomy, warm) - logit_bytes(anatomy, long) == 1024 * models.VOCAB * 4
-    half = replace(long, number_bytes=2)
-    assert logit_bytes(anatomy, half) == 1024 * models.VOCAB * 18 + 4096 * 32 * 2
-    assert head_gradient_bytes(anatomy, long) == models.VOCAB * 32 * 4 + 4096 * 32 * 4
-    assert head_gradient_bytes(anatomy, replace(long, learns=Learns(base=False))) == 0

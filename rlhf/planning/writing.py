@@ -1,0 +1,75 @@
+"""Writing: what reading prompts and drawing tokens takes beside weights and cache; in bytes."""
+
+from __future__ import annotations
+
+import torch
+
+from rlhf.config.experiment import Experiment
+from rlhf.engine.memory import SHARE
+from rlhf.generation.continuous import MOST_TOKENS
+from rlhf.generation.prepacked import LEAST_WEIGHTS, LEAST_WEIGHTS_ELSE
+from rlhf.generation.steps import COLUMNS, ROWS
+from rlhf.models.anatomy import Anatomy
+from rlhf.planning.activations import Learns, Pass, working_bytes
+from rlhf.planning.held import FP32, Model
+from rlhf.planning.shapes import longest_row, rows_a_rank
+
+
+def arranged_bytes(anatomy: Anatomy, model: Model, spare: float) -> float:
+    """Return the copies of large linear layers that a CPU multiplies few rows with.
+
+    Args:
+        anatomy: Of the network.
+        model: How a rank holds it.
+        spare: Bytes that may be taken; where they are too few, there are no copies.
+    """
+    if model.on_gpu:
+        return 0
+    dtype = torch.float32 if model.number_bytes == FP32 else torch.bfloat16
+    least = LEAST_WEIGHTS.get(dtype, LEAST_WEIGHTS_ELSE)
+    needed = model.number_bytes * sum(size for size in anatomy.plain_linears if size >= least)
+    return needed if needed <= SHARE * spare else 0
+
+
+def writing_bytes(anatomy: Anatomy, model: Model, experiment: Experiment, slots: int) -> float:
+    """Return the larger of reading prompts and drawing tokens; and the graphs, on a GPU.
+
+    Args:
+        anatomy: Of the network.
+        model: How a rank holds it.
+        experiment: Lengths, responses a prompt, temperature.
+        slots: Rows that are written together.
+    """
+    graphs = 0
+    if model.on_gpu:
+        count = -(-slots // ROWS) * -(-longest_row(experiment) // COLUMNS)
+        graphs = count * slots * anatomy.vocab * model.number_bytes // 2
+    prompts = rows_a_rank(slots, experiment.ppo.samples_per_prompt)
+    copied = model.number_bytes != FP32 or experiment.generation.temperature not in (0.0, 1.0)
+    drawing = slots * anatomy.vocab * (model.number_bytes + FP32 * (2 if copied else 1))
+    # Logits of all parts, those side by side, and those of each row.
+    joined = (2 * prompts + slots) * anatomy.vocab * model.number_bytes
+    longest = experiment.data.max_prompt_length
+    return max(_reading_bytes(anatomy, model, prompts, longest), joined, drawing) + graphs
+
+
+def _reading_bytes(anatomy: Anatomy, model: Model, prompts: int, longest: int) -> float:
+    """Return what the last part of the prompts takes, with the logits of the parts before it.
+
+    A prompt with several responses is read once; all that find a slot, in one part on a GPU.
+    """
+    most = MOST_TOKENS.get("cuda" if model.on_gpu else "cpu", prompts * longest)
+    part = min(prompts, max(1, most // longest))
+    run = Pass(
+        number_bytes=model.number_bytes,
+        tokens=part * longest,
+        longest=longest,
+        positions=part,
+        packed=False,
+        learns=Learns(base=False),
+        on_gpu=model.on_gpu,
+    )
+    reading = working_bytes(anatomy, run)
+    if not anatomy.splits_head:
+        reading = max(reading, 2 * run.tokens * anatomy.vocab * model.number_bytes)
+    return reading + (prompts - part) * anatomy.vocab * model.number_bytes
