@@ -6,7 +6,6 @@ import torch
 
 from rlhf.config.experiment import Experiment
 from rlhf.engine.memory import SHARE
-from rlhf.generation.continuous import MOST_TOKENS
 from rlhf.generation.prepacked import LEAST_WEIGHTS, LEAST_WEIGHTS_ELSE
 from rlhf.generation.steps import COLUMNS, ROWS
 from rlhf.models.anatomy import Anatomy
@@ -47,24 +46,17 @@ def writing_bytes(anatomy: Anatomy, model: Model, experiment: Experiment, slots:
     prompts = rows_a_rank(slots, experiment.ppo.samples_per_prompt)
     copied = model.number_bytes != FP32 or experiment.generation.temperature not in (0.0, 1.0)
     drawing = slots * anatomy.vocab * (model.number_bytes + FP32 * (2 if copied else 1))
-    # Logits of all parts, those side by side, and those of each row.
-    joined = (2 * prompts + slots) * anatomy.vocab * model.number_bytes
     longest = experiment.data.max_prompt_length
-    return max(_reading_bytes(anatomy, model, prompts, longest), joined, drawing) + graphs
+    return max(_reading_bytes(anatomy, model, prompts, longest), drawing) + graphs
 
 
 def _reading_bytes(anatomy: Anatomy, model: Model, prompts: int, longest: int) -> float:
-    """Return what the last part of the prompts takes, with the logits of the parts before it.
-
-    A prompt with several responses is read once; all that find a slot, in one part on a GPU.
-    """
-    most = MOST_TOKENS.get("cuda" if model.on_gpu else "cpu", prompts * longest)
-    part = min(prompts, max(1, most // longest))
+    """Return what reading prompts takes: all that find a slot at once, each different one once."""
     run = Pass(
         number_bytes=model.number_bytes,
-        tokens=part * longest,
+        tokens=prompts * longest,
         longest=longest,
-        positions=part,
+        positions=prompts,
         packed=False,
         learns=Learns(base=False),
         on_gpu=model.on_gpu,
@@ -72,4 +64,4 @@ def _reading_bytes(anatomy: Anatomy, model: Model, prompts: int, longest: int) -
     reading = working_bytes(anatomy, run)
     if not anatomy.splits_head:
         reading = max(reading, 2 * run.tokens * anatomy.vocab * model.number_bytes)
-    return reading + (prompts - part) * anatomy.vocab * model.number_bytes
+    return reading

@@ -171,8 +171,7 @@ MUTATIONS = (
         "responses start after the longest prompt, not after their own",
         WRITTEN,
         "columns_NR = asked.lengths_B[:, None] + torch.arange(width)",
-        "columns_NR = (0 * asked.lengths_B + asked.lengths_B.max())[:, None] + "
-        "torch.arange(width)",
+        "columns_NR = (0 * asked.lengths_B + asked.lengths_B.max())[:, None] + torch.arange(width)",
         SAMPLER_TESTS,
     ),
     Mutation(
