@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from functools import cache
 from pathlib import Path
@@ -55,6 +56,12 @@ def pytest_collection_modifyitems(session, items):
     """Let the longest groups begin, where there are workers."""
     if is_xdist_worker(session):
         items.sort(key=place)
+
+
+def pytest_collection_finish(session):
+    """Leave what is imported by now out of later garbage collections."""
+    gc.collect()
+    gc.freeze()
 
 
 def place(item) -> int:

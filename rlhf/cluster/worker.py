@@ -67,6 +67,7 @@ class RoleWorker:
         """Drop the role that was here and make another."""
         self._role, self._parking = None, Parking(None, "cpu")
         gc.collect()
+        gc.freeze()  # what is left is modules: later collections need not visit them again
         self._guard("become", lambda: self._set(build))
 
     def _set(self, build: Build) -> None:
