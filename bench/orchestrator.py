@@ -16,7 +16,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from rlhf.cluster.group import Build
 from rlhf.cluster.ports import GroupPolicy, GroupReference, GroupReward, GroupValue
 from rlhf.config.load import load
 from rlhf.flow.metrics import Metrics
-from rlhf.flow.rollout import Experience, Rollout
+from rlhf.flow.rollout import Experience, Piece, Rollout
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.stages.acts import build_terms
 from rlhf.stages.ppo import PPO
@@ -42,11 +42,11 @@ ROOT = Path(__file__).resolve().parents[1]
 class Rank:
     """Answers like a rank of any role, without a model."""
 
-    def generate(self, asked: PromptBatch, step: int) -> Rollout:
+    def generate(self, asked: PromptBatch, step: int) -> Piece:
         """Write random responses."""
         lengths_B = torch.randint(1, LONGEST + 1, (len(asked),))
         width = asked.tokens_BP.shape[1] + LONGEST
-        return Rollout(
+        return Piece(
             tokens_BT=torch.randint(VOCABULARY, (len(asked), width)),
             prompt_lengths_B=asked.lengths_B,
             response_lengths_B=lengths_B,
@@ -54,6 +54,7 @@ class Rank:
             sampling_logprobs_BR=-torch.rand(len(asked), LONGEST),
             prompts=asked.prompts,
             columns=asked.columns,
+            rows_B=torch.arange(len(asked)),
         )
 
     def logprobs(self, rollout: Rollout) -> Tensor:
@@ -111,6 +112,12 @@ class Ranks:
         self.handed += sum(_size(answer) for answer in answers)
         self.others_s += time.perf_counter() - began
         return Answers(self, answers)
+
+    def stream(
+        self, method: str, arguments: Sequence[tuple[Any, ...]]
+    ) -> Iterator[list[tuple[int, Any]]]:
+        """Answer at once."""
+        yield list(enumerate(self.call(method, arguments).result()))
 
     def close(self) -> None:
         """Have nothing to end."""

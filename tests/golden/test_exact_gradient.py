@@ -11,6 +11,7 @@ Axes: B all responses, R slots, T tokens, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -28,7 +29,7 @@ from rlhf.config.experiment import Experiment
 from rlhf.data.tokenizer import load_tokenizer
 from rlhf.engine.local import LocalEngine
 from rlhf.flow.metrics import Metrics
-from rlhf.flow.rollout import Experience, Rollout
+from rlhf.flow.rollout import Experience, Piece, Rollout
 from rlhf.models.pretrained import load_scalar
 from rlhf.models.scalar_model import ScalarModel
 from rlhf.roles.policy import Policy
@@ -54,12 +55,12 @@ class Everything:
     """The policy as the stage knows it: it writes every response there is."""
 
     policy: Policy
-    rollout: Rollout
+    rollout: Piece
     chance_B: Tensor
 
-    def generate(self, prompts: object, step: int) -> Rollout:
-        """Return all responses."""
-        return self.rollout
+    def generate(self, prompts: object, step: int) -> Iterator[Piece]:
+        """Give all responses at once."""
+        yield self.rollout
 
     def logprobs(self, rollout: Rollout) -> Tensor:
         """Ask the policy."""
@@ -71,7 +72,22 @@ class Everything:
         return self.policy.improve(replace(experience, advantages_BR=weighed_BR), step, texts)
 
 
-def every_response() -> Rollout:
+@dataclass(frozen=True)
+class ByModelAlone:
+    """The reward as the stage knows it, without a function."""
+
+    judge: ModelJudge
+
+    def score_by_model(self, rollout: Rollout) -> Tensor:
+        """Ask the reward model."""
+        return self.judge.score(rollout)
+
+    def score_by_function(self, rollout: Rollout) -> Tensor:
+        """Add nothing."""
+        return torch.zeros(len(rollout))
+
+
+def every_response() -> Piece:
     """Return every response to every prompt, whole ones and cut ones."""
     words = [word for word in range(NUM_TOKENS) if word != EOS]
     whole = [[*head, EOS] for n in range(NUM_SLOTS) for head in product(words, repeat=n)]
@@ -79,7 +95,7 @@ def every_response() -> Rollout:
     rows = [(prompt, response) for prompt in PROMPTS for response in whole + cut]
     width = max(map(len, PROMPTS)) + NUM_SLOTS
     texts = [prompt + response for prompt, response in rows]
-    return Rollout(
+    return Piece(
         tokens_BT=torch.tensor([text + [0] * (width - len(text)) for text in texts]),
         prompt_lengths_B=torch.tensor([len(prompt) for prompt, _ in rows]),
         response_lengths_B=torch.tensor([len(response) for _, response in rows]),
@@ -87,6 +103,7 @@ def every_response() -> Rollout:
         sampling_logprobs_BR=torch.zeros(len(rows), NUM_SLOTS),
         prompts=("",) * len(rows),
         columns=({},) * len(rows),
+        rows_B=torch.arange(len(rows)),
     )
 
 
@@ -140,7 +157,7 @@ class Scene:
     experiment: Experiment
     roles: dict[str, object]
     judge: ModelJudge
-    rollout: Rollout
+    rollout: Piece
 
     @property
     def policy(self) -> Policy:
@@ -222,7 +239,7 @@ def step_gradient(scene: Scene, chance_B: Tensor) -> dict[str, Tensor]:
         prompts=lambda step: models.prompts(),
         policy=Everything(scene.policy, scene.rollout, chance_B),
         reference=scene.roles["reference"],
-        reward=scene.judge,
+        reward=ByModelAlone(scene.judge),
         value=scene.roles["value"],
         terms=build_terms(scene.experiment),
     )
