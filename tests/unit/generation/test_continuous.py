@@ -7,27 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rlhf.algo.seeding import derive_seed
-from rlhf.flow.rollout import joined
-from rlhf.generation import sampler
 from rlhf.generation.continuous import disagreement, refusal
-from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
 from tests.models import causal, prompts
+from tests.unit.generation.rows import SEED, WIDE, how, sample
 
 FAMILIES = ("llama", "qwen2", "gpt2", "mistral", "gemma2", "granite", "cohere")
-STOPS = tuple(range(2, 42))
-SEED = derive_seed("test")
-
-
-def how(**changes):
-    settings = {"max_new_tokens": 12, "temperature": 0.8, "batch_size": 4, "stop_ids": STOPS}
-    return Sampling(**{**settings, **changes})
-
-
-def sample(model, prompts, how, seed):
-    """Write all rows by continuous batching."""
-    return joined(sampler.sample(model, prompts, how, seed, "continuous"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -78,15 +63,16 @@ def test_freed_slots_are_filled_from_the_queue():
     assert sum(rows >= 7 for rows in decoded) > 0.6 * len(decoded)
 
 
-def test_new_weights_never_meet_old_keys():
-    network, asked = causal(), prompts(9)
+@pytest.mark.parametrize("sizes", ({}, WIDE), ids=("small", "packed"))
+def test_new_weights_meet_neither_old_keys_nor_old_weights(sizes):
+    network, asked = causal(**sizes), prompts(9)
     model = LanguageModel(network)
     before = sample(model, asked, how(), SEED)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(1.1)
     after = sample(model, asked, how(), SEED)
-    fresh = causal()
+    fresh = causal(**sizes)
     fresh.load_state_dict(network.state_dict())
     wanted = sample(LanguageModel(fresh), asked, how(), SEED)
     assert after.response_tokens() == wanted.response_tokens()

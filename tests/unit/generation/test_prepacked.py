@@ -7,36 +7,14 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from rlhf.algo.seeding import derive_seed
 from rlhf.engine.local import LocalEngine
-from rlhf.flow.rollout import joined
-from rlhf.generation import sampler
 from rlhf.generation.prepacked import prepacked
-from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
 from rlhf.roles.passes import response_targets, spread
 from tests.models import causal, prompts
+from tests.unit.generation.rows import SEED, WIDE, how, sample
 
 GIB = 2**30
-SEED = derive_seed("test")
-WIDE = {
-    "hidden_size": 512,
-    "intermediate_size": 640,
-    "initializer_range": 0.08,
-    "vocab_size": 600,
-}
-"""Wide enough for layers that pay; the tied output embedding is one of them."""
-STOPS = tuple(range(2, 42))
-
-
-def how(**changes):
-    settings = {"max_new_tokens": 12, "temperature": 0.7, "batch_size": 4, "stop_ids": STOPS}
-    return Sampling(**{**settings, **changes})
-
-
-def sample(model, prompts, how, seed):
-    """Write all rows by continuous batching."""
-    return joined(sampler.sample(model, prompts, how, seed, "continuous"))
 
 
 def own_forwards(network):
@@ -48,7 +26,7 @@ def differences(engine, rollout):
     """Log-probabilities of a training pass less those of sampling, of real tokens."""
     tokens_BT, positions_N, targets_N = response_targets(rollout)
     with torch.no_grad():
-        logprobs_N, _ = engine(tokens_BT, positions_N, targets_N, 0.7)
+        logprobs_N, _ = engine(tokens_BT, positions_N, targets_N, how().temperature)
     mask_BR = rollout.response_mask_BR
     return (spread(logprobs_N.float(), mask_BR) - rollout.sampling_logprobs_BR)[mask_BR]
 
@@ -78,29 +56,6 @@ def test_the_large_layers_and_the_tied_head_are_packed(family):
     assert not own_forwards(network)
 
 
-def test_greedy_from_packed_weights_is_greedy_one_at_a_time():
-    network, asked = causal(**WIDE), prompts(7)
-    got = sample(LanguageModel(network), asked, how(temperature=0.0), SEED)
-    for row, response in enumerate(got.response_tokens()):
-        alone = asked.tokens_BP[row : row + 1, : int(asked.lengths_B[row])]
-        wanted = network.generate(
-            alone,
-            attention_mask=torch.ones_like(alone),
-            do_sample=False,
-            max_new_tokens=12,
-            eos_token_id=list(STOPS),
-            pad_token_id=0,
-        )
-        assert response == wanted[0, alone.shape[1] :].tolist(), row
-
-
-@pytest.mark.parametrize("batch_size", (1, 3))
-def test_neighbours_change_no_row(batch_size):
-    model, asked = LanguageModel(causal(**WIDE)), prompts(7)
-    wanted = sample(model, asked, how(batch_size=7), SEED).response_tokens()
-    assert sample(model, asked, how(batch_size=batch_size), SEED).response_tokens() == wanted
-
-
 def test_sampling_logprobs_are_those_of_training_in_fp32():
     engine = LocalEngine(LanguageModel(causal(**WIDE)))
     with engine.gathered() as model:
@@ -123,22 +78,6 @@ def test_sampling_logprobs_are_those_of_training_in_bf16(by):
     log_ratio = differences(engine, rollout)
     assert float((log_ratio.expm1() - log_ratio).mean()) < 1e-3
     assert float(log_ratio.abs().max()) > 0
-
-
-def test_a_rollout_after_a_change_of_weights_uses_the_new_ones():
-    network, asked = causal(**WIDE), prompts(9)
-    model = LanguageModel(network)
-    before = sample(model, asked, how(), SEED)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.mul_(1.1)
-    after = sample(model, asked, how(), SEED)
-    fresh = causal(**WIDE)
-    fresh.load_state_dict(network.state_dict())
-    wanted = sample(LanguageModel(fresh), asked, how(), SEED)
-    assert after.response_tokens() == wanted.response_tokens()
-    assert torch.equal(after.sampling_logprobs_BR, wanted.sampling_logprobs_BR)
-    assert after.response_tokens() != before.response_tokens()
 
 
 def test_nothing_is_left_behind_not_even_after_an_error():

@@ -12,24 +12,18 @@ from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import PromptBatch
 from rlhf.generation import sampler
 from rlhf.generation.sampler import BACKENDS, Choice, choose
-from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
 from rlhf.roles.passes import response_targets, spread
 from tests.models import causal, prompts
+from tests.unit.generation import rows
+from tests.unit.generation.rows import SEED, STOPS, WIDE, how
 
 FAMILIES = ("llama", "qwen2", "gpt2", "mistral", "gemma2")
-STOPS = tuple(range(2, 42))
-SEED = derive_seed("test")
 
 
 def sample(network, prompts, how, seed, backend="continuous"):
     """Write by one backend."""
-    return joined(sampler.sample(LanguageModel(network), prompts, how, seed, backend))
-
-
-def how(**changes):
-    settings = {"max_new_tokens": 12, "temperature": 0.8, "batch_size": 4, "stop_ids": STOPS}
-    return Sampling(**{**settings, **changes})
+    return rows.sample(LanguageModel(network), prompts, how, seed, backend)
 
 
 def same(one, other):
@@ -39,10 +33,12 @@ def same(one, other):
     return lengths and ends and one.response_tokens() == other.response_tokens()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_greedy_in_a_ragged_batch_is_greedy_one_at_a_time(family):
+@pytest.mark.parametrize(
+    ("family", "sizes"), [*((family, {}) for family in FAMILIES), ("llama", WIDE)]
+)
+def test_greedy_in_a_ragged_batch_is_greedy_one_at_a_time(family, sizes):
     # correctness 3, 4: token for token what transformers writes to each prompt alone.
-    network, asked = causal(family), prompts(7)
+    network, asked = causal(family, **sizes), prompts(7)
     got = sample(network, asked, how(temperature=0.0), SEED)
     for row, response in enumerate(got.response_tokens()):
         alone = asked.tokens_BP[row : row + 1, : int(asked.lengths_B[row])]
@@ -74,9 +70,10 @@ def test_sampling_logprobs_are_the_language_models(family):
 
 
 @pytest.mark.parametrize("batch_size", (1, 3, 64))
-def test_neighbours_order_and_batch_size_change_no_row(batch_size):
+@pytest.mark.parametrize("sizes", ({}, WIDE), ids=("small", "packed"))
+def test_neighbours_order_and_batch_size_change_no_row(sizes, batch_size):
     # correctness 27: batch invariance.
-    network, asked = causal(), prompts(7)
+    network, asked = causal(**sizes), prompts(7)
     wanted = sample(network, asked, how(), SEED)
     assert same(sample(network, asked, how(batch_size=batch_size), SEED), wanted)
     order = torch.tensor([4, 1, 6, 0])
