@@ -46,7 +46,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SIZES: dict[str, dict[str, int]] = {
     "tiny": {"prompts": 8, "rows": 4, "longest": 9, "rounds": 1},
     "6M": {"prompts": 256, "rows": 64, "longest": 128, "rounds": 3},
-    "135M": {"prompts": 64, "rows": 32, "longest": 96, "rounds": 1},
+    "135M": {"prompts": 256, "rows": 64, "longest": 128, "rounds": 1},
 }
 WARM_TOKENS = 4
 PAGE = 16

@@ -23,8 +23,11 @@ from rlhf.errors import ConfigError
 
 OTHER_CLUSTER = Path("/tmp/ray/ray_current_cluster")
 """Where Ray notes the address of a cluster started by hand on this machine."""
-PASSED_ON = ("HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "RLHF_CACHE")
+PASSED_ON = ("GLIBC_TUNABLES", "HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "RLHF_CACHE")
 """Variables that role processes need and Ray would not hand on."""
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""Memory comes 2 MiB at a time, where the kernel gives that to who asks. Else a rank of 6M weights
+meets 30,000 new pages a step on a CPU, which takes 6 % longer."""
 
 
 class RayCluster:
@@ -91,10 +94,9 @@ class RayCluster:
         return sum(node["Alive"] for node in ray.nodes())
 
     def _env(self, *, gpus: bool) -> dict[str, str]:
-        env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        env = {} if gpus else {**HUGE_PAGES, "CUDA_VISIBLE_DEVICES": ""}
+        env.update((name, os.environ[name]) for name in PASSED_ON if name in os.environ)
         env.update(OMP_NUM_THREADS=str(self._threads), TOKENIZERS_PARALLELISM="false")
-        if not gpus:
-            env["CUDA_VISIBLE_DEVICES"] = ""
         return env
 
     def __enter__(self) -> Self:

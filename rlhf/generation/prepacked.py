@@ -1,8 +1,9 @@
 """Prepacked: linear layers whose weights lie, for one rollout, as few rows are multiplied fastest.
 
 A decode step has few rows, so its products wait for the weights, and a plain product arranges them
-anew each time. oneDNN multiplies with weights arranged beforehand up to twice as fast. The copies
-live as long as the block: weights change between rollouts, and training needs its own order.
+anew each time. oneDNN multiplies 32 rows with weights arranged beforehand 1.5 times as fast (576 to
+1536, from memory); a whole rollout of 135M weights takes 8 % less, one of 6M about as long. The
+copies live as long as the block: weights change between rollouts, and training needs its own order.
 """
 
 from __future__ import annotations
@@ -17,14 +18,19 @@ from torch import Tensor, nn
 
 from rlhf.engine.memory import SHARE
 
-LEAST_WEIGHTS = {torch.float32: 2**18}
-"""Of a layer, by dtype. In fp32, 576 x 192 and 256 x 688 gain nothing, 576 x 576 gains 1.2."""
-LEAST_WEIGHTS_ELSE = 2**16
-"""In narrower dtypes: 576 x 192 gains 1.2, a model of 256 x 256 and 256 x 688 gains 1.05."""
 LEAST_ROWS = {torch.float32: 2}
 """One row in fp32 is multiplied as fast as memory is read, and half as fast when arranged."""
 ROWS = 32
 """Rows that the order is asked for; any number is right, and from 2 to 1,024 about as fast."""
+
+
+def least_weights(dtype: torch.dtype) -> int:
+    """Return of how many weights on a layer gains by it.
+
+    In fp32, 576 x 192 and 256 x 688 gain nothing, 576 x 576 gains 1.2. In bf16, 576 x 192 gains
+    1.2, a model of 256 x 256 and 256 x 688 gains 1.05.
+    """
+    return 2**18 if dtype == torch.float32 else 2**16
 
 
 @contextmanager
@@ -61,8 +67,7 @@ def _is_plain(layer: nn.Module) -> TypeGuard[nn.Linear]:
 
 def _pays(layer: nn.Linear) -> bool:
     dtype = _dtype(layer)
-    least = LEAST_WEIGHTS.get(dtype, LEAST_WEIGHTS_ELSE)
-    return layer.weight.numel() >= least and _multiplies(dtype)
+    return layer.weight.numel() >= least_weights(dtype) and _multiplies(dtype)
 
 
 def _dtype(layer: nn.Linear) -> torch.dtype:

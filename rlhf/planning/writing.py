@@ -6,7 +6,7 @@ import torch
 
 from rlhf.config.experiment import Experiment
 from rlhf.engine.memory import SHARE
-from rlhf.generation.prepacked import LEAST_WEIGHTS, LEAST_WEIGHTS_ELSE
+from rlhf.generation.prepacked import least_weights
 from rlhf.generation.steps import COLUMNS, ROWS
 from rlhf.models.anatomy import Anatomy
 from rlhf.planning.activations import Learns, Pass, working_bytes
@@ -25,7 +25,7 @@ def arranged_bytes(anatomy: Anatomy, model: Model, spare: float) -> float:
     if model.on_gpu:
         return 0
     dtype = torch.float32 if model.number_bytes == FP32 else torch.bfloat16
-    least = LEAST_WEIGHTS.get(dtype, LEAST_WEIGHTS_ELSE)
+    least = least_weights(dtype)
     needed = model.number_bytes * sum(size for size in anatomy.plain_linears if size >= least)
     return needed if needed <= SHARE * spare else 0
 

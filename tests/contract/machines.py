@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -239,6 +240,12 @@ class Troublemaker:
         """Say it again, with the rank."""
         return (self.rank, *words)
 
+    def huge_bytes(self, number: int) -> int:
+        """Fill a tensor of so many bytes; count how many more lie in huge pages then."""
+        before = _huge_bytes()
+        filled = torch.ones(number, dtype=torch.uint8)
+        return _huge_bytes() - before + 0 * int(filled[0])
+
     def sleep(self, seconds: float) -> None:
         """Take its time."""
         time.sleep(seconds)
@@ -275,3 +282,9 @@ class Troublemaker:
         """Sum over the ranks after an answer; the last one comes late."""
         yield self.rank
         yield self.meet(seconds)
+
+
+def _huge_bytes() -> int:
+    lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    (kib,) = (line.split()[1] for line in lines if line.startswith("AnonHugePages:"))
+    return 1024 * int(kib)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
+from rlhf.cluster.group import on_every_rank
 from rlhf.cluster.ray_cluster import RayCluster, other_cluster
 from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig
 from rlhf.errors import ConfigError
+from tests.contract.machines import Troublemaker
 
 pytestmark = pytest.mark.ray
 LOCAL = ClusterConfig(address="local")
+HUGE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def test_groups_have_the_ranks_and_names_of_their_roles(ray_groups):
@@ -30,6 +35,17 @@ def test_the_plan_is_announced_and_the_nodes_are_told(ray_groups):
         f"policy is up, ranks by node: {node}: 0-1",
         f"reference is up, ranks by node: {node}: 0",
     ]
+
+
+@pytest.mark.skipif(
+    not HUGE.is_file() or "[never]" in HUGE.read_text() or os.environ.get("GLIBC_TUNABLES"),
+    reason="the kernel gives no huge pages, or somebody set how malloc works",
+)
+def test_ranks_on_a_cpu_hold_large_tensors_in_huge_pages(seat):
+    group = seat("one")
+    group.become(Troublemaker)
+    number = 64 * 2**20
+    assert on_every_rank(group, "huge_bytes", number).result() > number // 2
 
 
 def test_a_cluster_that_is_named_is_no_stranger():
