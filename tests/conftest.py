@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from xdist import is_xdist_worker
 from xdist.scheduler import LoadFileScheduling
 
 torch.set_num_threads(1)
+# A shell's background jobs do not hear Ctrl-C, nor would the programs that tests start and stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 LONGEST = ("ray", "nodes", "tests/closed_form", "tests/mutations", "tests/integration")

@@ -241,10 +241,11 @@ class Troublemaker:
         return (self.rank, *words)
 
     def huge_bytes(self, number: int) -> int:
-        """Fill a tensor of so many bytes; count how many more lie in huge pages then."""
-        before = _huge_bytes()
+        """Fill a tensor of so many bytes; count what of this process lies in huge pages then."""
         filled = torch.ones(number, dtype=torch.uint8)
-        return _huge_bytes() - before + 0 * int(filled[0])
+        lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
+        (kib,) = (line.split()[1] for line in lines if line.startswith("AnonHugePages:"))
+        return 1024 * int(kib) * int(filled[0])
 
     def sleep(self, seconds: float) -> None:
         """Take its time."""
@@ -282,9 +283,3 @@ class Troublemaker:
         """Sum over the ranks after an answer; the last one comes late."""
         yield self.rank
         yield self.meet(seconds)
-
-
-def _huge_bytes() -> int:
-    lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
-    (kib,) = (line.split()[1] for line in lines if line.startswith("AnonHugePages:"))
-    return 1024 * int(kib)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import attention, gpu, memory, orchestrator, ppo_vs_trl, rollout, scaling
+from bench import attention, gpu, memory, orchestrator, ppo_vs_trl, rollout, scaling, update
 from bench.company import Work, write_models
 from bench.kit import SHAPES, alternate, medians, ratio
 from rlhf.models.pretrained import load_causal_lm
@@ -87,6 +87,15 @@ def test_cost_against_rows():
     for ratios in found["ratio"].values():
         assert ratios.keys() == {"x1", "x2", "x4", "x8"}
         assert ratios["x1"] == 1.0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_updates_of_packed_and_padded_rows(precision):
+    found = json.loads(update.main(["6M", precision, "--tiny", "--rounds=2"]))
+    assert found.keys() >= PLACE | FIGURES
+    for samples in found["samples"].values():
+        assert samples.keys() == {"padded", "packed"}
+    assert found["padding_share"]["packed"] < found["padding_share"]["padded"]
 
 
 def test_memory_of_one_point():
