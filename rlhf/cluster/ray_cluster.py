@@ -80,7 +80,8 @@ class RayCluster:
         announce(placement)
         for role in roles:
             seats = placement.seats(role)
-            given = Seats(self._seats, seats, self._threads, self._env(gpus=seats[0].gpus > 0))
+            env = rank_environment(os.environ, self._threads, gpus=seats[0].gpus > 0)
+            given = Seats(self._seats, seats, self._threads, env)
             self._groups[role] = RayGroup(
                 role, given, self._timeline, timeout_s=self._config.timeout_s
             )
@@ -92,12 +93,6 @@ class RayCluster:
     def num_nodes(self) -> int:
         """Return how many nodes are alive."""
         return sum(node["Alive"] for node in ray.nodes())
-
-    def _env(self, *, gpus: bool) -> dict[str, str]:
-        env = {} if gpus else {**HUGE_PAGES, "CUDA_VISIBLE_DEVICES": ""}
-        env.update((name, os.environ[name]) for name in PASSED_ON if name in os.environ)
-        env.update(OMP_NUM_THREADS=str(self._threads), TOKENIZERS_PARALLELISM="false")
-        return env
 
     def __enter__(self) -> Self:
         """Use as a context."""
@@ -115,6 +110,20 @@ class RayCluster:
         if self._seats is not None:
             remove_placement_group(self._seats)
         ray.shutdown()
+
+
+def rank_environment(own: Mapping[str, str], threads: int, *, gpus: bool) -> dict[str, str]:
+    """Return the environment variables of every rank of a role.
+
+    Args:
+        own: The driver's, of which some are passed on.
+        threads: Torch threads a rank.
+        gpus: Whether the ranks have GPUs; without, they see none, and ask for huge pages.
+    """
+    env = {} if gpus else {**HUGE_PAGES, "CUDA_VISIBLE_DEVICES": ""}
+    env.update((name, own[name]) for name in PASSED_ON if name in own)
+    env.update(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="false")
+    return env
 
 
 def other_cluster(config: ClusterConfig, noted: Path = OTHER_CLUSTER) -> str | None:

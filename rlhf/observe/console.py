@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
+from unicodedata import category
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console as Terminal
@@ -118,8 +119,13 @@ class Console:
 
 
 def printable(text: str) -> str:
-    """Return text without control characters: an answer must not steer the reader's terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+    """Return text without control characters: an answer must not steer the reader's terminal.
+
+    Spaces of every kind stay, such as the no-break one before a percent sign.
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else "\ufffd" for c in text
+    )
 
 
 def _frame(title: str) -> Table:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rlhf.cluster.group import on_every_rank
-from rlhf.cluster.ray_cluster import RayCluster, other_cluster
+from rlhf.cluster.ray_cluster import RayCluster, other_cluster, rank_environment
 from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig
 from rlhf.errors import ConfigError
@@ -37,9 +37,25 @@ def test_the_plan_is_announced_and_the_nodes_are_told(ray_groups):
     ]
 
 
+def test_ranks_have_the_drivers_variables_that_they_need_and_its_word_on_malloc():
+    own = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0", "HF_HOME": "/models", "HOME": "/me"}
+    assert rank_environment(own, 2, gpus=False) == {
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0",
+        "HF_HOME": "/models",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "2",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    assert rank_environment({}, 1, gpus=False)["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    assert rank_environment({}, 1, gpus=True).keys() == {
+        "OMP_NUM_THREADS",
+        "TOKENIZERS_PARALLELISM",
+    }
+
+
 @pytest.mark.skipif(
-    not HUGE.is_file() or "[never]" in HUGE.read_text() or os.environ.get("GLIBC_TUNABLES"),
-    reason="the kernel gives no huge pages, or somebody set how malloc works",
+    not HUGE.is_file() or "[madvise]" not in HUGE.read_text() or os.environ.get("GLIBC_TUNABLES"),
+    reason="the kernel gives huge pages to all or to none, or somebody set how malloc works",
 )
 def test_ranks_on_a_cpu_hold_large_tensors_in_huge_pages(seat):
     group = seat("one")

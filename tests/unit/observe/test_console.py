@@ -68,7 +68,16 @@ def test_markup_and_control_characters_are_only_text(shown):
     console, out = shown
     console.warn("[bold]x[/bold] \x1b[2J")
     assert "[bold]x[/bold] \ufffd[2J" in out.getvalue()
-    assert printable("a\x1bb\x07\n") == "a\ufffdb\ufffd\n"
+    assert printable("a\x1bb\x07\n\u202e") == "a\ufffdb\ufffd\n\ufffd"
+
+
+def test_shares_in_the_summary_keep_their_no_break_space(shown):
+    console, out = shown
+    console.begin("reward_model", 1, 0)
+    console.record(0, {"accuracy/validation": 0.776})
+    console.end()
+    console.close()
+    assert "78\u00a0%" in out.getvalue().partition("Summary")[2]
 
 
 def test_tables_and_comparisons_are_shown(shown):
