@@ -82,7 +82,7 @@ def _slices(logits_NV: Tensor) -> list[slice]:
 
 def token_logprobs(
     hidden: Tensor,
-    head: Callable[[Tensor], Tensor],
+    head: Callable[[Tensor, Tensor], Tensor],
     targets_N: Tensor,
     temperature: float,
     chunk: int,
@@ -95,7 +95,8 @@ def token_logprobs(
 
     Args:
         hidden: Last hidden states, [N, H].
-        head: Maps hidden states [n, H] to logits [n, V].
+        head: Maps hidden states [n, H] and their targets [n] to logits [n, V], each row up to a
+            constant.
         targets_N: Chosen token ids, int64.
         temperature: Divides the logits.
         chunk: Most positions whose logits exist at one time, at least 1.
@@ -105,7 +106,7 @@ def token_logprobs(
     """
 
     def score(hidden_NH: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        return logprobs_of(head(hidden_NH), targets, temperature)
+        return logprobs_of(head(hidden_NH, targets), targets, temperature)
 
     pieces = list(zip(torch.split(hidden, chunk), torch.split(targets_N, chunk), strict=True))
     if len(pieces) == 1:

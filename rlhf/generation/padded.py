@@ -50,11 +50,12 @@ def _generate(
     # What `generate` is not told it takes from the folder's own settings: top-k, penalties.
     own, network.generation_config = network.generation_config, plain
     try:
-        network.generate(  # type: ignore[operator]
-            tokens_BP.to(device),
-            attention_mask=mask_BP.to(device),
-            logits_processor=LogitsProcessorList([draws]),
-        )
+        with model.products():
+            network.generate(  # type: ignore[operator]
+                tokens_BP.to(device),
+                attention_mask=mask_BP.to(device),
+                logits_processor=LogitsProcessorList([draws]),
+            )
     finally:
         network.generation_config = own
 

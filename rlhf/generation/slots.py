@@ -111,8 +111,10 @@ class SlotLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Take the memory."""
         shape = (self._cache.num_slots, self._cache.capacity)
-        self.keys = key_states.new_zeros(*shape, *_per_token(key_states))
-        self.values = value_states.new_zeros(*shape, *_per_token(value_states))
+        self.keys, self.values = (
+            states.new_zeros(*shape, *_per_token(states), dtype=_dtype_kept(states))
+            for states in (key_states, value_states)
+        )
         self.is_initialized = True
 
     def update(
@@ -125,14 +127,15 @@ class SlotLayer(CacheLayerMixin):
         cache = self._cache
         if cache.source_N is not None:
             width = key_states.shape[2]
-            self.keys[cache.slots_N, :width] = key_states.transpose(1, 2)[cache.source_N]
-            self.values[cache.slots_N, :width] = value_states.transpose(1, 2)[cache.source_N]
+            for memory, states in ((self.keys, key_states), (self.values, value_states)):
+                kept = states.to(memory.dtype).transpose(1, 2)
+                memory[cache.slots_N, :width] = kept[cache.source_N]
             return key_states, value_states
-        kept: list[Tensor] = []
+        seen: list[Tensor] = []
         for memory, states in ((self.keys, key_states), (self.values, value_states)):
-            memory.flatten(0, 1).index_copy_(0, cache.flat_N, states[:, :, 0])
-            kept.append(memory[: len(states), : cache.width].transpose(1, 2))
-        return kept[0], kept[1]
+            memory.flatten(0, 1).index_copy_(0, cache.flat_N, states[:, :, 0].to(memory.dtype))
+            seen.append(memory[: len(states), : cache.width].transpose(1, 2))
+        return seen[0], seen[1]
 
     def move(self, origin_N: Tensor, target_N: Tensor, width: int) -> None:
         """Copy rows; a layer that keeps nothing has none."""
@@ -151,6 +154,12 @@ class SlotLayer(CacheLayerMixin):
     def get_max_length(self) -> int:
         """Return the columns there are."""
         return self._cache.capacity
+
+
+def _dtype_kept(states: Tensor) -> torch.dtype:
+    """Return what products read states in: under autocast they are rounded to its dtype anyway."""
+    kind = states.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
 
 
 def _per_token(states: Tensor) -> tuple[int, int]:

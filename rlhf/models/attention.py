@@ -47,7 +47,9 @@ def attend(
     if mask is not None and mask.is_floating_point():
         mask = mask.float()
     with torch.autocast("cpu", enabled=False):
-        wide = (q_BHTD.float(), k_BHTD.float(), v_BHTD.float())
+        # As a cache keeps them, whatever dtype the layer made them in.
+        narrowed = (states.to(torch.bfloat16) for states in (q_BHTD, k_BHTD, v_BHTD))
+        wide = [states.float() for states in narrowed]
         output, _ = sdpa_attention_forward(module, *wide, mask, **options)
     return output.to(torch.bfloat16), None
 

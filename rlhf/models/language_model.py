@@ -8,6 +8,7 @@ share a row, position ids begin anew with each, and tell the network where one e
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.nn.functional import pad
 from rlhf.algo.logprobs import logprobs_of, token_logprobs
 from rlhf.algo.packing import rounded
 from rlhf.models.packing import can_pack, placed
+from rlhf.models.rounding import RelativeHead, make_head_relative, narrow_products, widen_stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,6 +36,9 @@ class LanguageModel(nn.Module):
         self.network = network
         self.packs = can_pack(network)
         self.split_head = _head_is_separable(network)
+        self._is_wide = widen_stream(network)
+        if self.split_head:
+            make_head_relative(network)
 
     def forward(
         self,
@@ -57,15 +62,17 @@ class LanguageModel(nn.Module):
                 every row is one text.
         """
         options = placed(position_ids_BT)
-        if self.split_head:
+        with self.products():
+            if not self.split_head:
+                logits_BTV = self.network(input_ids=tokens_BT, **options).logits
+                chosen_NV = logits_BTV.flatten(0, 1)[positions_N]
+                return logprobs_of(chosen_NV, targets_N, temperature)
             hidden_NH = _backbone(self.network)(input_ids=tokens_BT, **options)[0]
             num, extra = len(positions_N), rounded(len(positions_N)) - len(positions_N)
             hidden_NH = hidden_NH.flatten(0, 1)[pad(positions_N, (0, extra))]
             targets_N = pad(targets_N, (0, extra))
             found = token_logprobs(hidden_NH, self._logits, targets_N, temperature, LOGIT_CHUNK)
             return found[0][:num], found[1][:num]
-        logits_BTV = self.network(input_ids=tokens_BT, **options).logits
-        return logprobs_of(logits_BTV.flatten(0, 1)[positions_N], targets_N, temperature)
 
     def logits(self, tokens_BT: Tensor, positions_N: Tensor, **options: Any) -> Tensor:
         """Return logits_NV at flat positions (row * T + column), for a sampler.
@@ -75,29 +82,35 @@ class LanguageModel(nn.Module):
             positions_N: Where the logits are wanted.
             options: Whatever else the network takes: cache, mask, position ids.
         """
-        if self.split_head:
+        with self.products():
+            if not self.split_head:
+                logits_BTV = self.network(input_ids=tokens_BT, **options).logits
+                return logits_BTV.flatten(0, 1)[positions_N]
             hidden_NH = _backbone(self.network)(input_ids=tokens_BT, **options)[0]
             return self._logits(hidden_NH.flatten(0, 1)[positions_N])
-        logits_BTV = self.network(input_ids=tokens_BT, **options).logits
-        return logits_BTV.flatten(0, 1)[positions_N]
+
+    def products(self) -> AbstractContextManager[object]:
+        """Return the context in which the network must be run."""
+        return narrow_products(self.network.device, enabled=self._is_wide)
 
     def example_inputs(self) -> tuple[Tensor, Tensor, Tensor, float]:
         """Return the smallest inputs `forward` takes."""
         zero = torch.zeros(1, dtype=torch.long, device=self.network.device)
         return zero[None] + 1, zero, zero, 1.0
 
-    def _logits(self, hidden_NH: Tensor) -> Tensor:
-        return _apply_head(self.network, hidden_NH)
+    def _logits(self, hidden_NH: Tensor, targets_N: Tensor | None = None) -> Tensor:
+        """Return logits_NV; in bf16 they are shifted, a row as a whole (`RelativeHead`)."""
+        head = _head(self.network)
+        assert head is not None
+        return head(hidden_NH, targets_N) if isinstance(head, RelativeHead) else head(hidden_NH)
 
 
 def _backbone(network: PreTrainedModel) -> nn.Module:
     return network.base_model
 
 
-def _apply_head(network: PreTrainedModel, hidden_NH: Tensor) -> Tensor:
-    head = network.get_output_embeddings()
-    assert head is not None
-    return head(hidden_NH)
+def _head(network: PreTrainedModel) -> nn.Module | None:
+    return network.get_output_embeddings()
 
 
 @torch.no_grad()
@@ -112,7 +125,7 @@ def _head_is_separable(network: PreTrainedModel) -> bool:
     tokens_BT = torch.arange(1, 5, device=network.device)[None] % network.config.vocab_size
     whole = network(input_ids=tokens_BT, use_cache=False).logits
     hidden = _backbone(network)(input_ids=tokens_BT, use_cache=False)[0]
-    head = network.get_output_embeddings()
-    same = head is not None and bool(torch.equal(_apply_head(network, hidden), whole))
+    head = _head(network)
+    same = head is not None and bool(torch.equal(head(hidden), whole))
     network.train(was_training)
     return same

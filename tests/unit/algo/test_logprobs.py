@@ -86,7 +86,7 @@ def test_chunks_change_neither_values_nor_gradients(chunk: int) -> None:
     coefficients = torch.linspace(-1, 1, N, dtype=torch.float64)
     whole, whole_entropy = logprobs_of(hidden @ weight.T, targets, 0.7)
     expected = torch.autograd.grad((whole * coefficients).sum(), (hidden, weight))
-    pieces, entropy = token_logprobs(hidden, lambda h: h @ weight.T, targets, 0.7, chunk)
+    pieces, entropy = token_logprobs(hidden, lambda h, _: h @ weight.T, targets, 0.7, chunk)
     found = torch.autograd.grad((pieces * coefficients).sum(), (hidden, weight))
     assert torch.allclose(pieces, whole, rtol=0, atol=1e-13)
     assert torch.allclose(entropy, whole_entropy, rtol=0, atol=1e-13)
@@ -99,7 +99,7 @@ def test_the_head_never_sees_more_than_one_chunk() -> None:
     hidden, weight, targets = problem()
     sizes: list[int] = []
 
-    def head(piece: Tensor) -> Tensor:
+    def head(piece: Tensor, _: Tensor) -> Tensor:
         sizes.append(len(piece))
         return piece @ weight.T
 
@@ -115,7 +115,7 @@ def test_one_chunk_is_not_computed_twice() -> None:
     hidden, weight, targets = problem()
     calls: list[int] = []
 
-    def head(piece: Tensor) -> Tensor:
+    def head(piece: Tensor, _: Tensor) -> Tensor:
         calls.append(len(piece))
         return piece @ weight.T
 
@@ -133,7 +133,7 @@ def kept_between_passes(chunk: int) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        token_logprobs(hidden, lambda h: h @ weight.T, targets, 0.7, chunk)
+        token_logprobs(hidden, lambda h, _: h @ weight.T, targets, 0.7, chunk)
     return sum(kept)
 
 
@@ -147,14 +147,14 @@ def test_the_weights_gradient_arrives_once() -> None:
     hidden, weight, targets = problem()
     arrivals: list[int] = []
     weight.register_post_accumulate_grad_hook(lambda parameter: arrivals.append(1))
-    token_logprobs(hidden, lambda h: h @ weight.T, targets, 0.7, 4)[0].sum().backward()
+    token_logprobs(hidden, lambda h, _: h @ weight.T, targets, 0.7, 4)[0].sum().backward()
     assert arrivals == [1]
 
 
 def test_bf16_heads_give_float32_results() -> None:
     # correctness 49: through the chunked path as well.
     hidden, weight, targets = problem(torch.bfloat16)
-    logprobs, entropy = token_logprobs(hidden, lambda h: h @ weight.T, targets, 1.0, 4)
+    logprobs, entropy = token_logprobs(hidden, lambda h, _: h @ weight.T, targets, 1.0, 4)
     assert logprobs.dtype == entropy.dtype == torch.float32
     logprobs.sum().backward()
     assert weight.grad is not None
