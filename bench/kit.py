@@ -18,8 +18,10 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from rlhf.config.stages import PPOConfig
 from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import PromptBatch
+from rlhf.roles.passes import Settings
 
 Samples = dict[str, list[dict[str, float]]]
 """Side -> what each of its turns took, `seconds`, and how much it did, `work`."""
@@ -96,6 +98,18 @@ def prompts(num_rows: int, vocabulary: int, lengths: tuple[int, int] = (8, 32)) 
         sample_B=torch.arange(num_rows),
         prompts=("",) * num_rows,
         columns=({},) * num_rows,
+    )
+
+
+def role_settings(max_tokens: int) -> Settings:
+    """Return what roles need to know of a run."""
+    return Settings(
+        ppo=PPOConfig(),
+        seed=0,
+        precision="fp32",
+        longest_response=1,
+        max_tokens=max_tokens,
+        policy_ranks=1,
     )
 
 

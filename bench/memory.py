@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from bench.kit import line, llama, machine, rounded
+from bench.kit import line, llama, machine, role_settings, rounded
 from bench.scaling import learned
 from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.local import LocalEngine
@@ -68,7 +68,7 @@ def point(vocabulary: int, num_rows: int) -> dict[str, float]:
     optimizer = OptimizerConfig(lr=1e-6)
     engine = LocalEngine(LanguageModel(llama({**SHAPE, "vocabulary": vocabulary})), optimizer)
     learner = Learner(engine, optimizer, max_tokens=MAX_TOKENS, total_updates=100)
-    scorer = Reference(engine, temperature=1.0, max_tokens=MAX_TOKENS)
+    scorer = Reference(engine, role_settings(MAX_TOKENS), temperature=1.0)
     imitation = Imitation(engine, MAX_TOKENS)
     rows = rollout(num_rows, vocabulary)
     learner.update(imitation.objective(learned(rows.select([0]))))  # moments, gradients, libraries

@@ -40,6 +40,7 @@ from bench.kit import (
     prompts,
     ratio,
     rounded,
+    role_settings,
     stop_ids,
 )
 from rlhf.algo.seeding import derive_seed
@@ -78,7 +79,7 @@ def over_rows(size: str, precision: str, rounds: int | None) -> dict[str, object
     model = LanguageModel(llama(shape))
     engine = LocalEngine(model, optimizer, bf16=precision == "bf16")
     learner = Learner(engine, optimizer, max_tokens=MAX_TOKENS, total_updates=10_000)
-    scorer = Reference(engine, temperature=1.0, max_tokens=MAX_TOKENS)
+    scorer = Reference(engine, role_settings(MAX_TOKENS), temperature=1.0)
     imitation = Imitation(engine, MAX_TOKENS)
     texts = [prompts(sizes["rows"] * factor, shape["vocabulary"]) for factor in FACTORS]
 

@@ -36,6 +36,7 @@ from rlhf.engine.world import World
 from rlhf.flow.rollout import Experience, Rollout
 from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
+from rlhf.roles.passes import Settings
 
 SEPARABLE = ("llama", "qwen2", "gpt2", "mistral")
 """Families whose logits are the output embedding of the last hidden states, and nothing more."""
@@ -206,6 +207,18 @@ def experience(
         old_values_BR=values_BR,
         advantages_BR=torch.randn(mask_BR.shape, generator=draw) * mask_BR,
         returns_BR=torch.randn(mask_BR.shape, generator=draw) * mask_BR,
+    )
+
+
+def settings(*, max_tokens: int = 4096, **ppo: object) -> Settings:
+    """Return what roles need to know of a run."""
+    return Settings(
+        ppo=experiment(ppo=ppo).ppo,
+        seed=0,
+        precision="fp32",
+        longest_response=8,
+        max_tokens=max_tokens,
+        policy_ranks=1,
     )
 
 

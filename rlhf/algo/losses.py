@@ -46,6 +46,8 @@ class PolicyLoss:
     """Tokens where the dual bound binds, so that their gradient is 0; none of them in `clipped`."""
     approx_kl: Tensor
     """Sum of (logprobs - old_logprobs)^2 / 2, in nats: KL(old || new), k2 estimate."""
+    k3: Tensor
+    """Sum of ratio - 1 - log ratio, in nats: KL(old || new), k3 estimate."""
     ratio_sum: Tensor
     """Sum of the probability ratio."""
     ratio_square_sum: Tensor
@@ -115,6 +117,7 @@ def policy_loss(
             clipped=(clipped > plain).float().sum(),
             dual_clipped=held.float().sum(),
             approx_kl=0.5 * log_ratio.square().sum(),
+            k3=(ratios - 1 - log_ratio).where(mask, 0.0).sum(),
             ratio_sum=ratios.sum(),
             ratio_square_sum=ratios.square().sum(),
             ratio_max=ratios.max(),

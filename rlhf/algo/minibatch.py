@@ -79,6 +79,27 @@ def microbatches(lengths: Tensor, max_tokens: int, *, packs: bool = False) -> li
         num_pieces += 1 + num_pieces // 16
 
 
+def dealt_microbatches(
+    lengths: Tensor, num_ranks: int, max_tokens: int, *, packs: bool = False
+) -> list[list[Tensor]]:
+    """Deal the rows of a minibatch over ranks, and cut each rank's share into microbatches.
+
+    Args:
+        lengths: As in `microbatches`.
+        num_ranks: That learn from it together.
+        max_tokens: As in `microbatches`.
+        packs: As in `microbatches`.
+
+    Returns:
+        A list of microbatches a rank, as rows of the minibatch.
+    """
+    sums_B = lengths.reshape(len(lengths), -1).sum(1)
+    return [
+        [share[rows] for rows in microbatches(lengths[share], max_tokens, packs=packs)]
+        for share in shares(sums_B, num_ranks)
+    ]
+
+
 def num_computed(lengths: Tensor, *, packs: bool) -> int:
     """Return the tokens one microbatch of these rows computes, padding included.
 

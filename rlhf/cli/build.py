@@ -104,8 +104,7 @@ def _writer(part: Part, world: World) -> object:
     return Writer(
         _engine(part, LanguageModel(network), world),
         _sampling(part, tokenizer),
-        seed=part.experiment.seed,
-        max_tokens=part.experiment.engine.max_tokens_per_microbatch,
+        _settings(part),
     )
 
 
@@ -113,8 +112,8 @@ def _reference(part: Part, world: World) -> object:
     network, _ = _language_model(part)
     return Reference(
         _engine(part, LanguageModel(network), world),
+        _settings(part),
         temperature=part.experiment.generation.temperature,
-        max_tokens=part.experiment.engine.max_tokens_per_microbatch,
     )
 
 
@@ -221,6 +220,7 @@ def _settings(part: Part) -> Settings:
         precision=experiment.engine.precision,
         longest_response=experiment.generation.max_new_tokens,
         max_tokens=experiment.engine.max_tokens_per_microbatch,
+        policy_ranks=experiment.cluster.placement("policy").ranks,
     )
 
 

@@ -62,9 +62,9 @@ class GroupPolicy(_Kept):
         """Return how it writes, and why so."""
         return on_every_rank(self.group, "sampler")
 
-    def logprobs(self, rollout: Rollout) -> Promise[Tensor]:
+    def step_logprobs(self, rollout: Rollout, step: int) -> Promise[Tensor]:
         """Return logprobs_BR."""
-        return _joined(self.group, "logprobs", rollout, rollout.lengths_B)
+        return GroupReference(self.group).step_logprobs(rollout, step)
 
     def improve(
         self, experience: Experience, step: int, texts: Demonstrations | None = None
@@ -84,13 +84,14 @@ class GroupPolicy(_Kept):
 class GroupReference:
     """LanguageModelPort over a group; `reference_logprobs` asks a policy with its adapters off."""
 
-    def __init__(self, group: Group, method: str = "logprobs") -> None:
+    def __init__(self, group: Group, method: str = "step_logprobs") -> None:
         """Speak to a group whose ranks answer `method`."""
         self._group, self._method = group, method
 
-    def logprobs(self, rollout: Rollout) -> Promise[Tensor]:
-        """Return logprobs_BR."""
-        return _joined(self._group, self._method, rollout, rollout.lengths_B)
+    def step_logprobs(self, rollout: Rollout, step: int) -> Promise[Tensor]:
+        """Return logprobs_BR; each row is one rank's, and 0 on the others."""
+        calls = self._group.call(self._method, [(rollout, step)] * self._group.size)
+        return Then(calls, lambda answers: torch.stack(answers).sum(0))
 
 
 class GroupReward:

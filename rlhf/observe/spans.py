@@ -14,7 +14,7 @@ from rlhf.observe.numbers import finite
 
 PHASES: Final = {
     "generate": "generate",
-    "logprobs": "score",
+    "step_logprobs": "score",
     "reference_logprobs": "score",
     "values": "score",
     "score_by_model": "score",

@@ -15,14 +15,14 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from rlhf.algo.minibatch import microbatches, num_computed, shares
+from rlhf.algo.minibatch import dealt_microbatches, num_computed
 from rlhf.algo.schedule import learning_rate
 from rlhf.checkpoint.files import read_tensors, write_tensors
 from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.base import TrainableEngine
 from rlhf.errors import TrainingError
 from rlhf.flow.tensors import TensorBatch
-from rlhf.roles.passes import packs
+from rlhf.roles.passes import filled_up, packs
 
 B = TypeVar("B", bound=TensorBatch)
 STATE_FILE, NUM_UPDATES = "state.safetensors", "num_updates"
@@ -151,12 +151,10 @@ class Learner:
     def _pieces(self, lengths_B: Tensor) -> list[Tensor]:
         """Cut this rank's share; ranks with fewer pieces are filled up with empty ones."""
         world = self.engine.world
-        sums_B = lengths_B.reshape(len(lengths_B), -1).sum(1)
-        mine = shares(sums_B, world.size)[world.rank]
-        cut = microbatches(lengths_B[mine], self._max_tokens, packs=packs(self.engine))
-        pieces = [mine[piece] for piece in cut]
-        missing = int(world.largest(len(pieces))) - len(pieces)
-        return pieces + [torch.zeros(0, dtype=torch.long)] * missing
+        dealt = dealt_microbatches(
+            lengths_B, world.size, self._max_tokens, packs=packs(self.engine)
+        )
+        return filled_up(dealt[world.rank], max(map(len, dealt)))
 
     def _backward(self, objective: Objective[Any], piece: Tensor) -> LossSum:
         """Add one piece's gradient; an empty piece runs a row at weight 0 to keep ranks in step."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from rlhf.algo.minibatch import microbatches, minibatch_rows
+from rlhf.algo.minibatch import dealt_microbatches, microbatches, minibatch_rows
 from rlhf.algo.packing import PackedRows, lay_out
 from rlhf.config.stages import PPOConfig
 from rlhf.engine.base import Engine
@@ -35,6 +35,8 @@ class Settings:
     """generation.max_new_tokens."""
     max_tokens: int
     """Tokens of one forward pass, padding included."""
+    policy_ranks: int
+    """Ranks over which the policy's minibatches are dealt."""
 
 
 def minibatches(num_rows: int, step: int, settings: Settings) -> Iterator[Tensor]:
@@ -43,8 +45,32 @@ def minibatches(num_rows: int, step: int, settings: Settings) -> Iterator[Tensor
     Policy and value take the same ones.
     """
     for epoch in range(settings.ppo.num_epochs):
-        key = (settings.seed, "minibatches", step, epoch)
-        yield from minibatch_rows(num_rows, settings.ppo.minibatch_size, key)
+        yield from minibatches_of(num_rows, step, epoch, settings)
+
+
+def minibatches_of(num_rows: int, step: int, epoch: int, settings: Settings) -> list[Tensor]:
+    """Return the rows of every minibatch of one of a step's epochs."""
+    key = (settings.seed, "minibatches", step, epoch)
+    return minibatch_rows(num_rows, settings.ppo.minibatch_size, key)
+
+
+def first_epoch(lengths_B: Tensor, step: int, settings: Settings, *, packs: bool) -> list[Tensor]:
+    """Return every microbatch of a step's first epoch, over all minibatches and policy ranks.
+
+    Args:
+        lengths_B: Tokens a row of the step, int64.
+        step: Of the stage.
+        settings: Of the policy.
+        packs: Whether rows may share a bin.
+    """
+    return [
+        rows[piece]
+        for rows in minibatches_of(len(lengths_B), step, 0, settings)
+        for pieces in dealt_microbatches(
+            lengths_B[rows], settings.policy_ranks, settings.max_tokens, packs=packs
+        )
+        for piece in pieces
+    ]
 
 
 def map_rows(
@@ -57,14 +83,33 @@ def map_rows(
     """
     pieces = microbatches(lengths_B, max_tokens, packs=packs(engine))
     # Counted first: a rank that asked after its last forward would meet another's gather.
-    missing = int(engine.world.largest(len(pieces))) - len(pieces)
-    with torch.no_grad():
-        answers = [run(batch.select(rows)).cpu() for rows in pieces]
-        for _ in range(missing):
-            engine(*engine.module.example_inputs())  # type: ignore[operator]
+    most = int(engine.world.largest(len(pieces)))
+    answers = run_pieces(engine, batch, filled_up(pieces, most), run)
     if not answers:
         return torch.zeros(0, 0)
     return join_rows(answers)[torch.cat(pieces).argsort()]
+
+
+def filled_up(pieces: list[Tensor], num: int) -> list[Tensor]:
+    """Return microbatches with empty ones behind them, so that ranks run equally often."""
+    return pieces + [torch.zeros(0, dtype=torch.long)] * (num - len(pieces))
+
+
+@torch.no_grad()
+def run_pieces(
+    engine: Engine, batch: B, pieces: list[Tensor], run: Callable[[B], Tensor]
+) -> list[Tensor]:
+    """Return run's answer for the rows of each microbatch that has any, without gradients.
+
+    In the place of an empty one the engine runs the smallest possible input.
+    """
+    answers: list[Tensor] = []
+    for rows in pieces:
+        if len(rows):
+            answers.append(run(batch.select(rows)).cpu())
+        else:
+            engine(*engine.module.example_inputs())  # type: ignore[operator]
+    return answers
 
 
 def packs(engine: Engine) -> bool:

@@ -13,20 +13,17 @@ from torch import Tensor
 from rlhf.algo.aggregation import token_weights
 from rlhf.algo.losses import Clip, policy_loss
 from rlhf.engine.base import TrainableEngine
-from rlhf.errors import TrainingError
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout
 from rlhf.flow.text import Demonstrations
 from rlhf.generation.sampling import Sampling
 from rlhf.roles.average import AVERAGE_FILE, WeightAverage
+from rlhf.roles.first_ratio import K3, check_first_ratio
 from rlhf.roles.imitation import Imitation
 from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner, LossSum, Objective, Update
 from rlhf.roles.passes import Settings, minibatches
 from rlhf.roles.writer import Writer
-
-FIRST_RATIO_TOLERANCE = {"fp32": 1e-3, "bf16": 0.2}
-"""Largest |ratio - 1| at a step's first minibatch that rounding may explain."""
 
 
 class Policy(Writer):
@@ -41,19 +38,19 @@ class Policy(Writer):
         settings: Settings,
     ) -> None:
         """Put the parts together."""
-        super().__init__(engine, sampling, seed=settings.seed, max_tokens=settings.max_tokens)
+        super().__init__(engine, sampling, settings)
         self.learner, self.keeper = learner, keeper
-        self._settings, self._config = settings, settings.ppo
+        self._config = settings.ppo
         low, high = settings.ppo.clip_range, settings.ppo.clip_range_high
         self._clip = Clip(low, low if high is None else high, settings.ppo.dual_clip)
         self._imitation = Imitation(engine, settings.max_tokens)
         self._average: WeightAverage | None = None
 
-    def reference_logprobs(self, rollout: Rollout) -> Tensor:
+    def reference_logprobs(self, rollout: Rollout, step: int) -> Tensor:
         """Answer for the reference: the same base weights with the adapters off."""
         assert self.keeper.adapter is not None
         with self.keeper.adapter.off():
-            return self.logprobs(rollout)
+            return self.step_logprobs(rollout, step)
 
     def improve(
         self, experience: Experience, step: int, texts: Demonstrations | None = None
@@ -76,7 +73,7 @@ class Policy(Writer):
             text = None if texts is None else texts.select(rows)
             updates.append(self._improve_on(experience.select(rows), text))
             if len(updates) == 1:
-                self._check_first_ratio(updates[0], step)
+                check_first_ratio(updates[0], step, self._settings.precision)
             if self._is_too_far(updates[-1]):
                 break
         if self._average is not None:
@@ -129,6 +126,7 @@ class Policy(Writer):
             "policy/clipfrac_avg": result.clipped,
             "policy/dual_clipfrac_avg": result.dual_clipped,
             "policy/approxkl_avg": result.approx_kl,
+            K3: result.k3,
             "policy/log_ratio_clamped": result.num_clamped,
             "policy/entropy_avg": entropy_BR.sum(),
             "val/ratio": result.ratio_sum,
@@ -136,15 +134,6 @@ class Policy(Writer):
         }
         peaks = {"val/ratio_max": result.ratio_max, "log_ratio_max": result.log_ratio_max}
         return LossSum(result.loss, sums, peaks)
-
-    def _check_first_ratio(self, update: Update, step: int) -> None:
-        error, precision = update.peaks["log_ratio_max"], self._settings.precision
-        if error > FIRST_RATIO_TOLERANCE[precision]:
-            raise TrainingError(
-                f"PPO step {step}: the first minibatch's ratio is off 1 by {error:.2g} (rule: at "
-                f"most {FIRST_RATIO_TOLERANCE[precision]} in {precision}); scoring and update see "
-                "different models: dropout, another temperature, or weights changed in between"
-            )
 
     def imitate(self, batch: Demonstrations) -> Metrics:
         """Take one SFT step on a whole minibatch that every rank holds."""
@@ -184,8 +173,10 @@ class Policy(Writer):
 def _policy_metrics(updates: list[Update]) -> Metrics:
     means = Metrics.merge(Metrics.of(_of_update(update)) for update in updates).means()
     means.pop("val/ratio_square")
+    means.pop(K3)
     means["val/ratio_max"] = max(update.peaks["val/ratio_max"] for update in updates)
     means["policy/ratio_first_max_error"] = updates[0].peaks["log_ratio_max"]
+    means["policy/ratio_first_k3"] = updates[0].means[K3]
     means["policy/num_updates"] = float(len(updates))
     return Metrics.of(means)
 

@@ -49,8 +49,11 @@ class SamplerPort(Protocol):
 class LanguageModelPort(Protocol):
     """Judges how likely a response was."""
 
-    def logprobs(self, rollout: Rollout) -> Eventually[Tensor]:
-        """Return logprobs_BR, float32, of the response tokens at the sampling temperature."""
+    def step_logprobs(self, rollout: Rollout, step: int) -> Eventually[Tensor]:
+        """Return logprobs_BR, float32, of a step's whole rollout at the sampling temperature.
+
+        Rows are computed in the very microbatches of the step's first epoch.
+        """
         ...
 
 

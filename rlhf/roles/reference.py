@@ -5,26 +5,62 @@ Axes: B rows, R response tokens.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from rlhf.engine.base import Engine
 from rlhf.flow.rollout import Experience, Rollout
-from rlhf.roles.passes import laid_out, map_rows, response_targets, spread
+from rlhf.roles.passes import (
+    Settings,
+    filled_up,
+    first_epoch,
+    laid_out,
+    map_rows,
+    packs,
+    response_targets,
+    run_pieces,
+    spread,
+)
 
 
 class Reference:
     """A language model that judges."""
 
-    def __init__(self, engine: Engine, *, temperature: float, max_tokens: int) -> None:
-        """Judge at the sampling temperature, at most max_tokens computed a forward."""
-        self.engine, self.temperature, self.max_tokens = engine, temperature, max_tokens
+    def __init__(self, engine: Engine, settings: Settings, *, temperature: float) -> None:
+        """Judge at the sampling temperature, in microbatches as the settings say."""
+        self.engine, self.temperature, self._settings = engine, temperature, settings
 
     def logprobs(self, rollout: Rollout) -> Tensor:
         """Return logprobs_BR, float32, of this rank's rows; 0 at padding."""
         logprobs_BR = map_rows(
-            self.engine, rollout, rollout.lengths_B, self.max_tokens, self._logprobs
+            self.engine, rollout, rollout.lengths_B, self._settings.max_tokens, self._logprobs
         )
         return logprobs_BR.reshape(len(rollout), rollout.sampling_logprobs_BR.shape[1])
+
+    def step_logprobs(self, rollout: Rollout, step: int) -> Tensor:
+        """Return logprobs_BR, float32, of a step's whole rollout, as its update computes them.
+
+        bf16 rounds otherwise in another batch. So the rollout is cut as the update's first epoch
+        will cut it, and each row is computed among the rows that it will be learned with: until
+        the first update the ratio is 1, and the KL of equal weights 0, bit for bit.
+
+        Args:
+            rollout: Whole; every rank has it.
+            step: Of the stage; seeds the minibatches.
+
+        Returns:
+            This rank's rows; 0 in all others and at padding.
+        """
+        world = self.engine.world
+        all_pieces = first_epoch(rollout.lengths_B, step, self._settings, packs=packs(self.engine))
+        pieces = all_pieces[world.rank :: world.size]
+        most = -(-len(all_pieces) // world.size)
+        answers = run_pieces(self.engine, rollout, filled_up(pieces, most), self._logprobs)
+        dtype = answers[0].dtype if answers else torch.float32
+        logprobs_BR = torch.zeros_like(rollout.sampling_logprobs_BR, dtype=dtype)
+        for rows, answer_NR in zip(pieces, answers, strict=True):
+            logprobs_BR[rows] = answer_NR
+        return logprobs_BR
 
     def _logprobs(self, batch: Rollout) -> Tensor:
         return self._logprobs_and_entropy(batch)[0]

@@ -12,16 +12,17 @@ from rlhf.flow.text import PromptBatch
 from rlhf.generation.sampler import Choice, choose, sample
 from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
+from rlhf.roles.passes import Settings
 from rlhf.roles.reference import Reference
 
 
 class Writer(Reference):
     """A language model that writes, and judges what was written."""
 
-    def __init__(self, engine: Engine, sampling: Sampling, *, seed: int, max_tokens: int) -> None:
-        """Draw as `sampling` says, seeded by (seed, step, sample, position)."""
-        super().__init__(engine, temperature=sampling.temperature, max_tokens=max_tokens)
-        self._sampling, self._run_seed = sampling, seed
+    def __init__(self, engine: Engine, sampling: Sampling, settings: Settings) -> None:
+        """Draw as `sampling` says, seeded by (seed of the run, step, sample, position)."""
+        super().__init__(engine, settings, temperature=sampling.temperature)
+        self._sampling = sampling
         self._choice: Choice | None = None
 
     def generate(self, prompts: PromptBatch, step: int) -> Iterator[Piece]:
@@ -29,7 +30,7 @@ class Writer(Reference):
 
         Rows are given as they end, some at a time; `rows_B` counts this rank's prompts.
         """
-        seed = derive_seed(self._run_seed, "generate", step)
+        seed = derive_seed(self._settings.seed, "generate", step)
         with self.engine.gathered() as model:
             backend = self._chosen(cast("LanguageModel", model)).backend
             yield from sample(cast("LanguageModel", model), prompts, self._sampling, seed, backend)

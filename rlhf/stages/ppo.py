@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -12,13 +12,14 @@ from torch import Tensor
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.promise import Eventually, settle
 from rlhf.flow.rollout import Experience, Piece, Rollout, Scores, joined
+from rlhf.flow.tensors import join_rows
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.roles.no_value import NoValue
 from rlhf.roles.ports import BaselinePort, Keeper, LanguageModelPort, PolicyPort, RewardPort
 from rlhf.stages.experience import Terms, make_experience
 
-Asked = tuple[Eventually[Tensor], Eventually[Tensor], Eventually[Tensor], Eventually[Tensor]]
-"""Of a piece: logprobs_BR, ref_logprobs_BR, score_B and values_BR, on their way."""
+Asked = tuple[Eventually[Tensor], Eventually[Tensor]]
+"""Two answers on their way."""
 
 
 def _no_texts(step: int) -> Demonstrations | None:
@@ -58,36 +59,50 @@ class PPO:
 
     def step(self, step: int) -> Metrics:
         """Take one turn of the loop."""
-        pieces = self.policy.generate(self.prompts(step), step)
-        rollout, scores = self.score(pieces)
+        rollout, scores = self.score(self.prompts(step), step)
         experience, seen = make_experience(rollout, scores, self.terms)
         learned = self._learn(experience, step)
         self.terms.kl.observe(seen["objective/kl"], len(rollout))
         return Metrics.merge([seen, learned])
 
-    def score(self, pieces: Iterable[Piece]) -> tuple[Rollout, Scores]:
-        """Let every role judge each piece as it comes, while the policy writes the next.
+    def score(self, prompts: PromptBatch, step: int) -> tuple[Rollout, Scores]:
+        """Let the policy answer; reward model and value judge each piece while it writes the next.
 
-        A function that scores sees the whole rollout, once.
+        Policy and reference, and a function that scores, see the whole rollout, once.
         """
-        asked = [(piece, self._ask(piece)) for piece in pieces]
-        rollout = joined(piece for piece, _ in asked)
+        pieces: list[Piece] = []
+        judged: list[Asked] = []
+        logprobs: Asked | None = None
+        for piece in self.policy.generate(prompts, step):
+            pieces.append(piece)
+            if sum(map(len, pieces)) == len(prompts):
+                logprobs = self._ask_language_models(joined(pieces), step)
+            judged.append((self.reward.score_by_model(piece), self.value.values(piece)))
+        assert logprobs is not None
+        rollout = joined(pieces)
         by_function = self.reward.score_by_function(rollout)
-        order = torch.cat([piece.rows_B for piece, _ in asked]).argsort()
-        scores = Scores.concat([_settled(answers) for _, answers in asked]).select(order)
-        return rollout, replace(scores, score_B=scores.score_B + settle(by_function))
+        order = torch.cat([piece.rows_B for piece in pieces]).argsort()
+        logprobs_BR, ref_logprobs_BR = map(settle, logprobs)
+        score_B, values_BR = (
+            join_rows([settle(answer) for answer in answers])[order]
+            for answers in zip(*judged, strict=True)
+        )
+        return rollout, Scores(
+            score_B=score_B + settle(by_function),
+            logprobs_BR=logprobs_BR,
+            ref_logprobs_BR=ref_logprobs_BR,
+            values_BR=values_BR,
+        )
 
-    def _ask(self, piece: Piece) -> Asked:
-        """Ask every role at once what it makes of a piece; the policy answers when it can.
+    def _ask_language_models(self, rollout: Rollout, step: int) -> Asked:
+        """Ask policy and reference at once.
 
-        Where roles take turns on a device, this order moves the fewest: the policy is there
-        already, and the value role, asked last, stays to learn.
+        Before reward and value are asked for the last piece: where roles take turns on a device,
+        the policy is there still, and the value role, asked last, stays to learn.
         """
         return (
-            self.policy.logprobs(piece),
-            self.reference.logprobs(piece),
-            self.reward.score_by_model(piece),
-            self.value.values(piece),
+            self.policy.step_logprobs(rollout, step),
+            self.reference.step_logprobs(rollout, step),
         )
 
     def _learn(self, experience: Experience, step: int) -> Metrics:
@@ -111,13 +126,3 @@ class PPO:
         """Take up what `state` gave."""
         self.terms.kl.load(state["kl"])  # type: ignore[arg-type]
         self.terms.scale.load(state["scale"])  # type: ignore[arg-type]
-
-
-def _settled(asked: Asked) -> Scores:
-    logprobs_BR, ref_logprobs_BR, score_B, values_BR = (settle(answer) for answer in asked)
-    return Scores(
-        score_B=score_B,
-        logprobs_BR=logprobs_BR,
-        ref_logprobs_BR=ref_logprobs_BR,
-        values_BR=values_BR,
-    )

@@ -57,7 +57,7 @@ class Roles:
 
 
 def scored(stage):
-    rollout, scores = stage.score(stage.policy.generate(stage.prompts(0), 0))
+    rollout, scores = stage.score(stage.prompts(0), 0)
     return {**columns(rollout), **columns(scores)}
 
 
@@ -73,7 +73,7 @@ def wanted(folder):
 
 @pytest.mark.parametrize(
     ("writer", "scorer", "kind"),
-    [("two", "one", "reference"), ("one", "two", "judge"), ("one", "two", "value")],
+    [("two", "one", "judge"), ("one", "two", "judge"), ("one", "two", "value")],
 )
 def test_early_scores_are_the_same_again_and_the_same_as_late_ones(
     ray_groups, play, folder, wanted, writer, scorer, kind
@@ -105,5 +105,5 @@ def test_early_scores_are_the_same_again_and_the_same_as_late_ones(
     assert len(writing) == policy.size
     assert len(early) in (3 * scoring.size, 4 * scoring.size)
     assert min(s.start for s in early) < min(s.end for s in writing)
-    for span in (s for s in spans if (s.role, s.method) == (policy.name, "logprobs")):
+    for span in (s for s in spans if (s.role, s.method) == (policy.name, "step_logprobs")):
         assert all(span.start >= w.end for w in writing if w.rank == span.rank)

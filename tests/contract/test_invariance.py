@@ -126,7 +126,7 @@ def five_steps(play, policy, value, **asked):
 def batch(play):
     """Eight ragged rows with the logprobs and values of the roles that will learn from them."""
     written = rollout(NUM_ROWS)
-    logprobs_BR = settle(GroupPolicy(play(here(), "policy")).logprobs(written))
+    logprobs_BR = settle(GroupPolicy(play(here(), "policy")).step_logprobs(written, 0))
     values_BR = settle(GroupValue(play(here(), "value")).values(written))
     return experience(written, logprobs_BR, values_BR)
 

@@ -60,8 +60,8 @@ def test_generation_is_the_same_token_for_token(play, seats, stage):
 def test_logprobs_values_and_scores_come_back_in_row_order(play, seats, num_rows):
     asked = {"role": "value", "model": "classifier"}
     written = rollout(num_rows)
-    wanted = settle(GroupReference(play("here", "reference")).logprobs(written))
-    got = settle(GroupReference(play(seats, "reference")).logprobs(written))
+    wanted = settle(GroupReference(play("here", "reference")).step_logprobs(written, 0))
+    got = settle(GroupReference(play(seats, "reference")).step_logprobs(written, 0))
     assert got.shape == written.sampling_logprobs_BR.shape
     assert_near(got, wanted)
     wanted = settle(GroupValue(play("here", "value", **asked)).values(written))
@@ -190,13 +190,13 @@ def test_a_saved_state_goes_on_in_the_other_group(play, seats, tmp_path):
 @pytest.mark.parametrize(("seats", "stage"), [("here", 0), ("one", 0), ("two", 3)])
 def test_with_lora_the_policys_group_answers_for_the_reference(play, batch, seats, stage):
     written = rollout(7)
-    separate = settle(GroupReference(play("here", "reference")).logprobs(written))
+    separate = settle(GroupReference(play("here", "reference")).step_logprobs(written, 0))
     group = play(seats, "policy", stage=stage, peft=LORA)
     port, reference = GroupPolicy(group), GroupReference(group, "reference_logprobs")
-    assert_near(settle(reference.logprobs(written)), separate)
+    assert_near(settle(reference.step_logprobs(written, 0)), separate)
     settle(port.improve(batch, 1))
-    assert not torch.allclose(settle(port.logprobs(written)), separate, atol=1e-4)
-    assert_near(settle(reference.logprobs(written)), separate)
+    assert not torch.allclose(settle(port.step_logprobs(written, 0)), separate, atol=1e-4)
+    assert_near(settle(reference.step_logprobs(written, 0)), separate)
 
 
 @pytest.mark.parametrize(("seats", "stage"), [("one", 0), ("two", 2), ("two", 3)])
@@ -215,7 +215,9 @@ def test_texts_beside_and_the_average_are_the_same_on_any_ranks(
         port.save_state(tmp_path / place / "state")
         port = GroupPolicy(play(place, "policy", stage=at, **kit))
         port.load_state(tmp_path / place / "state")
-        again = experience(rollout(7), settle(port.logprobs(rollout(7))), batch.old_values_BR)
+        again = experience(
+            rollout(7), settle(port.step_logprobs(rollout(7), 2)), batch.old_values_BR
+        )
         reports.append((first, settle(port.improve(again, 2, demonstrations(7)))))
         port.save(tmp_path / place / "model")
     for got, wanted in zip(reports[1], reports[0], strict=True):
@@ -223,3 +225,37 @@ def test_texts_beside_and_the_average_are_the_same_on_any_ranks(
         assert_same_metrics(got, wanted)
     folders = [str(tmp_path / place / "model") for place in (seats, "here")]
     assert_same_weights(*map(load_causal_lm, folders))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("seats", "stage", "peft"),
+    [("one", 0, {}), ("two", 0, {}), ("two", 3, {}), ("two", 2, LORA)],
+)
+def test_until_the_first_update_ratios_are_one_bit_for_bit(play, seats, stage, peft, precision):
+    # correctness 45: in bf16 too, as scoring computes the microbatches that will be learned from.
+    sections = {
+        "cluster": {"policy": {"ranks": 2 if seats == "two" else 1}},
+        "engine": {"precision": precision},
+        "peft": peft,
+    }
+    policy = GroupPolicy(play(seats, "policy", stage=stage, **sections))
+    written = rollout(24)
+    old_BR = settle(policy.step_logprobs(written, 3))
+    report = settle(policy.improve(experience(written, old_BR, torch.zeros(old_BR.shape)), 3))
+    assert report["policy/num_updates"] > 2
+    assert report["policy/ratio_first_max_error"] == 0
+    assert report["policy/ratio_first_k3"] == 0
+
+
+def test_equal_weights_have_no_kl_at_all_on_other_ranks(play):
+    # correctness 30: the reference computes the policy's microbatches, whatever its own ranks are.
+    sections = {"cluster": {"policy": {"ranks": 2}}, "engine": {"precision": "bf16"}}
+    written = rollout(24)
+    policy = GroupPolicy(play("two", "policy", **sections))
+    reference = GroupReference(play("one", "reference", **sections))
+    old_BR = settle(policy.step_logprobs(written, 3))
+    assert torch.equal(settle(reference.step_logprobs(written, 3)), old_BR)
+    elsewhere = settle(reference.step_logprobs(written, 4))
+    assert not torch.equal(elsewhere, old_BR), "bf16 rounds otherwise among other rows"
+    assert_near(elsewhere, old_BR, atol=0.1)

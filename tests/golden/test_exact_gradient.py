@@ -62,9 +62,9 @@ class Everything:
         """Give all responses at once."""
         yield self.rollout
 
-    def logprobs(self, rollout: Rollout) -> Tensor:
+    def step_logprobs(self, rollout: Rollout, step: int) -> Tensor:
         """Ask the policy."""
-        return self.policy.logprobs(rollout)
+        return self.policy.step_logprobs(rollout, step)
 
     def improve(self, experience: Experience, step: int, texts: None = None) -> Metrics:
         """Improve the policy; the surrogate is linear in the advantages, so they carry pi(y)."""
@@ -236,7 +236,7 @@ def exact_gradient(scene: Scene) -> tuple[dict[str, Tensor], Tensor]:
 def step_gradient(scene: Scene, chance_B: Tensor) -> dict[str, Tensor]:
     """Take one PPO step; return the gradient that moved the policy, by parameter, uphill."""
     stage = PPO(
-        prompts=lambda step: models.prompts(),
+        prompts=lambda step: models.prompts(len(scene.rollout)),
         policy=Everything(scene.policy, scene.rollout, chance_B),
         reference=scene.roles["reference"],
         reward=ByModelAlone(scene.judge),

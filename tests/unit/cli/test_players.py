@@ -26,11 +26,11 @@ def test_with_adapters_the_policy_answers_for_the_reference(folder):
     policy = cast.policy(Path(folder()))
     reference = cast.reference(Path(folder()))
     rollout = joined(policy.generate(models.prompts(), 0))
-    before = settle(reference.logprobs(rollout))
-    assert torch.equal(before, settle(policy.logprobs(rollout)))
+    before = settle(reference.step_logprobs(rollout, 0))
+    assert torch.equal(before, settle(policy.step_logprobs(rollout, 0)))
     policy.imitate(models.demonstrations()).result()
-    assert torch.equal(before, settle(reference.logprobs(rollout)))
-    assert not torch.equal(before, settle(policy.logprobs(rollout)))
+    assert torch.equal(before, settle(reference.step_logprobs(rollout, 0)))
+    assert not torch.equal(before, settle(policy.step_logprobs(rollout, 0)))
 
 
 def test_model_and_function_are_added_by_their_weights(folder, tmp_path):
@@ -59,7 +59,7 @@ def test_a_schedule_ends_with_the_last_update(folder):
     cast = players(("policy",), policy=falling, ppo=ppo)
     policy = cast.policy(Path(folder()))
     written = joined(policy.generate(models.prompts(8), 0))
-    logprobs_BR = settle(policy.logprobs(written))
+    logprobs_BR = settle(policy.step_logprobs(written, 0))
     learned = models.experience(written, logprobs_BR, torch.zeros_like(logprobs_BR))
     report = settle(policy.improve(learned, 0))
     assert report["lr"] == pytest.approx(3e-3 * (1 + 0.5) / 2)

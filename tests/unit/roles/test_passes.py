@@ -9,7 +9,7 @@ from rlhf.engine.local import LocalEngine
 from rlhf.models.language_model import LanguageModel
 from rlhf.roles.passes import laid_out, map_rows, response_targets, spread
 from rlhf.roles.reference import Reference
-from tests.models import causal, rollout
+from tests.models import causal, rollout, settings
 
 
 @pytest.mark.parametrize("packs", (True, False))
@@ -74,7 +74,7 @@ def test_packed_or_not_logprobs_are_those_of_a_row_alone(packs):
     # correctness 3
     engine, batch = LocalEngine(LanguageModel(causal())), rollout(7)
     engine.module.packs = packs
-    role = Reference(engine, temperature=0.7, max_tokens=60)
+    role = Reference(engine, settings(max_tokens=60), temperature=0.7)
     got = role.logprobs(batch)
     wanted = torch.cat([role.logprobs(batch.select([row])) for row in range(7)])
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)

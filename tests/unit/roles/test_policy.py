@@ -119,7 +119,7 @@ def test_the_adapters_are_off_for_the_reference(role):
     policy, written = role("policy", peft=lora), rollout(5)
     wanted = role("reference").logprobs(written)
     policy.improve(experienced(policy), 0)
-    torch.testing.assert_close(policy.reference_logprobs(written), wanted, rtol=0, atol=1e-6)
+    torch.testing.assert_close(policy.reference_logprobs(written, 0), wanted, rtol=0, atol=1e-6)
     assert not torch.allclose(policy.logprobs(written), wanted, atol=1e-4)
 
 
@@ -230,7 +230,7 @@ def test_the_figures_are_those_of_independent_formulas(role, folder):
         float(ratio.log().square().mean()) / 2, 1e-2
     )
     assert metrics["policy/clipfrac_avg"] == 0
-    assert metrics["val/ratio"] == pytest.approx(float(ratio.mean()), 1e-6)
-    assert metrics["val/ratio_max"] == pytest.approx(float(ratio.max()), 1e-6)
+    assert metrics["val/ratio"] == pytest.approx(float(ratio.mean()), 5e-6)
+    assert metrics["val/ratio_max"] == pytest.approx(float(ratio.max()), 5e-6)
     assert metrics["loss/policy_avg"] == pytest.approx(loss.item(), 1e-4)
     assert metrics["policy/grad_norm"] == pytest.approx(norm, 1e-4)

@@ -12,7 +12,8 @@ import torch
 from rlhf.algo.kl import FixedKL
 from rlhf.cluster.group import Group
 from rlhf.cluster.ports import GroupPolicy, GroupReference, GroupReward, GroupValue
-from rlhf.flow.rollout import joined
+from rlhf.flow.promise import settle
+from rlhf.flow.rollout import Scores, joined
 from rlhf.flow.text import PromptBatch
 
 
@@ -68,17 +69,28 @@ def noted(ppo_of):
     return stage, notes
 
 
+def every_score(stage, written):
+    """Ask every role about one rollout."""
+    return Scores(
+        score_B=settle(stage.reward.score(written)),
+        logprobs_BR=settle(stage.policy.step_logprobs(written, 0)),
+        ref_logprobs_BR=settle(stage.reference.step_logprobs(written, 0)),
+        values_BR=settle(stage.value.values(written)),
+    )
+
+
 def test_all_roles_are_asked_before_any_is_waited_for(noted):
     stage, notes = noted
     stage.step(0)
-    writing, scoring, learning = notes[:1], notes[1:19], notes[19:]
+    writing, scoring, learning = notes[:1], notes[1:15], notes[15:]
     assert writing == [("asked", "policy", "generate")]
     # In this order roles that take turns on a device move least.
-    score = ["policy", "reference", "reward", "value"]
-    asked = [("piece", "0"), *[("asked", r) for r in score]]
-    asked += [("piece", "1"), *[("asked", r) for r in score]]
-    assert [(did, what if did == "piece" else role) for did, role, what in scoring[:10]] == asked
-    assert [(did, role) for did, role, _ in scoring[10:]] == [("waited", r) for r in score] * 2
+    models, judges = ["policy", "reference"], ["reward", "value"]
+    asked = [("piece", "0"), *[("asked", r) for r in judges]]
+    asked += [("piece", "1"), *[("asked", r) for r in models + judges]]
+    assert [(did, what if did == "piece" else role) for did, role, what in scoring[:8]] == asked
+    waited = [*models, "reward", "reward", "value", "value"]
+    assert [(did, role) for did, role, _ in scoring[8:]] == [("waited", r) for r in waited]
     assert [(did, role) for did, role, _ in learning] == [
         *[("asked", "value"), ("asked", "policy"), ("waited", "value"), ("waited", "policy")]
     ]
@@ -87,11 +99,10 @@ def test_all_roles_are_asked_before_any_is_waited_for(noted):
 def test_scores_by_pieces_are_those_of_the_whole_each_in_its_row(noted, ppo_of):
     # correctness 55: which rows are scored together changes no score.
     stage, plain = noted[0], ppo_of().stage
-    rollout, scores = stage.score(stage.policy.generate(stage.prompts(0), 0))
-    whole = joined(plain.policy.generate(plain.prompts(0), 0))
+    rollout, scores = stage.score(stage.prompts(0), 0)
+    whole, wanted = plain.score(plain.prompts(0), 0)
     assert rollout.response_tokens() == whole.response_tokens()
     assert rollout.prompts == whole.prompts
-    _, wanted = plain.score([whole])
     for name in ("score_B", "logprobs_BR", "ref_logprobs_BR", "values_BR"):
         got, other = getattr(scores, name), getattr(wanted, name)
         torch.testing.assert_close(got, other, rtol=0, atol=1e-5, msg=name)
@@ -110,14 +121,14 @@ def test_a_function_sees_the_whole_batch_once(noted, tmp_path):
             return torch.arange(8.0)
 
     stage = replace(noted[0], reward=Reward())
-    rollout, scores = stage.score(stage.policy.generate(stage.prompts(0), 0))
+    rollout, scores = stage.score(stage.prompts(0), 0)
     assert asked == [rollout.prompts]
     assert scores.score_B.tolist() == list(range(8))
 
 
 def test_at_the_first_step_the_policy_is_the_reference(ppo_of):
     stage = ppo_of().stage
-    rollout, scores = stage.score(stage.policy.generate(stage.prompts(0), 0))
+    rollout, scores = stage.score(stage.prompts(0), 0)
     assert torch.equal(scores.logprobs_BR, scores.ref_logprobs_BR)
     assert torch.allclose(
         scores.logprobs_BR[rollout.response_mask_BR],
@@ -126,16 +137,16 @@ def test_at_the_first_step_the_policy_is_the_reference(ppo_of):
     )
     report = stage.step(0)
     assert report["objective/kl"] == 0
-    assert report["policy/ratio_first_max_error"] < 1e-5
+    assert report["policy/ratio_first_max_error"] == 0
     assert stage.step(1)["objective/kl"] != 0
 
 
 def test_a_step_reports_every_side_and_moves_both_learners(ppo_of):
     stage = ppo_of().stage
-    pieces = list(stage.policy.generate(stage.prompts(0), 0))
-    _, before = stage.score(pieces)
+    written = joined(stage.policy.generate(stage.prompts(0), 0))
+    before = every_score(stage, written)
     report = stage.step(0)
-    _, after = stage.score(pieces)
+    after = every_score(stage, written)
     assert {
         "objective/scores",
         "objective/kl_coef",
@@ -159,10 +170,10 @@ def test_a_step_depends_on_its_number_alone(ppo_of):
 
 def test_while_the_value_warms_up_the_policy_waits(ppo_of):
     stage = ppo_of(ppo={"num_steps": 2, "value_warmup_steps": 1}).stage
-    pieces = list(stage.policy.generate(stage.prompts(0), 0))
-    _, before = stage.score(pieces)
+    written = joined(stage.policy.generate(stage.prompts(0), 0))
+    before = every_score(stage, written)
     report = stage.step(0)
-    _, after = stage.score(pieces)
+    after = every_score(stage, written)
     assert "loss/policy_avg" not in report
     assert torch.equal(before.logprobs_BR, after.logprobs_BR)
     assert not torch.equal(before.values_BR, after.values_BR)
@@ -192,7 +203,7 @@ def test_advantages_without_values_start_no_value_role(ppo_of):
     ).stage
     report = stage.step(0)
     assert set(stage.keepers()) == {"policy"}
-    assert report["policy/ratio_first_max_error"] < 1e-5
+    assert report["policy/ratio_first_max_error"] == 0
     assert not any(name.startswith(("value", "val/clip", "loss/value")) for name in report)
 
 
