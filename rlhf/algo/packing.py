@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rlhf.flow.rollout import Experience, Rollout, response_positions
 from rlhf.flow.tensors import length_mask
 
 PADDING = 0.05
@@ -119,6 +120,30 @@ def lay_out(tokens_BT: Tensor, lengths_B: Tensor, *, packs: bool) -> PackedRows:
     begins_SW.view(-1)[starts_B] = layout.column_B
     position_ids_SW = torch.arange(layout.width) - begins_SW.cummax(1).values
     return PackedRows(tokens_SW, position_ids_SW, starts_B)
+
+
+def response_targets(
+    batch: Rollout | Experience, rows: PackedRows | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (tokens_SW, positions_N, targets_N) of all response tokens, row after row.
+
+    Positions are flat (bin * W + column) and point at the logits *before* each token.
+
+    Args:
+        batch: Prompts and responses.
+        rows: Where the batch's rows stand; one a bin if not given.
+    """
+    rows = rows or lay_out(batch.tokens_BT, batch.lengths_B, packs=False)
+    mask_BR = batch.response_mask_BR
+    columns_BR = response_positions(batch.prompt_lengths_B, mask_BR.shape[1])
+    positions_N = (rows.starts_B[:, None] + columns_BR)[mask_BR]
+    return rows.tokens_SW, positions_N, rows.tokens_SW.flatten()[positions_N + 1]
+
+
+def spread(values_N: Tensor, mask_BR: Tensor) -> Tensor:
+    """Put one value a real token back into [B, R]; 0 at padding. Differentiable."""
+    grid_BR = torch.zeros(mask_BR.shape, dtype=values_N.dtype, device=values_N.device)
+    return grid_BR.masked_scatter(mask_BR.to(values_N.device), values_N)
 
 
 def _fill(lengths: list[int], width: int) -> list[list[int]]:

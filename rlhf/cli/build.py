@@ -27,6 +27,7 @@ from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner
 from rlhf.roles.passes import Settings
 from rlhf.roles.policy import Policy
+from rlhf.roles.precision_probe import PrecisionProbe
 from rlhf.roles.reference import Reference
 from rlhf.roles.reward import FunctionJudge, ModelJudge, Reward, RewardLearner
 from rlhf.roles.value import Value
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
     from rlhf.models.pretrained import Network
 
-PartKind = Literal["pupil", "apprentice", "policy", "reference", "judge", "value", "writer"]
+PartKind = Literal[
+    "probe", "pupil", "apprentice", "policy", "reference", "judge", "value", "writer"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,14 @@ class Part:
         """The model's folder or name."""
         assert self.path is not None
         return self.path
+
+
+def _probe(part: Part, world: World) -> object:
+    def load(precision: str) -> LanguageModel:
+        network = load_causal_lm(part.folder, precision)
+        return LanguageModel(network).to(world.device)
+
+    return PrecisionProbe(load, num_weights(part.folder), world)
 
 
 def _pupil(part: Part, world: World) -> object:
@@ -245,6 +256,7 @@ def _here(function: str) -> str:
 
 
 _BUILDERS = {
+    "probe": _probe,
     "pupil": _pupil,
     "apprentice": _apprentice,
     "policy": _policy,

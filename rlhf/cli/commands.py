@@ -32,6 +32,7 @@ from rlhf.observe.sweep import figures_of, objective
 from rlhf.stages.acts import Run
 from rlhf.stages.inputs import Inputs, held_out, load_inputs
 from rlhf.stages.pipeline import run_ppo, run_reward_model, run_sft, run_start
+from rlhf.stages.rehearsal import Rehearsal
 
 TRAINING = ("pipeline", "sft", "reward_model", "ppo")
 
@@ -103,6 +104,8 @@ def _opened(
             inputs=inputs,
             cast=company.players,
             log=log,
+            timings=company.timings,
+            rehearsal=Rehearsal(inputs, company.players, log.note),
             finished=lambda stage, figures: note_stage(
                 folder.path, stage, {**figures, "nodes": company.num_nodes}
             ),

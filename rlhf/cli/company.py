@@ -17,6 +17,7 @@ from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
 from rlhf.observe.log import RunLog
+from rlhf.observe.spans import Span
 
 
 class Company:
@@ -26,9 +27,13 @@ class Company:
         """Describe the company; nothing is started yet."""
         self._experiment, self._roles, self._log = experiment, roles, log
         self._timeline, self._open = Timeline(), ExitStack()
-        self.players = Players(experiment, self._start, self._timeline)
+        self.players = Players(experiment, self._start)
         self.num_nodes = 1
         """Nodes of the Ray cluster, once processes have started; 1 without one."""
+
+    def timings(self) -> list[Span]:
+        """Return the calls of all roles that ended since this was last asked."""
+        return self._timeline.drain()
 
     def _start(self) -> Mapping[RoleName, Group]:
         cluster, threads = self._experiment.cluster, self._experiment.engine.threads

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rlhf.cli.build import Part
-from rlhf.cluster.group import Group
+from rlhf.cluster.group import Group, on_every_rank
 from rlhf.cluster.ports import (
     GroupPolicy,
     GroupRanking,
@@ -14,23 +14,20 @@ from rlhf.cluster.ports import (
     GroupReward,
     GroupValue,
 )
-from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
-from rlhf.observe.spans import Span
+from rlhf.flow.promise import settle
+from rlhf.flow.text import PromptBatch
 
 
 class Players:
     """Gives each act its players. A role's processes start once and change parts."""
 
     def __init__(
-        self,
-        experiment: Experiment,
-        start: Callable[[], Mapping[RoleName, Group]],
-        timeline: Timeline,
+        self, experiment: Experiment, start: Callable[[], Mapping[RoleName, Group]]
     ) -> None:
         """Start the groups when the first part is given out."""
-        self._experiment, self._start, self._timeline = experiment, start, timeline
+        self._experiment, self._start = experiment, start
         self._started: Mapping[RoleName, Group] | None = None
 
     def pupil(self, path: Path, total_updates: int) -> GroupPolicy:
@@ -120,9 +117,17 @@ class Players:
         part = Part(kind="writer", role="policy", experiment=self._experiment, path=str(path))
         return GroupPolicy(self._play(part))
 
-    def timings(self) -> list[Span]:
-        """Return the calls of all roles that ended since this was last asked."""
-        return self._timeline.drain()
+    def settle_precision(self, path: Path, texts: PromptBatch) -> str:
+        """Decide what engine.precision=auto is for the policy; where bf16 is not right, for all."""
+        engine = self._experiment.engine
+        if engine.precision != "auto":
+            return f"{engine.precision} (engine.precision={engine.precision})"
+        probe = Part(kind="probe", role="policy", experiment=self._experiment, path=str(path))
+        precision, why = settle(on_every_rank(self._play(probe), "measure", texts))
+        if precision == "fp32":
+            changed = engine.model_copy(update={"precision": precision})
+            self._experiment = self._experiment.model_copy(update={"engine": changed})
+        return f"{precision} (engine.precision=auto: {why})"
 
     @property
     def _groups(self) -> Mapping[RoleName, Group]:

@@ -58,9 +58,13 @@ class GroupPolicy(_Kept):
         for answers in self.group.stream("generate", asked):
             yield joined(replace(p, rows_B=rows[rank][p.rows_B]) for rank, p in answers)
 
-    def sampler(self) -> Promise[str]:
+    def sampler(self, prompts: PromptBatch) -> Promise[str]:
         """Return how it writes, and why so."""
-        return on_every_rank(self.group, "sampler")
+        return on_every_rank(self.group, "sampler", prompts)
+
+    def rehearse(self, prompts: PromptBatch) -> Promise[str]:
+        """Try what PPO relies on."""
+        return on_every_rank(self.group, "rehearse", prompts)
 
     def step_logprobs(self, rollout: Rollout, step: int) -> Promise[Tensor]:
         """Return logprobs_BR."""

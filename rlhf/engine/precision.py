@@ -20,8 +20,20 @@ def settled(config: EngineConfig, num_weights: int, device: str) -> EngineConfig
     """
     if config.precision != "auto":
         return config
-    pays = num_weights >= LEAST_WEIGHTS and multiplies_bf16(device)
-    return config.model_copy(update={"precision": "bf16" if pays else "fp32"})
+    precision = "bf16" if why_fp32(num_weights, device) is None else "fp32"
+    return config.model_copy(update={"precision": precision})
+
+
+def why_fp32(num_weights: int, device: str) -> str | None:
+    """Return why `auto` takes fp32, as far as size and device tell; None where bf16 may pay.
+
+    Args:
+        num_weights: Of the model.
+        device: cpu or cuda.
+    """
+    if num_weights < LEAST_WEIGHTS:
+        return f"{num_weights:,} weights are few (bf16 pays from {LEAST_WEIGHTS:,} on)"
+    return None if multiplies_bf16(device) else f"this {device} has no products of bf16 matrices"
 
 
 def multiplies_bf16(device: str) -> bool:

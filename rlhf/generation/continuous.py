@@ -28,44 +28,20 @@ from rlhf.generation.steps import Steps
 from rlhf.generation.written import Written
 from rlhf.models.language_model import LanguageModel
 
-MOST_DISAGREEMENT = 0.1
-"""Of logits between a cached and a full forward; rounding in bf16 stays well below."""
 SHARE_TO_REFILL = 8
 """New rows are read when at least one slot in so many is free."""
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 
 
 def refusal(model: LanguageModel) -> str | None:
-    """Return why this model cannot be decoded so; None if it can."""
+    """Return why this model cannot be decoded so, as far as its class tells; None if it may be."""
     config = model.network.config.get_text_config()
     unknown = set(layer_types(config)) - KNOWN_LAYERS
     if unknown:
         return f"its layers are {', '.join(sorted(unknown))}"
     if "position_ids" not in inspect.signature(model.network.forward).parameters:
         return "it takes no position_ids"
-    error = disagreement(model)
-    if error > MOST_DISAGREEMENT:
-        return f"its logits differ by {error:.0%} between cached and full forward"
     return None
-
-
-@torch.no_grad()
-def disagreement(model: LanguageModel) -> float:
-    """Return how far cached decoding is from a full forward on a trial, relative to the logits."""
-    device, lengths_U = model.network.device, torch.tensor([5, 3])
-    tokens_UT = torch.arange(1, 13, device=device).view(2, 6) % model.network.config.vocab_size
-    config = model.network.config.get_text_config()
-    kinds = layer_types(config)
-    cache, slots_U = SlotCache(len(kinds), 2, 6), torch.arange(2, device=device)
-    cache.prefill(slots_U, slots_U)
-    options = {"past_key_values": cache, "use_cache": True}
-    model.logits(tokens_UT[:, :5], lengths_U.to(device) - 1, **options)
-    columns_U = lengths_U.to(device)
-    step = Steps(model, cache, rounded=False)
-    cached_UV = step(tokens_UT[slots_U, columns_U], columns_U, 6)
-    whole_UV = model.logits(tokens_UT, slots_U * 6 + columns_U, use_cache=False)
-    spread = (whole_UV - whole_UV.mean(-1, keepdim=True)).float().norm().clamp(min=1e-6)
-    return float((cached_UV - whole_UV).float().norm() / spread)
 
 
 @torch.no_grad()

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import torch
+
+from rlhf.errors import ModelError
 from rlhf.flow.rollout import Piece
 from rlhf.flow.text import PromptBatch
 from rlhf.generation import continuous, padded
 from rlhf.generation.sampling import Sampling
+from rlhf.generation.trial import disagreement
 from rlhf.models.language_model import LanguageModel
 
 NUM_PIECES = 4
 """A piece is given when so much of the rows has ended since the last one: a quarter."""
 LEAST_ROWS = 8
 """Of a piece before the last: fewer are not worth a forward of their own."""
+TRIAL_SEED = 0
+TROUBLE = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError),
+    *(RuntimeError, TypeError, ValueError),
+)
+"""What a network raises that was not made to be written with in some way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +36,59 @@ class Choice:
     reason: str
 
 
-def choose(model: LanguageModel, how: Sampling) -> Choice:
+def choose(model: LanguageModel, how: Sampling, prompts: PromptBatch) -> Choice:
     """Return the backend: as configured, else the fastest that is right for the model.
+
+    Each is tried on the prompts (`trial`), whatever it was chosen for.
 
     Args:
         model: Holds whole weights.
         how: Says which backend is wanted.
+        prompts: Of the run, at least one.
+
+    Raises:
+        ModelError: when none is right.
     """
+    names = ["padded"] if how.backend == "padded" else list(BACKENDS)
+    refused: dict[str, str] = {}
+    for name in names:
+        reason = _refusal(name, model, how, prompts)
+        if reason is None:
+            return Choice(name, _why(refused, how))
+        refused[name] = reason
+    told = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+    others = "" if how.backend == "auto" else "generation.backend=auto or "
+    raise ModelError(
+        f"generation.backend={how.backend}: no way to write is right for this "
+        f"{type(model.network).__name__} ({told}); set {others}engine.precision=fp32, or use "
+        "another model"
+    )
+
+
+def _why(refused: Mapping[str, str], how: Sampling) -> str:
     if how.backend == "padded":
-        return Choice("padded", "generation.backend=padded")
-    refused = continuous.refusal(model)
-    if refused is None:
-        return Choice("continuous", "the fastest that fits this model")
-    return Choice("padded", f"continuous does not fit this model: {refused}")
+        return "generation.backend=padded"
+    if not refused:
+        return "the fastest that fits this model"
+    return "; ".join(f"{name} does not fit this model: {why}" for name, why in refused.items())
+
+
+def _refusal(name: str, model: LanguageModel, how: Sampling, prompts: PromptBatch) -> str | None:
+    """Return why a backend will not do; None if it will."""
+    known = continuous.refusal(model) if name == "continuous" else None
+    if known is not None:
+        return known
+
+    def write(rows: PromptBatch, short: Sampling) -> Iterator[Piece]:
+        return sample(model, rows, short, TRIAL_SEED, name)
+
+    try:
+        return disagreement(model, prompts, how, write)
+    except torch.OutOfMemoryError:
+        raise
+    except TROUBLE as error:
+        first_line = (str(error).strip() or repr(error)).splitlines()[0]
+        return f"it fails with {type(error).__name__}: {first_line}"
 
 
 def sample(

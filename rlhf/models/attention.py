@@ -48,9 +48,8 @@ def attend(
         mask = mask.float()
     with torch.autocast("cpu", enabled=False):
         # As a cache keeps them, whatever dtype the layer made them in.
-        narrowed = (states.to(torch.bfloat16) for states in (q_BHTD, k_BHTD, v_BHTD))
-        wide = [states.float() for states in narrowed]
-        output, _ = sdpa_attention_forward(module, *wide, mask, **options)
+        q, k, v = (states.to(torch.bfloat16).float() for states in (q_BHTD, k_BHTD, v_BHTD))
+        output, _ = sdpa_attention_forward(module, q, k, v, mask, **options)
     return output.to(torch.bfloat16), None
 
 

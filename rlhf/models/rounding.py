@@ -57,14 +57,15 @@ class WideLayerNorm(nn.LayerNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalized hidden states."""
-        scale, shift = (None if p is None else p.float() for p in (self.weight, self.bias))
-        return functional.layer_norm(input.float(), self.normalized_shape, scale, shift, self.eps)
+        own = {name: p.float() for name, p in self.named_parameters(recurse=False)}
+        shape, scale, shift = self.normalized_shape, own.get("weight"), own.get("bias")
+        return functional.layer_norm(input.float(), shape, scale, shift, self.eps)
 
 
 def make_head_relative(network: PreTrainedModel) -> None:
     """Make the output embedding a `RelativeHead` in place, if it is a plain product."""
     head = network.get_output_embeddings()
-    if type(head) is nn.Linear and head.bias is None:
+    if type(head) is nn.Linear and "bias" not in dict(head.named_parameters()):
         head.__class__ = RelativeHead
 
 

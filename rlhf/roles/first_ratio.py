@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from rlhf.errors import TrainingError
-from rlhf.roles.learner import Update
+from rlhf.flow.rollout import Experience, Rollout
+from rlhf.flow.text import PromptBatch
+from rlhf.roles.learner import Report
 
 K3 = "k3"
 """Statistic of an update: mean of ratio - 1 - log ratio, which is 0 where all ratios are 1."""
@@ -16,18 +21,66 @@ clipping allows. Pretrained weights in other microbatches have 5e-4 in bf16 (Smo
 """
 
 
-def check_first_ratio(update: Update, step: int, precision: str) -> None:
-    """Look at the first update of a step; the mean decides, the largest ratio is only told.
+def checked_first_ratio(report: Report, precision: str, step: int | None = None) -> str:
+    """Look at the first minibatch of a step; the mean decides, the largest ratio is only told.
+
+    Args:
+        report: Of the surrogate.
+        precision: fp32 or bf16.
+        step: Of the stage; None in a rehearsal.
+
+    Returns:
+        What was seen.
 
     Raises:
         TrainingError: when scoring and update saw different models.
     """
-    found, most = update.means[K3], MOST_K3[precision]
+    found, most, largest = report.means[K3], MOST_K3[precision], report.peaks["log_ratio_max"]
     if not found <= most:
-        largest = update.peaks["log_ratio_max"]
+        when = "before training" if step is None else f"PPO step {step}"
         raise TrainingError(
-            f"PPO step {step}: the first minibatch's ratios are off 1 by {found:.2g} nats a token "
-            f"(k3; the largest log-ratio is {largest:.2g}; rule: at most {most:g} in "
-            f"{precision}); scoring and update see different models: dropout, another temperature, "
-            "or weights changed in between"
+            f"{when}: the first minibatch's ratios are off 1 by {found:.2g} nats a token (k3; "
+            f"the largest log-ratio is {largest:.2g}; rule: at most {most:g} in {precision}); "
+            "scoring and update see different models: dropout, another temperature, or weights "
+            "changed in between"
         )
+    return "first ratio 1" if largest == 0 else f"first ratio 1 within {largest:.2g}"
+
+
+def pretended(prompts: PromptBatch) -> Rollout | None:
+    """Return prompts as a rollout: of each the second half as if it had been written.
+
+    None where no prompt has two tokens.
+    """
+    rows = prompts.select((prompts.lengths_B > 1).nonzero().squeeze(-1))
+    if not len(rows):
+        return None
+    response_lengths_B = rows.lengths_B // 2
+    return Rollout(
+        tokens_BT=rows.tokens_BP,
+        prompt_lengths_B=rows.lengths_B - response_lengths_B,
+        response_lengths_B=response_lengths_B,
+        finished_B=torch.zeros(len(rows), dtype=torch.bool),
+        sampling_logprobs_BR=torch.zeros(len(rows), int(response_lengths_B.max())),
+        prompts=rows.prompts,
+        columns=rows.columns,
+    )
+
+
+def as_experience(rollout: Rollout, logprobs_BR: Tensor) -> Experience:
+    """Return a rollout from which there is nothing to learn: no advantage, no return.
+
+    Args:
+        rollout: Whole.
+        logprobs_BR: Of its tokens, by the policy.
+    """
+    nothing_BR = torch.zeros_like(logprobs_BR)
+    return Experience(
+        tokens_BT=rollout.tokens_BT,
+        prompt_lengths_B=rollout.prompt_lengths_B,
+        response_lengths_B=rollout.response_lengths_B,
+        old_logprobs_BR=logprobs_BR,
+        old_values_BR=nothing_BR,
+        advantages_BR=nothing_BR,
+        returns_BR=nothing_BR,
+    )

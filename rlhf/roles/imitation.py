@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from rlhf.algo.losses import sft_loss
+from rlhf.algo.packing import spread
 from rlhf.engine.base import Engine
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.text import Demonstrations
 from rlhf.roles.learner import LossSum, Objective
-from rlhf.roles.passes import laid_out, map_rows, spread
+from rlhf.roles.passes import laid_out, map_rows
 
 
 class Imitation:

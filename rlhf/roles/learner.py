@@ -115,11 +115,15 @@ class Learner:
         Raises:
             TrainingError: when a loss is not finite; the weights are then untouched.
         """
-        reports = tuple(self._accumulate(objective) for objective in objectives)
+        reports = tuple(self._report(objective, learn=True) for objective in objectives)
         lr = self.learning_rate()
         norm = self.engine.step(lr)
         self.num_updates += 1
         return Update(reports, norm, lr)
+
+    def look(self, objective: Objective[Any]) -> Report:
+        """Report on a minibatch as `update` would, without learning from it."""
+        return self._report(objective, learn=False)
 
     def learning_rate(self) -> float:
         """Return the rate of the coming update."""
@@ -132,11 +136,14 @@ class Learner:
             total_steps=self._total_updates,
         )
 
-    def _accumulate(self, objective: Objective[Any]) -> Report:
-        """Add the gradient of one objective, over all ranks and microbatches."""
+    def _report(self, objective: Objective[Any], *, learn: bool) -> Report:
+        """Run every microbatch of one objective, and sum up over them and all ranks."""
         divisor = max(objective.count, 1.0)
         totals, peaks = self._combine(
-            [self._backward(objective, piece) for piece in self._pieces(objective.lengths_B)]
+            [
+                self._run(objective, piece, learn=learn)
+                for piece in self._pieces(objective.lengths_B)
+            ]
         )
         padding_share = 1.0 - totals.pop(_REAL) / totals.pop(_COMPUTED)
         means = {name: value / divisor for name, value in totals.items()}
@@ -156,13 +163,18 @@ class Learner:
         )
         return filled_up(dealt[world.rank], max(map(len, dealt)))
 
-    def _backward(self, objective: Objective[Any], piece: Tensor) -> LossSum:
-        """Add one piece's gradient; an empty piece runs a row at weight 0 to keep ranks in step."""
+    def _run(self, objective: Objective[Any], piece: Tensor, *, learn: bool) -> LossSum:
+        """Run one piece, and add its gradient if it is to be learned from.
+
+        An empty piece runs a row at weight 0 to keep ranks in step.
+        """
         weight = 1.0 if len(piece) else 0.0
         rows = piece if len(piece) else torch.zeros(1, dtype=torch.long)
         report = objective.loss_of(objective.batch.select(rows))
-        share = objective.coef * weight / max(objective.count, 1.0)
-        self.engine.backward(report.loss * share)
+        if learn:
+            self.engine.backward(
+                report.loss * (objective.coef * weight / max(objective.count, 1.0))
+            )
         sums = {name: value.detach() * weight for name, value in report.sums.items()}
         sums["loss"] = report.loss.detach() * weight
         lengths_B = objective.lengths_B[rows]

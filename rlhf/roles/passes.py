@@ -16,7 +16,6 @@ from rlhf.algo.minibatch import dealt_microbatches, microbatches, minibatch_rows
 from rlhf.algo.packing import PackedRows, lay_out
 from rlhf.config.stages import PPOConfig
 from rlhf.engine.base import Engine
-from rlhf.flow.rollout import Experience, Rollout, response_positions
 from rlhf.flow.tensors import TensorBatch, join_rows
 
 B = TypeVar("B", bound=TensorBatch)
@@ -120,27 +119,3 @@ def packs(engine: Engine) -> bool:
 def laid_out(engine: Engine, tokens_BT: Tensor, lengths_B: Tensor) -> PackedRows:
     """Return right-padded rows as the engine's model reads them; still on their own device."""
     return lay_out(tokens_BT, lengths_B, packs=packs(engine))
-
-
-def response_targets(
-    batch: Rollout | Experience, rows: PackedRows | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (tokens_SW, positions_N, targets_N) of all response tokens, row after row.
-
-    Positions are flat (bin * W + column) and point at the logits *before* each token.
-
-    Args:
-        batch: Prompts and responses.
-        rows: Where the batch's rows stand; one a bin if not given.
-    """
-    rows = rows or lay_out(batch.tokens_BT, batch.lengths_B, packs=False)
-    mask_BR = batch.response_mask_BR
-    columns_BR = response_positions(batch.prompt_lengths_B, mask_BR.shape[1])
-    positions_N = (rows.starts_B[:, None] + columns_BR)[mask_BR]
-    return rows.tokens_SW, positions_N, rows.tokens_SW.flatten()[positions_N + 1]
-
-
-def spread(values_N: Tensor, mask_BR: Tensor) -> Tensor:
-    """Put one value a real token back into [B, R]; 0 at padding. Differentiable."""
-    grid_BR = torch.zeros(mask_BR.shape, dtype=values_N.dtype, device=values_N.device)
-    return grid_BR.masked_scatter(mask_BR.to(values_N.device), values_N)

@@ -11,18 +11,18 @@ from pathlib import Path
 from torch import Tensor
 
 from rlhf.algo.aggregation import token_weights
-from rlhf.algo.losses import Clip, policy_loss
+from rlhf.algo.losses import Clip, PolicyLoss, policy_loss
 from rlhf.engine.base import TrainableEngine
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout
-from rlhf.flow.text import Demonstrations
+from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.generation.sampling import Sampling
 from rlhf.roles.average import AVERAGE_FILE, WeightAverage
-from rlhf.roles.first_ratio import K3, check_first_ratio
+from rlhf.roles.first_ratio import K3, as_experience, checked_first_ratio, pretended
 from rlhf.roles.imitation import Imitation
 from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner, LossSum, Objective, Update
-from rlhf.roles.passes import Settings, minibatches
+from rlhf.roles.passes import Settings, minibatches, minibatches_of
 from rlhf.roles.writer import Writer
 
 
@@ -52,6 +52,21 @@ class Policy(Writer):
         with self.keeper.adapter.off():
             return self.step_logprobs(rollout, step)
 
+    def rehearse(self, prompts: PromptBatch) -> str:
+        """Try the sampler, and the ratio of an update that nothing was learned before.
+
+        Raises:
+            ModelError: when no way to write is right.
+            TrainingError: when scoring and update see different models.
+        """
+        writes, rollout = self.sampler(prompts), pretended(prompts)
+        if rollout is None:
+            return writes
+        old_BR = self.engine.world.total(self.step_logprobs(rollout, 0)).float()
+        first = minibatches_of(len(rollout), 0, 0, self._settings)[0]
+        report = self.learner.look(self._objective(as_experience(rollout, old_BR).select(first)))
+        return f"{writes}; {checked_first_ratio(report, self._settings.precision)}"
+
     def improve(
         self, experience: Experience, step: int, texts: Demonstrations | None = None
     ) -> Metrics:
@@ -73,7 +88,7 @@ class Policy(Writer):
             text = None if texts is None else texts.select(rows)
             updates.append(self._improve_on(experience.select(rows), text))
             if len(updates) == 1:
-                check_first_ratio(updates[0], step, self._settings.precision)
+                checked_first_ratio(updates[0].reports[0], self._settings.precision, step)
             if self._is_too_far(updates[-1]):
                 break
         if self._average is not None:
@@ -91,24 +106,27 @@ class Policy(Writer):
         return limit is not None and update.means["policy/approxkl_avg"] > limit
 
     def _improve_on(self, minibatch: Experience, texts: Demonstrations | None) -> Update:
-        """Take one optimizer step; weights of responses go into their advantages."""
+        """Take one optimizer step."""
+        surrogate = self._objective(minibatch)
+        if texts is None:
+            return self.learner.update(surrogate)
+        return self.learner.update(
+            surrogate, self._imitation.objective(texts, self._config.ptx_coef)
+        )
+
+    def _objective(self, minibatch: Experience) -> Objective[Experience]:
+        """Return the surrogate of a minibatch; weights of responses go into their advantages."""
         weight_B = token_weights(
             minibatch.response_lengths_B,
             self._config.loss_aggregation,
             self._settings.longest_response,
         )
         advantages_BR = minibatch.advantages_BR * weight_B[:, None].to(minibatch.advantages_BR)
-        weighted = replace(minibatch, advantages_BR=advantages_BR)
-        surrogate = Objective(
-            batch=weighted,
-            lengths_B=weighted.lengths_B,
-            count=float(weighted.response_lengths_B.sum()),
+        return Objective(
+            batch=replace(minibatch, advantages_BR=advantages_BR),
+            lengths_B=minibatch.lengths_B,
+            count=float(minibatch.response_lengths_B.sum()),
             loss_of=self._surrogate,
-        )
-        if texts is None:
-            return self.learner.update(surrogate)
-        return self.learner.update(
-            surrogate, self._imitation.objective(texts, self._config.ptx_coef)
         )
 
     def _surrogate(self, batch: Experience) -> LossSum:
@@ -122,18 +140,7 @@ class Policy(Writer):
             mask_BR,
             self._clip,
         )
-        sums = {
-            "policy/clipfrac_avg": result.clipped,
-            "policy/dual_clipfrac_avg": result.dual_clipped,
-            "policy/approxkl_avg": result.approx_kl,
-            K3: result.k3,
-            "policy/log_ratio_clamped": result.num_clamped,
-            "policy/entropy_avg": entropy_BR.sum(),
-            "val/ratio": result.ratio_sum,
-            "val/ratio_square": result.ratio_square_sum,
-        }
-        peaks = {"val/ratio_max": result.ratio_max, "log_ratio_max": result.log_ratio_max}
-        return LossSum(result.loss, sums, peaks)
+        return _summed(result, entropy_BR)
 
     def imitate(self, batch: Demonstrations) -> Metrics:
         """Take one SFT step on a whole minibatch that every rank holds."""
@@ -168,6 +175,21 @@ class Policy(Writer):
             self._begin_average()
             assert self._average is not None
             self._average.load_state(folder)
+
+
+def _summed(result: PolicyLoss, entropy_BR: Tensor) -> LossSum:
+    sums = {
+        "policy/clipfrac_avg": result.clipped,
+        "policy/dual_clipfrac_avg": result.dual_clipped,
+        "policy/approxkl_avg": result.approx_kl,
+        K3: result.k3,
+        "policy/log_ratio_clamped": result.num_clamped,
+        "policy/entropy_avg": entropy_BR.sum(),
+        "val/ratio": result.ratio_sum,
+        "val/ratio_square": result.ratio_square_sum,
+    }
+    peaks = {"val/ratio_max": result.ratio_max, "log_ratio_max": result.log_ratio_max}
+    return LossSum(result.loss, sums, peaks)
 
 
 def _policy_metrics(updates: list[Update]) -> Metrics:

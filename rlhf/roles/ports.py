@@ -41,8 +41,8 @@ class SamplerPort(Protocol):
         """Answer the prompts, and give rows as they end; the step seeds the draws."""
         ...
 
-    def sampler(self) -> Eventually[str]:
-        """Return how it writes, and why so."""
+    def sampler(self, prompts: PromptBatch) -> Eventually[str]:
+        """Return how it writes, and why so; it is tried on some prompts of the run."""
         ...
 
 
@@ -59,6 +59,13 @@ class LanguageModelPort(Protocol):
 
 class PolicyPort(SamplerPort, LanguageModelPort, Keeper, Protocol):
     """The language model that learns."""
+
+    def rehearse(self, prompts: PromptBatch) -> Eventually[str]:
+        """Try on some prompts what PPO relies on, before anything is learned; return what was seen.
+
+        Raises an error of ours where it does not hold.
+        """
+        ...
 
     def improve(
         self, experience: Experience, step: int, texts: Demonstrations | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rlhf.algo.packing import response_targets, spread
 from rlhf.engine.base import Engine
 from rlhf.flow.rollout import Experience, Rollout
 from rlhf.roles.passes import (
@@ -17,9 +18,7 @@ from rlhf.roles.passes import (
     laid_out,
     map_rows,
     packs,
-    response_targets,
     run_pieces,
-    spread,
 )
 
 

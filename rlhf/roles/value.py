@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from rlhf.algo.losses import value_loss
+from rlhf.algo.packing import response_targets, spread
 from rlhf.engine.base import TrainableEngine
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout
@@ -20,8 +21,6 @@ from rlhf.roles.passes import (
     laid_out,
     map_rows,
     minibatches,
-    response_targets,
-    spread,
 )
 
 

@@ -32,16 +32,22 @@ class Writer(Reference):
         """
         seed = derive_seed(self._settings.seed, "generate", step)
         with self.engine.gathered() as model:
-            backend = self._chosen(cast("LanguageModel", model)).backend
+            if not len(prompts):
+                return
+            backend = self._chosen(cast("LanguageModel", model), prompts).backend
             yield from sample(cast("LanguageModel", model), prompts, self._sampling, seed, backend)
 
-    def sampler(self) -> str:
-        """Return which backend writes, and why."""
+    def sampler(self, prompts: PromptBatch) -> str:
+        """Return which backend writes, and why; where none was chosen yet it is tried on prompts.
+
+        Raises:
+            ModelError: when none is right for the model.
+        """
         with self.engine.gathered() as model:
-            choice = self._chosen(cast("LanguageModel", model))
+            choice = self._chosen(cast("LanguageModel", model), prompts)
         return f"{choice.backend}, {choice.reason}"
 
-    def _chosen(self, model: LanguageModel) -> Choice:
+    def _chosen(self, model: LanguageModel, prompts: PromptBatch) -> Choice:
         if self._choice is None:
-            self._choice = choose(model, self._sampling)
+            self._choice = choose(model, self._sampling, prompts)
         return self._choice

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,11 +29,13 @@ from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.observe.log import RunLog
+from rlhf.observe.spans import Span
 from rlhf.stages.best import Best
 from rlhf.stages.cast import Cast
 from rlhf.stages.drive import Stage, drive
 from rlhf.stages.experience import Terms
 from rlhf.stages.inputs import Inputs
+from rlhf.stages.rehearsal import Rehearsal
 
 Kind = Literal["policy", "reward_model", "value", "sft"]
 
@@ -49,6 +51,9 @@ class Run:
     inputs: Inputs
     cast: Cast
     log: RunLog
+    timings: Callable[[], Sequence[Span]]
+    """Gives the calls of all roles that ended since it was last asked."""
+    rehearsal: Rehearsal
     finished: Callable[[str, dict[str, float]], None]
     """Told of every stage that ended, with its seconds and steps."""
 
@@ -62,7 +67,7 @@ class Run:
             self.log.warn,
         )
         start = time.monotonic()
-        steps = drive(stage, store, self.log, every=checkpoint.every, timings=self.cast.timings)
+        steps = drive(stage, store, self.log, every=checkpoint.every, timings=self.timings)
         self.finished(stage.name, {"seconds": time.monotonic() - start, "steps": steps})
 
     def fingerprint(self, stage: str, *came_before: Path) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from rlhf.observe.spans import Span
+from rlhf.flow.text import PromptBatch
 from rlhf.roles.ports import (
     LanguageModelPort,
     PolicyPort,
@@ -48,6 +47,6 @@ class Cast(Protocol):
         """Return a frozen policy that answers prompts."""
         ...
 
-    def timings(self) -> Sequence[Span]:
-        """Return the calls of all roles that ended since this was last asked."""
+    def settle_precision(self, path: Path, texts: PromptBatch) -> str:
+        """Decide what engine.precision=auto is, by the model and some texts; return it and why."""
         ...

@@ -55,6 +55,7 @@ def run_sft(run: Run, start: Path) -> Path:
     inputs_sha256 = run.fingerprint("sft", start)
     if run.is_done("sft", inputs_sha256):
         return run.folder / "sft"
+    run.rehearsal.before_training(start)
     train = Stream(splits.train, config.batch_size, run.experiment.seed, "sft")
     policy = run.cast.pupil(start, num_steps(config.num_epochs, train))
     stage = SFT(
@@ -77,6 +78,7 @@ def run_reward_model(run: Run, base: Path) -> Path:
     inputs_sha256 = run.fingerprint("reward_model", base)
     if run.is_done("reward_model", inputs_sha256):
         return run.folder / "reward_model"
+    run.rehearsal.before_training(base)
     train = Stream(splits.train, config.batch_size, run.experiment.seed, "reward_model")
     total = num_steps(config.num_epochs, train)
     stage = RewardModel(
@@ -111,8 +113,9 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     finished_sha256 = inputs_fingerprint({"inputs": inputs_sha256, "num_steps": config.num_steps})
     if run.is_done("policy", finished_sha256):
         return run.folder / "policy"
+    run.rehearsal.settle_precision(start)
     policy = run.cast.policy(start)
-    run.log.note(f"generation: {settle(policy.sampler())}")
+    run.log.note(f"generation: {settle(policy.rehearse(run.rehearsal.texts()))}")
     reference = run.cast.reference(Path(run.experiment.reference.path or start))
     reward = run.cast.judge(reward_model, start)
     value = _value(run, start, reward_model)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlhf.algo.packing import response_targets
 from rlhf.config.cluster import Offload, RolePlacement
 from rlhf.config.engine import EngineConfig
 from rlhf.config.model import PeftConfig
@@ -26,7 +27,6 @@ from rlhf.models.adapters import Adapter
 from rlhf.models.language_model import LanguageModel
 from rlhf.models.pretrained import load_causal_lm
 from rlhf.models.recomputation import recompute_blocks
-from rlhf.roles.passes import response_targets
 from tests.models import rollout
 
 LR = 3e-3

@@ -14,12 +14,12 @@ from tests import models
 def test_nothing_starts_until_an_act_asks(tmp_path, folder):
     log = RunLog(tmp_path, TrackingConfig(console=False), config={})
     with log, Company(models.experiment(), ["policy"], log) as company:
-        assert company.players.timings() == []
+        assert company.timings() == []
         writer = company.players.writer(Path(folder()))
         assert len(joined(writer.generate(models.prompts(2), 0))) == 2
-        (span,) = company.players.timings()
+        (span,) = company.timings()
         assert (span.role, span.method) == ("policy", "generate")
         assert span.end > span.start
-        assert company.players.timings() == []
+        assert company.timings() == []
         again = company.players.writer(Path(folder()))
         assert again.group is writer.group

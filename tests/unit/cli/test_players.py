@@ -18,7 +18,7 @@ from tests import models
 def players(roles: tuple[str, ...], **sections: dict[str, object]) -> Players:
     timeline = Timeline()
     groups = {role: InProcessGroup(role, timeline) for role in roles}
-    return Players(models.experiment(**sections), lambda: groups, timeline)
+    return Players(models.experiment(**sections), lambda: groups)
 
 
 def test_with_adapters_the_policy_answers_for_the_reference(folder):

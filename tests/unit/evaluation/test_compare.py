@@ -64,7 +64,7 @@ def test_swapping_the_sides_mirrors_the_rate():
 def test_a_policy_against_itself_ties_everywhere(folder):
     timeline = Timeline()
     groups = {"policy": InProcessGroup("policy", timeline)}
-    writer = Players(models.experiment(), lambda: groups, timeline).writer(Path(folder()))
+    writer = Players(models.experiment(), lambda: groups).writer(Path(folder()))
     sides = [answer(writer, models.prompts(5), Length(), models.tokenizer()) for _ in range(2)]
     result = compare(*sides, "length", Length(), seed=0)
     assert result["win_rate"] == 0.5

@@ -7,10 +7,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
+from rlhf.algo.packing import response_targets, spread
 from rlhf.engine.local import LocalEngine
 from rlhf.generation.prepacked import prepacked
 from rlhf.models.language_model import LanguageModel
-from rlhf.roles.passes import response_targets, spread
 from tests.models import causal, prompts
 from tests.unit.generation.rows import SEED, WIDE, how, sample
 

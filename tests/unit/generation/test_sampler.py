@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, BloomConfig
 
+from rlhf.algo.packing import response_targets, spread
 from rlhf.algo.seeding import derive_seed
 from rlhf.flow.rollout import joined
 from rlhf.flow.tensors import length_mask
@@ -13,7 +14,6 @@ from rlhf.flow.text import PromptBatch
 from rlhf.generation import sampler
 from rlhf.generation.sampler import BACKENDS, Choice, choose
 from rlhf.models.language_model import LanguageModel
-from rlhf.roles.passes import response_targets, spread
 from tests.models import causal, prompts
 from tests.unit.generation import rows
 from tests.unit.generation.rows import SEED, STOPS, WIDE, how
@@ -201,8 +201,9 @@ def test_stopping_early_is_truncating_afterwards():
 
 def test_a_known_model_is_written_by_continuous_batching_and_the_reason_is_told():
     model = LanguageModel(causal())
-    assert choose(model, how()) == Choice("continuous", "the fastest that fits this model")
-    assert choose(model, how(backend="padded")).reason == "generation.backend=padded"
+    asked = prompts()
+    assert choose(model, how(), asked) == Choice("continuous", "the fastest that fits this model")
+    assert choose(model, how(backend="padded"), asked).reason == "generation.backend=padded"
 
 
 def test_a_model_without_positions_is_written_by_padded_generate():
@@ -210,7 +211,7 @@ def test_a_model_without_positions_is_written_by_padded_generate():
         BloomConfig(vocab_size=290, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3)
     ).eval()
     model = LanguageModel(bloom)
-    choice = choose(model, how())
+    choice = choose(model, how(), prompts())
     assert choice.backend == "padded"
     assert "position_ids" in choice.reason
     rollout = joined(sampler.sample(model, prompts(7), how(), SEED, choice.backend))

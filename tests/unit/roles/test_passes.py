@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rlhf.algo.packing import response_targets, spread
 from rlhf.engine.local import LocalEngine
 from rlhf.models.language_model import LanguageModel
-from rlhf.roles.passes import laid_out, map_rows, response_targets, spread
+from rlhf.roles.passes import laid_out, map_rows
 from rlhf.roles.reference import Reference
 from tests.models import causal, rollout, settings
 

@@ -117,7 +117,7 @@ def test_while_the_value_warms_up_the_policy_waits(role):
 def test_the_adapters_are_off_for_the_reference(role):
     lora = {"method": "lora", "rank": 4, "alpha": 8}
     policy, written = role("policy", peft=lora), rollout(5)
-    wanted = role("reference").logprobs(written)
+    wanted = role("reference").step_logprobs(written, 0)
     policy.improve(experienced(policy), 0)
     torch.testing.assert_close(policy.reference_logprobs(written, 0), wanted, rtol=0, atol=1e-6)
     assert not torch.allclose(policy.logprobs(written), wanted, atol=1e-4)

@@ -26,7 +26,7 @@ def cast(experiment: Experiment) -> Players:
     """Return players in this process."""
     timeline = Timeline()
     groups = {role: InProcessGroup(role, timeline) for role in ROLES}
-    return Players(experiment, lambda: groups, timeline)
+    return Players(experiment, lambda: groups)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from rlhf.config.stages import PPOConfig
 from rlhf.data.split import Splits
 from rlhf.stages.acts import Run, build_kl, prompt_source
 from rlhf.stages.inputs import Inputs
+from rlhf.stages.rehearsal import Rehearsal
 from tests import models
 from tests.unit.stages.conftest import cast
 
@@ -66,13 +67,16 @@ def run_of(tmp_path, logged):
         )
         folder = tmp_path / "run"
         folder.mkdir(exist_ok=True)
+        players, log = cast(experiment), logged("log")
         return Run(
             experiment=experiment,
             folder=folder,
             run_id="run",
             inputs=inputs,
-            cast=cast(experiment),
-            log=logged("log"),
+            cast=players,
+            log=log,
+            timings=list,
+            rehearsal=Rehearsal(inputs, players, log.note),
             finished=lambda stage, figures: None,
         )
 

@@ -15,6 +15,7 @@ from rlhf.config.experiment import Experiment
 from rlhf.stages.acts import Run
 from rlhf.stages.inputs import load_inputs
 from rlhf.stages.pipeline import run_ppo, run_reward_model, run_sft, run_start
+from rlhf.stages.rehearsal import Rehearsal
 from tests import models
 from tests.unit.stages.conftest import cast, recorded
 
@@ -48,13 +49,17 @@ def run_of(tmp_path, logged):
         experiment: Experiment = models.experiment(**{**SECTIONS, "data": data, **sections})
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
+        inputs = load_inputs(experiment, ["sft", "reward_model", "ppo"], None)
+        players, log = cast(experiment), logged(name)
         run = Run(
             experiment=experiment,
             folder=folder,
             run_id="run",
-            inputs=load_inputs(experiment, ["sft", "reward_model", "ppo"], None),
-            cast=cast(experiment),
-            log=logged(name),
+            inputs=inputs,
+            cast=players,
+            log=log,
+            timings=list,
+            rehearsal=Rehearsal(inputs, players, log.note),
             finished=lambda stage, figures: told.append(stage),
         )
         return run, told

@@ -1,0 +1,175 @@
+"""Trial: whether a way to write says what whole forwards say, on rows like those of a run.
+
+Rows of the run are written a few tokens on, in fewer slots than there are rows, with ends that come
+early: prompts of unlike lengths, slots that are refilled, and texts that reach as far as the run's
+longest, on both sides of each window and context of the model on the way there. What was said while
+writing is then compared with a whole forward, and that with a forward of each row alone: so far
+does the model's precision differ from itself.
+
+Axes: B rows, R response slots, P prompt tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from rlhf.algo.packing import lay_out, response_targets, spread
+from rlhf.flow.rollout import Piece, Rollout, joined
+from rlhf.flow.text import PromptBatch
+from rlhf.generation.sampling import Sampling
+from rlhf.models.language_model import LanguageModel
+
+Write = Callable[[PromptBatch, Sampling], Iterator[Piece]]
+NUM_PROMPTS, NUM_SLOTS, NUM_TOKENS = 5, 3, 12
+"""Prompts taken as they are, rows written at a time, and most tokens of each."""
+EARLY_STOPS = 5
+"""Beside the true stops one id in so many ends a row of a trial."""
+BEYOND_ITSELF = 4.0
+"""A sampler may be so many times as far from a whole forward as that is from itself."""
+BOUND = 20.0
+"""Log-ratios are clamped to +- this before exp."""
+FLOOR = {torch.float32: 1e-3, torch.bfloat16: 0.03}
+"""Nats that are always allowed: kernels may agree with themselves to the bit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """How far two ways to compute the same log-probabilities are apart, in nats."""
+
+    mean: float
+    """Mean |difference| of all tokens."""
+    worst_row: float
+    """The largest of the rows' means."""
+    k3: float
+    """Mean over tokens of ratio - 1 - log ratio."""
+
+
+def gap(one_BR: Tensor, other_BR: Tensor, mask_BR: Tensor) -> Gap:
+    """Compare two tensors of log-probabilities over a mask; NaN counts as infinitely far."""
+    log_ratio_BR = torch.where(mask_BR, other_BR - one_BR, 0.0).double()
+    log_ratio_BR = log_ratio_BR.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    bounded_BR = log_ratio_BR.clamp(-BOUND, BOUND)
+    k3_BR = bounded_BR.exp() - 1 - bounded_BR
+    rows_B = log_ratio_BR.abs().sum(1) / mask_BR.sum(1)
+    num_tokens = mask_BR.sum()
+    return Gap(
+        mean=float(log_ratio_BR.abs().sum() / num_tokens),
+        worst_row=float(rows_B.max()),
+        k3=float(k3_BR.sum() / num_tokens),
+    )
+
+
+def disagreement(
+    model: LanguageModel, prompts: PromptBatch, how: Sampling, write: Write
+) -> str | None:
+    """Write a few rows; return how a whole forward disagrees with what was said, or None.
+
+    Args:
+        model: Holds whole weights.
+        prompts: Of the run, at least one.
+        how: As the run writes.
+        write: Answers prompts with the model.
+    """
+    found, itself = gaps(model, prompts, how, write)
+    if found.worst_row <= FLOOR[_precision(model)] + BEYOND_ITSELF * itself.worst_row:
+        return None
+    return (
+        f"what it says while it writes is {found.worst_row:.2g} nats a token off a whole forward "
+        f"(which is {itself.worst_row:.2g} off itself in another batch)"
+    )
+
+
+@torch.no_grad()
+def gaps(
+    model: LanguageModel, prompts: PromptBatch, how: Sampling, write: Write
+) -> tuple[Gap, Gap]:
+    """Return how far writing is from a whole forward, and that from one of each row alone."""
+    temperature = how.temperature or 1.0
+    rows, short = trial_rows(model, prompts, how)
+    written = joined(write(rows, replace(short, temperature=temperature)))
+    mask_BR = written.response_mask_BR
+    whole_BR = whole_logprobs(model, written, temperature)
+    alone_BR = torch.zeros_like(whole_BR)
+    for row in range(len(written)):
+        one = written.select([row])
+        alone_BR[row] = whole_logprobs(model, one, temperature)[0]
+    written_BR = written.sampling_logprobs_BR
+    return gap(written_BR, whole_BR, mask_BR), gap(whole_BR, alone_BR, mask_BR)
+
+
+def trial_rows(
+    model: LanguageModel, prompts: PromptBatch, how: Sampling
+) -> tuple[PromptBatch, Sampling]:
+    """Return what is written in a trial, and how."""
+    num_tokens = min(NUM_TOKENS, how.max_new_tokens)
+    texts = _texts(prompts)
+    longest = max(map(len, texts)) + how.max_new_tokens - num_tokens
+    lengths = [edge - num_tokens // 2 for edge in edges(model.network.config.to_dict())]
+    stretched = [n for n in [*lengths, longest] if max(map(len, texts)) < n <= longest]
+    supply = [token for text in texts for token in text]
+    texts += [(supply * (n // len(supply) + 1))[:n] for n in sorted(set(stretched))]
+    texts = texts * 2 if len(texts) <= NUM_SLOTS else texts
+    tokens_BP = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.long)
+    for row, text in enumerate(texts):
+        tokens_BP[row, : len(text)] = torch.tensor(text)
+    vocabulary = int(model.network.config.get_text_config().vocab_size)
+    asked = PromptBatch(
+        tokens_BP=tokens_BP,
+        lengths_B=torch.tensor([len(text) for text in texts]),
+        sample_B=torch.arange(len(texts)),
+        prompts=("",) * len(texts),
+        columns=({},) * len(texts),
+    )
+    stops = {*how.stop_ids, *range(0, vocabulary, EARLY_STOPS)}
+    short = replace(
+        how,
+        max_new_tokens=num_tokens,
+        batch_size=min(how.batch_size, NUM_SLOTS),
+        stop_ids=tuple(sorted(stops)),
+    )
+    return asked, short
+
+
+def edges(config: Mapping[str, object]) -> list[int]:
+    """Return the lengths at which a model begins to read otherwise, by its config.
+
+    Windows and chunks of attention, and the context that scaled rotary positions came from.
+    """
+    found: set[int] = set()
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found.update(edges(value))
+        elif isinstance(value, int) and any(part in name for part in EDGES):
+            found.add(int(value))
+    return sorted(edge for edge in found if edge > 1)
+
+
+EDGES = ("window", "chunk_size", "original_max_position")
+
+
+def _texts(prompts: PromptBatch) -> list[list[int]]:
+    """Return some of the prompts' tokens: the shortest, the longest, and some in between."""
+    order = prompts.lengths_B.argsort(stable=True)
+    places = torch.linspace(0, len(order) - 1, min(NUM_PROMPTS, len(order))).long()
+    rows, lengths = prompts.tokens_BP.tolist(), prompts.lengths_B.tolist()
+    return [rows[row][: lengths[row]] for row in order[places].tolist()]
+
+
+@torch.no_grad()
+def whole_logprobs(model: LanguageModel, rollout: Rollout, temperature: float) -> Tensor:
+    """Return logprobs_BR, float32, by one training forward of all rows; 0 at padding."""
+    rows = lay_out(rollout.tokens_BT, rollout.lengths_B, packs=model.packs)
+    device = model.network.device
+    asked = [tensor.to(device) for tensor in response_targets(rollout, rows)]
+    logprobs_N, _ = model(*asked, temperature, rows.to(device).position_ids_SW)
+    return spread(logprobs_N.cpu(), rollout.response_mask_BR)
+
+
+def _precision(model: LanguageModel) -> torch.dtype:
+    kind = model.network.device.type
+    narrow = torch.is_autocast_enabled(kind) or model.network.dtype is torch.bfloat16
+    return torch.bfloat16 if narrow else torch.float32

@@ -1,0 +1,74 @@
+"""PrecisionProbe: how far bf16 takes a language model from itself in fp32, on texts of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from rlhf.engine.memory import SHARE, free_bytes
+from rlhf.engine.precision import why_fp32
+from rlhf.engine.world import World
+from rlhf.flow.rollout import Rollout
+from rlhf.flow.text import PromptBatch
+from rlhf.generation.trial import gap, whole_logprobs
+from rlhf.models.language_model import LanguageModel
+from rlhf.roles.first_ratio import pretended
+
+MOST_K3 = 5e-3
+"""Nats a token: log-ratios of about 0.1, half of what clipping allows; SmolLM2-135M has 5e-4."""
+FP32 = 4
+
+
+class PrecisionProbe:
+    """Loads a model twice, on the first rank, and compares."""
+
+    def __init__(
+        self, load: Callable[[str], LanguageModel], num_weights: int, world: World
+    ) -> None:
+        """Remember how to load the model.
+
+        Args:
+            load: Gives it in `fp32` or `bf16`, on the rank's device.
+            num_weights: Of the model.
+            world: Of the role that it is loaded for.
+        """
+        self._load, self._num_weights, self._world = load, num_weights, world
+
+    def measure(self, texts: PromptBatch) -> tuple[str, str]:
+        """Return (fp32 or bf16, why); only the first rank answers, the others give nothing.
+
+        Args:
+            texts: Some of the run's; of each the second half is scored after the first.
+        """
+        plainly = why_fp32(self._num_weights, self._world.device)
+        if plainly is not None:
+            return "fp32", plainly
+        rows = pretended(texts)
+        if self._world.rank or rows is None:
+            return "bf16", "not measured: no text of two tokens"
+        return self._without_room() or self._measured(rows)
+
+    def _without_room(self) -> tuple[str, str] | None:
+        needed, free = FP32 * self._num_weights, free_bytes(self._world.device)
+        if needed <= SHARE * free:
+            return None
+        return "bf16", (
+            f"not measured: in fp32 the model takes {needed / 2**30:.1f} GiB, "
+            f"{free / 2**30:.1f} GiB are free"
+        )
+
+    def _measured(self, rows: Rollout) -> tuple[str, str]:
+        mask_BR = rows.response_mask_BR
+        exact_BR, rounded_BR = (self._logprobs(dtype, rows) for dtype in ("fp32", "bf16"))
+        found = gap(rounded_BR, exact_BR, mask_BR)
+        seen = (
+            f"{found.k3:.1e} nats a token (k3) off fp32 on {int(mask_BR.sum())} tokens of the run "
+            f"(rule: at most {MOST_K3:g})"
+        )
+        if found.k3 <= MOST_K3:
+            return "bf16", f"it is {seen}"
+        return "fp32", f"in bf16 the model is {seen}"
+
+    def _logprobs(self, precision: str, rows: Rollout) -> Tensor:
+        return whole_logprobs(self._load(precision), rows, 1.0)
