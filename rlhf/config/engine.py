@@ -17,8 +17,9 @@ class EngineConfig(Section):
     zero_stage: Literal[0, 1, 2, 3] = 0
     """What is sharded over ranks: 1 optimizer states, 2 gradients too, 3 weights too."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of weights and forward passes; bf16 keeps fp32 master weights. auto: bf16 for a model of 5
-    million weights or more where the device multiplies it, else fp32."""
+    """Of weights and products; bf16 keeps fp32 master weights. auto: bf16 for a model of 5 million
+    weights or more where the device multiplies it, and where the policy's log-probabilities on
+    some texts of the run stay near those in fp32; else fp32. A run says what it chose and why."""
     max_tokens_per_microbatch: int = Field(default=8192, gt=0)
     """Tokens of one forward pass, padding included; bounds memory, changes no result."""
     gradient_checkpointing: bool = False

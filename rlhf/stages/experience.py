@@ -24,6 +24,8 @@ from rlhf.flow.rollout import Experience, Rollout, Scores
 
 DISTINCT_ROWS = 64
 """Responses whose word pairs are counted."""
+MOST_SAMPLING_K3 = 0.02
+"""Nats a token: log-ratios of 0.2, where clipping begins; in bf16 SmolLM2-135M has 5e-4."""
 QUARTERS = ("values/quarter_1", "values/quarter_2", "values/quarter_3", "values/quarter_4")
 
 
@@ -166,6 +168,28 @@ def _sampling_gap(rollout: Rollout, scores: Scores, mask_BR: Tensor) -> dict[str
         "sampling/logprob_difference_max": (sampled_BR - trained_BR).abs().max().item(),
         "sampling/k3_mean": (k3_sum / mask_BR.sum()).item(),
     }
+
+
+def is_near(seen: Metrics, config: PPOConfig) -> bool:
+    """Tell whether the sampler was the policy but for rounding, or what it was is weighed."""
+    return seen["sampling/k3_mean"] <= MOST_SAMPLING_K3 or config.importance_cap is not None
+
+
+def sampler_differs(seen: Metrics, sampler: str) -> str:
+    """Return what to tell of a sampler that is not the policy.
+
+    Args:
+        seen: Of the step.
+        sampler: The backend, and why it was chosen.
+    """
+    backend = sampler.partition(",")[0]
+    other = "" if backend == "padded" else "generation.backend=padded or "
+    return (
+        f"the sampler ({sampler}) is {seen['sampling/k3_mean']:.2g} nats a token (k3) off the "
+        f"policy that learns, at worst {seen['sampling/logprob_difference_max']:.2g} (rule at a "
+        f"run's first step: at most {MOST_SAMPLING_K3:g} on average); nothing was learned; set "
+        f"{other}engine.precision=fp32, or weigh the tokens with ppo.importance_cap=2"
+    )
 
 
 def _correlation(x_B: Tensor, y_B: Tensor) -> float:

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from rlhf.errors import TrainingError
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.promise import Eventually, settle
 from rlhf.flow.rollout import Experience, Piece, Rollout, Scores, joined
@@ -16,7 +17,7 @@ from rlhf.flow.tensors import join_rows
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.roles.no_value import NoValue
 from rlhf.roles.ports import BaselinePort, Keeper, LanguageModelPort, PolicyPort, RewardPort
-from rlhf.stages.experience import Terms, make_experience
+from rlhf.stages.experience import Terms, is_near, make_experience, sampler_differs
 
 Asked = tuple[Eventually[Tensor], Eventually[Tensor]]
 """Two answers on their way."""
@@ -55,12 +56,21 @@ class PPO:
     def steps(self, first_step: int) -> Iterator[Metrics]:
         """Yield one report a step; the caller logs and saves."""
         for step in range(first_step, self.total_steps):
-            yield self.step(step)
+            yield self.step(step, is_first=step == first_step)
 
-    def step(self, step: int) -> Metrics:
-        """Take one turn of the loop."""
-        rollout, scores = self.score(self.prompts(step), step)
+    def step(self, step: int, *, is_first: bool = False) -> Metrics:
+        """Take one turn of the loop.
+
+        Args:
+            step: Its number.
+            is_first: Of this process: then the sampler must be the policy, or nothing is learned.
+        """
+        prompts = self.prompts(step)
+        rollout, scores = self.score(prompts, step)
         experience, seen = make_experience(rollout, scores, self.terms)
+        if is_first and not is_near(seen, self.terms.config):
+            sampler = settle(self.policy.sampler(prompts))
+            raise TrainingError(f"PPO step {step}: {sampler_differs(seen, sampler)}")
         learned = self._learn(experience, step)
         self.terms.kl.observe(seen["objective/kl"], len(rollout))
         return Metrics.merge([seen, learned])

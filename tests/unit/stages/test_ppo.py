@@ -12,6 +12,7 @@ import torch
 from rlhf.algo.kl import FixedKL
 from rlhf.cluster.group import Group
 from rlhf.cluster.ports import GroupPolicy, GroupReference, GroupReward, GroupValue
+from rlhf.errors import TrainingError
 from rlhf.flow.promise import settle
 from rlhf.flow.rollout import Scores, joined
 from rlhf.flow.text import PromptBatch
@@ -161,6 +162,29 @@ def test_a_step_reports_every_side_and_moves_both_learners(ppo_of):
     assert not torch.equal(before.values_BR, after.values_BR)
     assert torch.equal(before.ref_logprobs_BR, after.ref_logprobs_BR)
     assert torch.equal(before.score_B, after.score_B)
+
+
+class Stranger(GroupPolicy):
+    """A policy whose sampler says other log-probabilities than it has."""
+
+    def generate(self, prompts, step):
+        for piece in super().generate(prompts, step):
+            told_BR = piece.sampling_logprobs_BR * 1.5
+            yield replace(piece, sampling_logprobs_BR=told_BR)
+
+
+def test_a_sampler_that_is_not_the_policy_ends_a_run_before_it_learns(ppo_of):
+    stage = ppo_of().stage
+    wrong = replace(stage, policy=Stranger(stage.policy.group))
+    prompts = stage.prompts(0)
+    written = joined(stage.policy.generate(prompts, 0))
+    before = every_score(stage, written)
+    with pytest.raises(TrainingError, match=r"step 0: the sampler \(continuous.*backend=padded"):
+        next(wrong.steps(0))
+    assert torch.equal(every_score(stage, written).logprobs_BR, before.logprobs_BR)
+    next(stage.steps(0))
+    weighed = ppo_of(ppo={"num_steps": 2, "importance_cap": 2.0}).stage
+    next(replace(weighed, policy=Stranger(weighed.policy.group)).steps(0))
 
 
 def test_a_step_depends_on_its_number_alone(ppo_of):
