@@ -47,15 +47,16 @@ def checked_first_ratio(report: Report, precision: str, step: int | None = None)
     return "first ratio 1" if largest == 0 else f"first ratio 1 within {largest:.2g}"
 
 
-def pretended(prompts: PromptBatch) -> Rollout | None:
-    """Return prompts as a rollout: of each the second half as if it had been written.
+def pretended(prompts: PromptBatch, *, share: float = 0.5) -> Rollout | None:
+    """Return prompts as a rollout: of each the last share of its tokens as if it had been written.
 
-    None where no prompt has two tokens.
+    None where no prompt has two tokens; at least one is prompt, and one written.
     """
     rows = prompts.select((prompts.lengths_B > 1).nonzero().squeeze(-1))
     if not len(rows):
         return None
-    response_lengths_B = rows.lengths_B // 2
+    response_lengths_B = (rows.lengths_B * share).long()
+    response_lengths_B = response_lengths_B.clamp(min=1).minimum(rows.lengths_B - 1)
     return Rollout(
         tokens_BT=rows.tokens_BP,
         prompt_lengths_B=rows.lengths_B - response_lengths_B,

@@ -39,12 +39,12 @@ class PrecisionProbe:
         """Return (fp32 or bf16, why); only the first rank answers, the others give nothing.
 
         Args:
-            texts: Some of the run's; of each the second half is scored after the first.
+            texts: Some of the run's; all their tokens but the first are scored.
         """
         plainly = why_fp32(self._num_weights, self._world.device)
         if plainly is not None:
             return "fp32", plainly
-        rows = pretended(texts)
+        rows = pretended(texts, share=1.0)
         if self._world.rank or rows is None:
             return "bf16", "not measured: no text of two tokens"
         return self._without_room() or self._measured(rows)

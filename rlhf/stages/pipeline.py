@@ -115,7 +115,9 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
         return run.folder / "policy"
     run.rehearsal.settle_precision(start)
     policy = run.cast.policy(start)
-    run.log.note(f"generation: {settle(policy.rehearse(run.rehearsal.texts()))}")
+    prompts = run.rehearsal.texts()
+    assert prompts is not None
+    run.log.note(f"generation: {settle(policy.rehearse(prompts))}")
     reference = run.cast.reference(Path(run.experiment.reference.path or start))
     reward = run.cast.judge(reward_model, start)
     value = _value(run, start, reward_model)

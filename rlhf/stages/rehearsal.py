@@ -12,7 +12,7 @@ from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.stages.cast import Cast
 from rlhf.stages.inputs import Inputs
 
-NUM_TEXTS = 8
+NUM_TEXTS = 16
 
 
 class Rehearsal:
@@ -35,26 +35,24 @@ class Rehearsal:
         if self._is_settled:
             return
         self.settle_precision(start)
-        if self._inputs.prompts is not None:
-            policy = self._cast.policy(start)
-            self._note(f"rehearsal: {settle(policy.rehearse(self.texts()))}")
+        prompts = self.texts()
+        if prompts is not None:
+            self._note(f"rehearsal: {settle(self._cast.policy(start).rehearse(prompts))}")
 
     def settle_precision(self, start: Path) -> None:
         """Decide on the precision, if that was not done yet."""
         if self._is_settled:
             return
         self._is_settled = True
-        if len(self.texts()):
-            self._note(f"precision: {self._cast.settle_precision(start, self.texts())}")
+        demonstrations = self._inputs.demonstrations
+        texts = self.texts() if demonstrations is None else _as_prompts(demonstrations.train)
+        if texts is not None:
+            self._note(f"precision: {self._cast.settle_precision(start, texts)}")
 
-    def texts(self) -> PromptBatch:
-        """Return some texts of the run: prompts, else demonstrations; none without either."""
-        inputs = self._inputs
-        if inputs.prompts is not None:
-            return _some(inputs.prompts.train)
-        if inputs.demonstrations is not None:
-            return _as_prompts(inputs.demonstrations.train)
-        return _as_prompts(None)
+    def texts(self) -> PromptBatch | None:
+        """Return some prompts of the run."""
+        prompts = self._inputs.prompts
+        return None if prompts is None else _some(prompts.train)
 
 
 def _some(prompts: PromptBatch) -> PromptBatch:
@@ -64,13 +62,12 @@ def _some(prompts: PromptBatch) -> PromptBatch:
     return prompts.select(order[places.long()])
 
 
-def _as_prompts(rows: Demonstrations | None) -> PromptBatch:
+def _as_prompts(rows: Demonstrations) -> PromptBatch:
     """Return the first texts whole, as if each were a prompt."""
-    tokens_BT = torch.zeros(0, 1, dtype=torch.long) if rows is None else rows.tokens_BT[:NUM_TEXTS]
-    num = len(tokens_BT)
+    num = min(NUM_TEXTS, len(rows))
     return PromptBatch(
-        tokens_BP=tokens_BT,
-        lengths_B=torch.zeros(0, dtype=torch.long) if rows is None else rows.lengths_B[:num],
+        tokens_BP=rows.tokens_BT[:num],
+        lengths_B=rows.lengths_B[:num],
         sample_B=torch.arange(num),
         prompts=("",) * num,
         columns=({},) * num,

@@ -164,7 +164,7 @@ def test_a_gradient_does_not_depend_on_the_microbatch(
     # correctness 6, 55: the gradients of microbatches of 1, 2 and 8 ragged rows are one
     group = play(here(), kind, max_tokens=max_tokens)
     assert yardstick[kind].norm() > 0.1
-    assert error(gradient(group, kind, batch, tmp_path), yardstick[kind]) <= 1e-6
+    assert error(gradient(group, kind, batch, tmp_path), yardstick[kind]) <= 3e-6
 
 
 @pytest.mark.ray
@@ -176,7 +176,7 @@ def test_a_gradient_does_not_depend_on_ranks_or_shards(
 ):
     # correctness 6, 55: 1, 2 and 4 ranks, ZeRO 0 to 3, microbatches of 1 and of 2
     group = play(seat(at), kind, max_tokens=(ONE_BY_ONE, BY_TWOS)[stage % 2], stage=stage)
-    assert error(gradient(group, kind, batch, tmp_path), yardstick[kind]) <= 1e-6
+    assert error(gradient(group, kind, batch, tmp_path), yardstick[kind]) <= 3e-6
 
 
 @budgets

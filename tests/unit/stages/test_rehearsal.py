@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from rlhf.data.split import Splits
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import NUM_TEXTS, Rehearsal
@@ -72,7 +70,15 @@ def test_sft_alone_measures_on_demonstrations_and_rehearses_no_ppo():
     rehearsal = Rehearsal(inputs(demonstrations=rows), players, print)
     rehearsal.before_training(Path("start"))
     assert players.asked == [("precision", "start", 3)]
-    assert torch.equal(rehearsal.texts().lengths_B, rows.lengths_B)
+    assert rehearsal.texts() is None
+
+
+def test_precision_is_measured_on_whole_demonstrations_where_there_are_some():
+    players = Players()
+    given = inputs(prompts=models.prompts(20), demonstrations=models.demonstrations(5))
+    Rehearsal(given, players, print).before_training(Path("start"))
+    assert players.asked[0] == ("precision", "start", 5)
+    assert players.asked[2] == ("rehearse", NUM_TEXTS)
 
 
 def test_without_any_text_nothing_is_measured():
