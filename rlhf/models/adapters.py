@@ -18,6 +18,9 @@ from rlhf.models.pretrained import fresh_copy, load_weights
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+BASE_FOLDER = "base"
+"""Beside a scalar model's adapters: the base as they want it."""
+
 
 class Adapter:
     """The adapters inside one network; the network itself stays the plain class it was."""
@@ -37,8 +40,17 @@ class Adapter:
         return self._peft.disable_adapter()  # type: ignore[return-value]
 
     def save(self, folder: Path, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
-        """Write the adapters alone as a folder of the peft library."""
+        """Write the adapters alone as a folder of the peft library, which loads it by itself.
+
+        The library reads the base from where the folder says. Under a scalar model that must have
+        one label and a pad, so there the folder holds it: a config, and links to its weights.
+        """
         model = self._copy(network, weights)
+        base = network.name_or_path
+        if base and Path(base).is_dir():
+            found = Path(base).absolute()
+            base = str(found if self._causal else scalar_base(network, found, folder))
+        model.peft_config["default"].base_model_name_or_path = base
         model.save_pretrained(str(folder))
 
     def merged(self, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:
@@ -47,7 +59,6 @@ class Adapter:
 
     def _copy(self, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PeftModel:
         fresh = fresh_copy(network)
-        fresh.name_or_path = network.name_or_path
         model = get_peft_model(fresh, self._lora())  # type: ignore[arg-type]
         load_weights(fresh, weights)
         return model  # type: ignore[return-value]
@@ -62,3 +73,16 @@ class Adapter:
             target_modules=modules,
             task_type="CAUSAL_LM" if self._causal else "SEQ_CLS",
         )
+
+
+def scalar_base(network: PreTrainedModel, base: Path, folder: Path) -> Path:
+    """Make FOLDER/base: the base folder's weights as links, under this scalar model's config."""
+    made = folder.absolute() / BASE_FOLDER
+    made.mkdir(parents=True, exist_ok=True)
+    for file in base.iterdir():
+        if file.name.endswith((".safetensors", ".bin", ".index.json")):
+            link = made / file.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(file)
+    network.config.save_pretrained(made)
+    return made

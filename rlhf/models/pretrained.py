@@ -5,6 +5,7 @@ Dropout is off everywhere: two forwards of one text must agree, or no ratio mean
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -24,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 from rlhf.config.model import NewModelConfig
 from rlhf.errors import ModelError
 from rlhf.models.attention import widen_short_rows
+from rlhf.models.pads import with_own_pad
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -97,10 +99,6 @@ def load_scalar(
         )
     if head != "trained":
         _reset_head(network, head, seed)
-    if network.config.get_text_config().pad_token_id is None:
-        network.config.get_text_config().pad_token_id = (
-            network.config.get_text_config().eos_token_id
-        )
     return _settled(network)
 
 
@@ -183,13 +181,36 @@ def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
 def save_network(
     network: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    """Write a plain Hugging Face folder: config, safetensors, tokenizer, generation config."""
+    """Write a plain Hugging Face folder: config, safetensors, tokenizer, generation config.
+
+    A scalar model's config and tokenizer name the same pad, one that ends no text: other software
+    finds the end of a text by it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    network.save_pretrained(folder)
+    if network.can_generate():
+        _save_generating(network, folder)
+    else:
+        tokenizer = with_own_pad(tokenizer, network.config.get_text_config().vocab_size)
+        network.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+        network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     mode = (folder / "config.json").stat().st_mode
     for weights in folder.glob("*.safetensors"):
         weights.chmod(mode)  # else only the owner could read them
+
+
+def _save_generating(network: PreTrainedModel, folder: Path) -> None:
+    """Write its generation config as it was read, though transformers refuses odd ones."""
+    from transformers import GenerationConfig
+
+    own = network.generation_config
+    network.generation_config = GenerationConfig()
+    try:
+        network.save_pretrained(folder)
+    finally:
+        network.generation_config = own
+    assert own is not None
+    own.to_json_file(folder / "generation_config.json", keys_to_pop=["compile_config"])
 
 
 def rebuild(network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:
@@ -200,22 +221,36 @@ def rebuild(network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrain
 
 
 def fresh_copy(network: PreTrainedModel) -> PreTrainedModel:
-    """Return a network of the same class, config and end-of-response tokens; weights are new."""
-    fresh = type(network)(network.config)
+    """Return a network of the same class, config and generation config, without weights.
+
+    Its buffers are copies, and it is written under the names that the network was read by.
+    """
+    with torch.device("meta"):
+        fresh = type(network)(network.config)
     if network.can_generate():
-        # Several ids may end a response, and only the generation config knows them all.
-        fresh.generation_config.eos_token_id = network.generation_config.eos_token_id  # type: ignore[union-attr]
+        fresh.generation_config = copy.deepcopy(network.generation_config)
+    vars(fresh)["_weight_conversions"] = vars(network).get("_weight_conversions")
+    for name, buffer in network.named_buffers():
+        owner, _, own = name.rpartition(".")
+        setattr(fresh.get_submodule(owner), own, buffer.detach().cpu().clone())
     return fresh
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy weights into a network by name; every parameter must be given."""
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.data = weights[name].to(parameter.dtype).clone().reshape(parameter.shape)
-    dtypes = {weights[name].dtype for name, _ in network.named_parameters()}
-    if len(dtypes) == 1:
-        network.to(dtypes.pop())
+    """Put copies of tensors into a network by name, each in its own dtype.
+
+    Every weight and persistent buffer must be given; one that is tied, under any of its names.
+    """
+    kept = network.state_dict(keep_vars=True)
+    given = {id(tensor): name for name, tensor in kept.items() if name in weights}
+    fresh: dict[str, Tensor] = {}
+    for name, tensor in kept.items():
+        source = name if name in weights else given[id(tensor)]
+        if source not in fresh:
+            value = weights[source].clone().reshape(tensor.shape)
+            fresh[source] = nn.Parameter(value) if isinstance(tensor, nn.Parameter) else value
+        owner, _, own = name.rpartition(".")
+        setattr(network.get_submodule(owner), own, fresh[source])
 
 
 def _from_pretrained(auto: Any, path: str, **options: Any) -> Any:
