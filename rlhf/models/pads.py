@@ -38,7 +38,7 @@ def _ends(tokenizer: PreTrainedTokenizerBase) -> set[str]:
     """Return EOS, and what the chat template names: it may end a turn."""
     template = str(tokenizer.chat_template or "")
     named = {token for token in tokenizer.all_special_tokens if token in template}
-    return (named - {tokenizer.bos_token}) | {str(tokenizer.eos_token)}
+    return (named - {str(tokenizer.bos_token)}) | {str(tokenizer.eos_token)}
 
 
 def _candidates(tokenizer: PreTrainedTokenizerBase, num_rows: int) -> Iterator[int]:

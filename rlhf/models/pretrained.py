@@ -6,12 +6,13 @@ Dropout is off everywhere: two forwards of one text must agree, or no ratio mean
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -23,8 +24,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from rlhf.config.model import NewModelConfig
-from rlhf.errors import ModelError
+from rlhf.errors import ModelError, RLHFError
 from rlhf.models.attention import widen_short_rows
+from rlhf.models.fit import check_fit
+from rlhf.models.folder import one_line
 from rlhf.models.pads import with_own_pad
 
 if TYPE_CHECKING:
@@ -43,9 +46,11 @@ def load_causal_lm(path: str, precision: str = "fp32") -> PreTrainedModel:
     """Load a language model from a local folder or a hub name.
 
     Raises:
-        ModelError: when there is none, or it needs code from its own repository.
+        ModelError: when there is none, it needs code from its own repository, or its weights are
+            not those of its config.
     """
-    network = _from_pretrained(AutoModelForCausalLM, path, dtype=DTYPES[precision])
+    network, info = load_with_info(AutoModelForCausalLM, path, precision)
+    check_fit(path, network, info)
     return _settled(network)
 
 
@@ -58,14 +63,16 @@ def num_weights(path: str) -> int:
     return sum(parameter.numel() for parameter in skeleton(path).parameters())
 
 
-def skeleton(path: str) -> PreTrainedModel:
-    """Return a language model without storage: its shapes alone, by its config.
+def skeleton(path: str, *, scalar: bool = False) -> PreTrainedModel:
+    """Return a model without storage, by its config: a language model, or a classifier.
 
     Raises:
-        ModelError: when there is no config.
+        ModelError: when there is no config, or no network can be made from it.
     """
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(_from_pretrained(AutoConfig, path))
+    auto = AutoModelForSequenceClassification if scalar else AutoModelForCausalLM
+    config = _from_pretrained(AutoConfig, path)
+    with blaming(path, auto.__name__), torch.device("meta"):
+        return auto.from_config(config, trust_remote_code=False)
 
 
 def load_scalar(
@@ -84,19 +91,15 @@ def load_scalar(
         ModelError: when the folder cannot serve.
     """
     labels: dict[str, int] = {} if head == "trained" else {"num_labels": 1}
-    network, info = _from_pretrained(
-        AutoModelForSequenceClassification,
+    network, info = load_with_info(AutoModelForSequenceClassification, path, precision, **labels)
+    # A language model's own head may be there in vain.
+    check_fit(
         path,
-        dtype=DTYPES[precision],
-        output_loading_info=True,
-        **labels,
+        network,
+        info,
+        new_head=head != "trained",
+        spare=lambda: skeleton(path).state_dict(),
     )
-    missing = sorted(key for key in info["missing_keys"] if "score" in key or "classifier" in key)
-    if head == "trained" and missing:
-        raise ModelError(
-            f"{path}: no trained score head ({', '.join(missing)} is missing from its weights), so "
-            "its scores would be noise; train it with `rlhf reward_model`, or give a trained one"
-        )
     if head != "trained":
         _reset_head(network, head, seed)
     return _settled(network)
@@ -163,8 +166,10 @@ def stated(path: str, name: str) -> int | None:
     Raises:
         ModelError: when there is no config.
     """
-    text = _from_pretrained(AutoConfig, path).get_text_config()
-    return text.to_dict().get(text.attribute_map.get(name, name))
+    config = _from_pretrained(AutoConfig, path)
+    with blaming(path, "AutoConfig"):
+        text = config.get_text_config()
+        return text.to_dict().get(text.attribute_map.get(name, name))
 
 
 def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
@@ -253,13 +258,42 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         setattr(network.get_submodule(owner), own, fresh[source])
 
 
+def load_with_info(
+    auto: Any, path: str, precision: str, **options: Any
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Load a network, and say what of its tensors was not there, not expected, or misshapen."""
+    return _from_pretrained(
+        auto,
+        path,
+        dtype=DTYPES[precision],
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        **options,
+    )
+
+
 def _from_pretrained(auto: Any, path: str, **options: Any) -> Any:
+    with blaming(path, auto.__name__):
+        return auto.from_pretrained(path, trust_remote_code=False, **options)
+
+
+@contextmanager
+def blaming(path: str, what: str) -> Iterator[None]:
+    """Turn whatever a library says of a model folder into one line that names the folder.
+
+    Configs hold anything, and transformers raises anything over them.
+
+    Raises:
+        ModelError: for every error.
+    """
     try:
-        return auto.from_pretrained(path, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except RLHFError:
+        raise
+    except Exception as error:
         raise ModelError(
-            f"{path}: not a model {auto.__name__} can load ({reason}); give a local folder with "
+            f"{path}: not a model {what} can load ({one_line(error)}); give a local folder with "
             "config.json and safetensors, or the name of a model on the hub"
         ) from error
 

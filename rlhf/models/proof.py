@@ -40,7 +40,9 @@ numbers' spread."""
 class Proof:
     """A few tokens of real text, and what a model makes of them."""
 
-    def __init__(self, model: LanguageModel | ScalarModel, tokenizer: PreTrainedTokenizerBase):
+    def __init__(
+        self, model: LanguageModel | ScalarModel, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
         """Encode the texts; ask every model of this one's kind the same."""
         self._kind: type[LanguageModel | ScalarModel] = type(model)
         config = model.network.config.get_text_config()

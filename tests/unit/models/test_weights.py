@@ -32,5 +32,5 @@ def test_weights_that_are_missing_or_damaged(folder, tmp_path):
     with pytest.raises(ModelError, match=r"model\.safetensors is damaged"):
         check_weights(str(broken), scored=False)
     (broken / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"no \*\.safetensors"):
+    with pytest.raises(ModelError, match="no weights"):
         check_weights(str(broken), scored=False)
