@@ -53,6 +53,8 @@ class Part:
     """Model folder or hub name; None for a judge that is a function alone."""
     head: HeadKind = "trained"
     """State of a scalar head at the start."""
+    finished: bool = False
+    """Of an apprentice: it is measured and normalised only; its adapters are written already."""
     total_updates: int = 1
     """Optimizer steps of the act, for the learning-rate curve."""
     policy_path: str = ""
@@ -132,9 +134,8 @@ def _judge(part: Part, world: World) -> object:
 def _apprentice(part: Part, world: World) -> object:
     config = part.experiment.reward_model
     network = _scalar(part)
-    trained = part.head == "trained"
-    adapter = None if trained else _adapter(part, network)
-    if trained:  # It is measured and normalised; what was trained stays as it is.
+    adapter = None if part.finished else _adapter(part, network)
+    if part.finished:
         network.requires_grad_(False).score.requires_grad_(True)  # noqa: FBT003 - torch's way
     engine = _engine(part, ScalarModel(network), world, config.optimizer)
     judge = _model_judge(part, engine, None)

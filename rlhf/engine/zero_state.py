@@ -34,14 +34,21 @@ class ZeroState:
         """Look at parameters by name; those that need gradients have moments.
 
         DeepSpeed has cast all of them to one dtype; `exact` is what was in full precision among
-        lower ones. Where weights stay whole, the frozen of those are put back.
+        lower ones. It is put back: into the fp32 master, or (frozen, and whole) the module itself.
         """
         self._parameters, self._optimizer, self._exact = parameters, optimizer, exact
         self._world, self._stage = world, stage
         for name, tensor in exact.items():
-            if stage != 3 and not parameters[name].requires_grad:
-                parameters[name].data = tensor.to(world.device)
+            self._restore(parameters[name], tensor.to(world.device))
         self._names = [name for name, p in parameters.items() if p.requires_grad]
+
+    def _restore(self, parameter: nn.Parameter, tensor: Tensor) -> None:
+        if parameter.requires_grad:
+            from deepspeed.utils import safe_set_full_fp32_param
+
+            safe_set_full_fp32_param(parameter, tensor)
+        elif self._stage != 3:
+            parameter.data = tensor
 
     def whole(self) -> Iterator[tuple[str, Tensor]]:
         """Yield every weight, whole, one at a time; every rank must go through all of them."""

@@ -236,7 +236,8 @@ def fresh_copy(network: PreTrainedModel) -> PreTrainedModel:
         fresh.generation_config = copy.deepcopy(network.generation_config)
     vars(fresh)["_weight_conversions"] = vars(network).get("_weight_conversions")
     for name, buffer in network.named_buffers():
-        owner, _, own = name.rpartition(".")
+        # Adapters may stand around the module that owns it.
+        owner, _, own = name.replace(".base_layer.", ".").rpartition(".")
         setattr(fresh.get_submodule(owner), own, buffer.detach().cpu().clone())
     return fresh
 
