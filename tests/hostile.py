@@ -17,6 +17,7 @@ HUGE = 10**12
 SIZES = {
     "llama": ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
               "intermediate_size", "vocab_size"),
+    "qwen2": ("hidden_size", "num_hidden_layers", "num_key_value_heads", "intermediate_size"),
     "gpt2": ("n_embd", "n_layer", "n_head", "vocab_size", "n_inner"),
 }  # fmt: skip
 WRONG = {"text": "many", "negative": -3, "zero": 0, "huge": HUGE, "float": 2.5, "list": [1]}
@@ -82,6 +83,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "eos of text": {"eos_token_id": "end"},
         "nested text": {"text_config": {"hidden_size": "big"}},
         "attention unknown": {"attn_implementation": "telepathy"},
+    },
+    "qwen2": {
+        "layer types of text": {"layer_types": "full"},
+        "layer types unknown": {"layer_types": ["full_attention", "half_attention"]},
+        "layer types too few": {"layer_types": ["full_attention"]},
+        "window of text": {"use_sliding_window": True, "sliding_window": "wide"},
+        "without its biases": {"model_type": "llama"},
+        "of experts": {"model_type": "qwen2_moe"},
     },
     "gpt2": {
         "unknown activation": {"activation_function": "swoosh"},

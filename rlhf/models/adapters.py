@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlhf.config.model import PeftConfig
 from rlhf.errors import ModelError
-from rlhf.models.pretrained import fresh_copy, load_weights
+from rlhf.models.copies import fresh_copy, load_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

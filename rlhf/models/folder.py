@@ -87,7 +87,7 @@ def read_object(file: Path) -> dict[str, object]:
 
 def one_line(error: BaseException) -> str:
     """Return what an error says, on one line of bounded length."""
-    said = " ".join(str(error).split())[:300]
+    said = "".join(c for c in " ".join(str(error).split())[:300] if c.isprintable())
     return said if isinstance(error, OSError | ValueError) and said else _named(error, said)
 
 

@@ -5,15 +5,14 @@ Dropout is off everywhere: two forwards of one text must agree, or no ratio mean
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -26,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 from rlhf.config.model import NewModelConfig
 from rlhf.errors import ModelError, RLHFError
 from rlhf.models.attention import widen_short_rows
+from rlhf.models.exact import loaded_exactly, put_exact
 from rlhf.models.fit import check_fit
 from rlhf.models.folder import one_line
 from rlhf.models.pads import with_own_pad
@@ -192,6 +192,7 @@ def save_network(
     finds the end of a text by it.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    put_exact(network)
     if network.can_generate():
         _save_generating(network, folder)
     else:
@@ -218,59 +219,16 @@ def _save_generating(network: PreTrainedModel, folder: Path) -> None:
     own.to_json_file(folder / "generation_config.json", keys_to_pop=["compile_config"])
 
 
-def rebuild(network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:
-    """Return a fresh network of the same class and config that holds the given weights."""
-    fresh = fresh_copy(network)
-    load_weights(fresh, weights)
-    return fresh
-
-
-def fresh_copy(network: PreTrainedModel) -> PreTrainedModel:
-    """Return a network of the same class, config and generation config, without weights.
-
-    Its buffers are copies, and it is written under the names that the network was read by.
-    """
-    with torch.device("meta"):
-        fresh = type(network)(network.config)
-    if network.can_generate():
-        fresh.generation_config = copy.deepcopy(network.generation_config)
-    vars(fresh)["_weight_conversions"] = vars(network).get("_weight_conversions")
-    for name, buffer in network.named_buffers():
-        # Adapters may stand around the module that owns it.
-        owner, _, own = name.replace(".base_layer.", ".").rpartition(".")
-        setattr(fresh.get_submodule(owner), own, buffer.detach().cpu().clone())
-    return fresh
-
-
-def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Put copies of tensors into a network by name, each in its own dtype.
-
-    Every weight and persistent buffer must be given; one that is tied, under any of its names.
-    """
-    kept = network.state_dict(keep_vars=True)
-    given = {id(tensor): name for name, tensor in kept.items() if name in weights}
-    fresh: dict[str, Tensor] = {}
-    for name, tensor in kept.items():
-        source = name if name in weights else given[id(tensor)]
-        if source not in fresh:
-            value = weights[source].clone().reshape(tensor.shape)
-            fresh[source] = nn.Parameter(value) if isinstance(tensor, nn.Parameter) else value
-        owner, _, own = name.rpartition(".")
-        setattr(network.get_submodule(owner), own, fresh[source])
-
-
 def load_with_info(
     auto: Any, path: str, precision: str, **options: Any
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """Load a network, and say what of its tensors was not there, not expected, or misshapen."""
-    return _from_pretrained(
-        auto,
-        path,
-        dtype=DTYPES[precision],
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,
-        **options,
-    )
+    asked = {"output_loading_info": True, "ignore_mismatched_sizes": True, **options}
+
+    def load(kind: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+        return _from_pretrained(kind, path, dtype=DTYPES[precision], **asked)
+
+    return loaded_exactly(load(auto), load) if precision == "bf16" else load(auto)
 
 
 def _from_pretrained(auto: Any, path: str, **options: Any) -> Any:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from rlhf.engine.base import Engine
-from rlhf.models.pretrained import rebuild, save_network
+from rlhf.models.copies import rebuild
+from rlhf.models.pretrained import save_network
 from rlhf.models.proof import Proof, evaluating
 
 if TYPE_CHECKING:
