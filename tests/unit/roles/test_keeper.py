@@ -93,7 +93,10 @@ def test_a_folder_that_is_not_the_model_is_refused(role, tmp_path):
 
 
 def test_a_reward_models_adapters_load_by_the_library_alone(role, tmp_path):
-    learner, batch = role("apprentice", path=None, peft=LORA, part={"head": "new"}), rankings(5)
+    learner, batch = (
+        role("apprentice", model="causal", peft=LORA, part={"head": "new"}),
+        rankings(5),
+    )
     learner.rank(batch)
     learner.save(tmp_path)
     merged = AutoModelForSequenceClassification.from_pretrained(tmp_path)
