@@ -236,7 +236,7 @@ WEIGHTS: dict[str, Damage] = {
     "weights: no file": without("model.safetensors"),
     "weights: a folder": folder_at("model.safetensors"),
     "weights: empty": written("model.safetensors", b""),
-    "weights: text": written("model.safetensors", b"version https://git-lfs.github.com/spec/v1\n"),
+    "weights: text": written("model.safetensors", b"version of a large file, size 100\n"),
     "weights: header too long": written("model.safetensors", b"\xff" * 64),
     "weights: half": truncated(0.5),
     "weights: nearly all": truncated(0.999),

@@ -44,6 +44,8 @@ def start_world(device: str, timeout_s: float) -> World:
 class ZeroEngine:
     """One rank's part of a model held by DeepSpeed."""
 
+    _has_moments = False
+
     def __init__(
         self,
         module: nn.Module,
@@ -84,7 +86,6 @@ class ZeroEngine:
             )
         self._parameters = dict(module.named_parameters())
         self._state = ZeroState(self._parameters, adamw, world, stage=self.stage, exact=exact)
-        self._has_moments = False
 
     def __call__(self, *inputs: Any) -> Any:
         """Run the module on this rank's rows."""

@@ -37,24 +37,22 @@ def check_fit(
     Raises:
         ModelError: naming tensors that are missing, not expected, or of another shape.
     """
-    missing = sorted(name for name in info["missing_keys"] if not (new_head and _is_head(name)))
-    others = [
+    missing = {name for name in info["missing_keys"] if not (new_head and _is_head(name))}
+    others = {
         f"{name} {list(stored)} for {list(wanted)}"
-        for name, stored, wanted in sorted(info["mismatched_keys"])
+        for name, stored, wanted in info["mismatched_keys"]
         if not (new_head and _is_head(name))
-    ]
-    unexpected = sorted(info["unexpected_keys"])
-    if unexpected:
-        known = set(spare())
-        unexpected = [name for name in unexpected if name not in known]
-    heads = [name for name in missing if _is_head(name)]
-    if heads and len(heads) == len(missing):
+    }
+    unexpected = set(info["unexpected_keys"])
+    unexpected -= set(spare()) if unexpected else set()
+    if missing and all(_is_head(name) for name in missing):
         raise ModelError(
-            f"{path}: no trained score head ({', '.join(heads)} is missing from its weights), so "
-            "its scores would be noise; train it with `rlhf reward_model`, or give a trained one"
+            f"{path}: no trained score head ({', '.join(sorted(missing))} is missing from its "
+            "weights), so its scores would be noise; train it with `rlhf reward_model`, or give a "
+            "trained one"
         )
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": others}
-    said = "; ".join(_told(names, kind) for kind, names in kinds.items() if names)
+    said = "; ".join(_told(sorted(names), kind) for kind, names in kinds.items() if names)
     if said:
         raise ModelError(
             f"{path}: its weights are not those of its config, a {type(network).__name__}: {said}; "
@@ -71,7 +69,7 @@ def _told(names: list[str], kind: str) -> str:
     return f"{len(names)} {kind} ({', '.join(names[:NAMED])}{more})"
 
 
-def _remedy(unexpected: list[str]) -> str:
+def _remedy(unexpected: set[str]) -> str:
     if unexpected and all(name.startswith("module.") for name in unexpected):
         return "the names begin with `module.`: save the model without its wrapper"
     return "give config.json and weights of one model"

@@ -165,9 +165,10 @@ def _of_safetensors(file: Path) -> dict[str, Tensor]:
 
 
 def _of_pickle(file: Path) -> dict[str, Tensor]:
-    loaded = cast("object", torch.load(file, map_location="meta", weights_only=True))
-    named = loaded if isinstance(loaded, dict) else {}
-    found = cast("dict[object, object]", named)
+    from transformers.modeling_utils import load_state_dict
+
+    loaded = cast("object", load_state_dict(file, map_location="meta"))  # tensors alone, no code
+    found = cast("dict[object, object]", loaded if isinstance(loaded, dict) else {})
     if not found or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()):
         raise ModelError(f"{file} holds no named tensors; give a state dict")
     return cast("dict[str, Tensor]", found)
