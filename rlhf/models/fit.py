@@ -47,9 +47,8 @@ def check_fit(
     unexpected -= set(spare()) if unexpected else set()
     if missing and all(_is_head(name) for name in missing):
         raise ModelError(
-            f"{path}: no trained score head ({', '.join(sorted(missing))} is missing from its "
-            "weights), so its scores would be noise; train it with `rlhf reward_model`, or give a "
-            "trained one"
+            f"{path}: no trained score head ({', '.join(sorted(missing))} is missing), so its scores "
+            "would be noise; train it with `rlhf reward_model`, or give a trained one"
         )
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": others}
     said = "; ".join(_told(sorted(names), kind) for kind, names in kinds.items() if names)
