@@ -47,7 +47,7 @@ def check_fit(
     unexpected -= set(spare()) if unexpected else set()
     if missing and all(_is_head(name) for name in missing):
         raise ModelError(
-            f"{path}: no trained score head ({', '.join(sorted(missing))} is missing), so its scores "
+            f"{path}: no trained score head ({', '.join(sorted(missing))} is missing), so scores "
             "would be noise; train it with `rlhf reward_model`, or give a trained one"
         )
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": others}
