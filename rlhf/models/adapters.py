@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -40,16 +41,16 @@ class Adapter:
         return self._peft.disable_adapter()  # type: ignore[return-value]
 
     def save(self, folder: Path, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
-        """Write the adapters alone as a folder of the peft library, which loads it by itself.
+        """Write the adapters alone as a folder of the peft library, inside the merged model's.
 
-        The library reads the base from where the folder says. Under a scalar model that must have
-        one label and a pad, so there the folder holds it: a config, and links to its weights.
+        The library loads it by itself, on the base that it names. Under a scalar model that must
+        have one label and a pad, so there the folder holds it: a config, and links to its weights.
         """
         model = self._copy(network, weights)
         base = network.name_or_path
         if base and Path(base).is_dir():
             found = Path(base).absolute()
-            base = str(found if self._causal else scalar_base(network, found, folder))
+            base = str(found if self._causal else scalar_base(found, folder))
         model.peft_config["default"].base_model_name_or_path = base
         model.save_pretrained(str(folder))
 
@@ -75,8 +76,8 @@ class Adapter:
         )
 
 
-def scalar_base(network: PreTrainedModel, base: Path, folder: Path) -> Path:
-    """Make FOLDER/base: the base folder's weights as links, under this scalar model's config."""
+def scalar_base(base: Path, folder: Path) -> Path:
+    """Make FOLDER/base: the base's weights as links, under the config of the merged model above."""
     made = folder.absolute() / BASE_FOLDER
     made.mkdir(parents=True, exist_ok=True)
     for file in base.iterdir():
@@ -84,5 +85,5 @@ def scalar_base(network: PreTrainedModel, base: Path, folder: Path) -> Path:
             link = made / file.name
             link.unlink(missing_ok=True)
             link.symlink_to(file)
-    network.config.save_pretrained(made)
+    shutil.copyfile(folder.parent / "config.json", made / "config.json")
     return made
