@@ -56,6 +56,8 @@ class Part:
     """Model folder or hub name; None for a judge that is a function alone."""
     head: HeadKind = "trained"
     """State of a scalar head at the start."""
+    finished: bool = False
+    """Of an apprentice: it is measured and normalised only; its adapters are written already."""
     total_updates: int = 1
     """Optimizer steps of the act, for the learning-rate curve."""
     policy_path: str = ""
@@ -104,7 +106,7 @@ def _learning_policy(part: Part, world: World, optimizer: OptimizerConfig) -> Po
     return Policy(
         engine,
         _learner(part, engine, optimizer),
-        Keeper(engine, network, tokenizer, adapter),
+        _keeper(part, engine, network, tokenizer, adapter),
         _sampling(part, tokenizer),
         _settings(part),
     )
@@ -142,13 +144,15 @@ def _judge(part: Part, world: World) -> object:
 def _apprentice(part: Part, world: World) -> object:
     config = part.experiment.reward_model
     network = _scalar(part)
-    adapter = _adapter(part, network)
+    adapter = None if part.finished else _adapter(part, network)
+    if part.finished:
+        network.requires_grad_(False).score.requires_grad_(True)  # noqa: FBT003 - torch's way
     engine = _engine(part, ScalarModel(network), world, config.optimizer)
     judge = _model_judge(part, engine, None)
     return RewardLearner(
         judge,
         _learner(part, engine, config.optimizer),
-        Keeper(engine, network, judge.tokenizer, adapter),
+        _keeper(part, engine, network, judge.tokenizer, adapter),
         config,
     )
 
@@ -161,7 +165,7 @@ def _value(part: Part, world: World) -> object:
     return Value(
         engine,
         _learner(part, engine, optimizer),
-        Keeper(engine, network, tokenizer, adapter),
+        _keeper(part, engine, network, tokenizer, adapter),
         _settings(part),
     )
 
@@ -221,6 +225,17 @@ def _learner(part: Part, engine: TrainableEngine, optimizer: OptimizerConfig) ->
         max_tokens=part.experiment.engine.max_tokens_per_microbatch,
         total_updates=part.total_updates,
     )
+
+
+def _keeper(
+    part: Part,
+    engine: TrainableEngine,
+    network: Network,
+    tokenizer: TextTokenizer,
+    adapter: Adapter | None,
+) -> Keeper:
+    rounded = part.experiment.engine.precision == "bf16"
+    return Keeper(engine, network, tokenizer, adapter, rounded=rounded)
 
 
 def _settings(part: Part) -> Settings:

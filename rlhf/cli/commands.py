@@ -170,10 +170,10 @@ def _evaluate(command: str, experiment: Experiment) -> float | None:
         raise ConfigError(
             f"run_dir={run_dir} has no finished policy; run ppo, or set evaluation.candidate"
         )
-    inputs = load_inputs(experiment, ["ppo"], str(candidate))
-    check_reach(experiment.cluster, ["policy"])
     for folder in (candidate, baseline):
         check_weights(str(folder), scored=False)
+    inputs = load_inputs(experiment, ["ppo"], str(candidate))
+    check_reach(experiment.cluster, ["policy"])
     with _opened(command, experiment, inputs, ["sft"]) as run:
         _compare(run, candidate, baseline, judge)
         return _reported(run)

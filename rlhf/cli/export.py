@@ -7,7 +7,10 @@ from pathlib import Path
 from rlhf.config.experiment import Experiment
 from rlhf.data.tokenizer import load_tokenizer
 from rlhf.errors import ConfigError
+from rlhf.models.language_model import LanguageModel
 from rlhf.models.pretrained import load_causal_lm, save_network
+from rlhf.models.proof import Proof
+from rlhf.models.weights import check_weights
 
 
 def export(experiment: Experiment) -> Path:
@@ -15,6 +18,8 @@ def export(experiment: Experiment) -> Path:
 
     Raises:
         ConfigError: when the run has no finished policy, or the target is not empty.
+        ModelError: when the policy's folder is damaged.
+        TrainingError: when what was written is another model.
     """
     run_dir = Path(experiment.run_dir)
     source = run_dir / "policy"
@@ -23,6 +28,10 @@ def export(experiment: Experiment) -> Path:
     target = Path(experiment.export.path or run_dir / "export")
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise ConfigError(f"export.path={target} is not an empty folder; choose another")
+    check_weights(str(source), scored=False)
+    tokenizer = load_tokenizer(str(source))
     network = load_causal_lm(str(source), experiment.export.dtype)
-    save_network(network, target, load_tokenizer(str(source)))
+    save_network(network, target, tokenizer)
+    proof = Proof(LanguageModel(network), tokenizer)
+    proof.check(target, proof.ask_network(network), rounded=experiment.export.dtype == "bf16")
     return target

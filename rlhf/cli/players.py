@@ -45,7 +45,7 @@ class Players:
         )
 
     def apprentice(self, path: Path, total_updates: int, *, trained: bool) -> GroupRanking:
-        """Return a reward model that will learn."""
+        """Return a reward model that will learn, or (trained) be measured and normalised."""
         return GroupRanking(
             self._play(
                 Part(
@@ -54,6 +54,7 @@ class Players:
                     experiment=self._experiment,
                     path=str(path),
                     head="trained" if trained else "new",
+                    finished=trained,
                     total_updates=total_updates,
                 )
             )

@@ -50,13 +50,18 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     if path.endswith(".gguf"):
         name, options = str(Path(path).parent), {"gguf_file": Path(path).name}
     try:
-        tokenizer = cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(name, **options))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        tokenizer = cast(
+            "PreTrainedTokenizerBase",
+            AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options),
+        )
+    except Exception as error:  # whatever damaged files make transformers and tokenizers say
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"{path}: no tokenizer loads from it: {reason}; "
             "give a model folder, a hub name or FOLDER/FILE.gguf"
         ) from error
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise ModelError(f"{path}: its tokenizer has no vocabulary; put its tokenizer.json back")
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"{path}: its tokenizer has no EOS token, so no response could end; "

@@ -33,7 +33,10 @@ class Engine(Protocol):
         ...
 
     def weights(self) -> dict[str, Tensor]:
-        """Return whole weights by name, on CPU, in full precision; on rank 0 only, else empty."""
+        """Return all that a folder keeps by name, on CPU; on rank 0 only, else empty.
+
+        Whole weights and persistent buffers, each in the dtype it is held in.
+        """
         ...
 
 

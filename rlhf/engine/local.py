@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.adamw import build_adamw
+from rlhf.engine.shell import kept_buffers
 from rlhf.engine.world import World
 from rlhf.errors import TrainingError
 
@@ -41,8 +42,9 @@ class LocalEngine:
             yield self.module
 
     def weights(self) -> dict[str, Tensor]:
-        """Return copies of all weights."""
-        return {n: p.detach().clone() for n, p in self.module.named_parameters()}
+        """Return copies of all weights and persistent buffers."""
+        held = {**dict(self.module.named_parameters()), **kept_buffers(self.module)}
+        return {name: tensor.detach().clone() for name, tensor in held.items()}
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of the loss."""

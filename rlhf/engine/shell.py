@@ -16,6 +16,23 @@ def empty_copy(module: nn.Module) -> nn.Module:
     return shell.eval()
 
 
+def kept_buffers(module: nn.Module) -> dict[str, Tensor]:
+    """Return the buffers that a model folder keeps, by name: those of the module's state."""
+    kept = module.state_dict(keep_vars=True)
+    return {name: buffer for name, buffer in module.named_buffers() if name in kept}
+
+
+def exact_parameters(module: nn.Module) -> dict[str, Tensor]:
+    """Return copies of those parameters that are float32 among others of less precision.
+
+    Transformers keeps such (`_keep_in_fp32_modules_strict`), as peft does with adapters.
+    """
+    held = dict(module.named_parameters())
+    if all(parameter.dtype == torch.float32 for parameter in held.values()):
+        return {}
+    return {n: p.detach().clone() for n, p in held.items() if p.dtype == torch.float32}
+
+
 def set_parameter(module: nn.Module, name: str, tensor: Tensor) -> None:
     """Put a tensor in a parameter's place, wherever the module uses that parameter."""
     shared = module.get_parameter(name)

@@ -21,7 +21,7 @@ from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.accelerator import import_deepspeed
 from rlhf.engine.adamw import build_adamw
 from rlhf.engine.memory import dtype_that_fits, free_bytes
-from rlhf.engine.shell import empty_copy, set_parameter
+from rlhf.engine.shell import empty_copy, exact_parameters, kept_buffers, set_parameter
 from rlhf.engine.world import World
 from rlhf.engine.zero_config import Holding, zero_config
 from rlhf.engine.zero_raw import blaming
@@ -43,6 +43,8 @@ def start_world(device: str, timeout_s: float) -> World:
 
 class ZeroEngine:
     """One rank's part of a model held by DeepSpeed."""
+
+    _has_moments = False
 
     def __init__(
         self,
@@ -77,13 +79,13 @@ class ZeroEngine:
             max_grad_norm=self._max_norm if self.stage else 0.0,
             num_weights=sum(p.numel() for p in trainable.values()),
         )
+        exact = exact_parameters(module)
         with blaming(config.deepspeed):
             self._engine, *_ = deepspeed.initialize(
                 model=module, optimizer=adamw, config=zero_config(config, holding)
             )
         self._parameters = dict(module.named_parameters())
-        self._state = ZeroState(self._parameters, adamw, world, stage=self.stage)
-        self._has_moments = False
+        self._state = ZeroState(self._parameters, adamw, world, stage=self.stage, exact=exact)
 
     def __call__(self, *inputs: Any) -> Any:
         """Run the module on this rank's rows."""
@@ -102,6 +104,8 @@ class ZeroEngine:
         dtype = self._copy_dtype()
         for name, tensor in self._state.whole():
             set_parameter(self._shell, name, tensor.to(dtype, copy=True))
+        for name, buffer in self.module.named_buffers():
+            self._shell.get_buffer(name).copy_(buffer)
         try:
             yield self._shell
         finally:
@@ -116,9 +120,11 @@ class ZeroEngine:
         return dtype_that_fits(num_weights, next(iter(parameters)).dtype, int(free))
 
     def weights(self) -> dict[str, Tensor]:
-        """Return whole weights on rank 0."""
-        whole = ((name, tensor.detach().cpu().clone()) for name, tensor in self._state.whole())
-        return {name: tensor for name, tensor in whole if self.world.rank == 0}
+        """Return whole weights and persistent buffers on rank 0."""
+        held = ((name, tensor.detach().cpu().clone()) for name, tensor in self._state.kept())
+        weights = {name: tensor for name, tensor in held if self.world.rank == 0}
+        buffers = kept_buffers(self.module) if self.world.rank == 0 else {}
+        return weights | {name: buffer.detach().cpu().clone() for name, buffer in buffers.items()}
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of this rank's share of the loss."""

@@ -29,11 +29,26 @@ class ZeroState:
         world: World,
         *,
         stage: int,
+        exact: Mapping[str, Tensor],
     ) -> None:
-        """Look at parameters by name; those that need gradients have moments."""
-        self._parameters, self._optimizer = parameters, optimizer
+        """Look at parameters by name; those that need gradients have moments.
+
+        DeepSpeed has cast all of them to one dtype; `exact` is what was in full precision among
+        lower ones. It is put back: into the fp32 master, or (frozen, and whole) the module itself.
+        """
+        self._parameters, self._optimizer, self._exact = parameters, optimizer, exact
         self._world, self._stage = world, stage
+        for name, tensor in exact.items():
+            self._restore(parameters[name], tensor.to(world.device))
         self._names = [name for name, p in parameters.items() if p.requires_grad]
+
+    def _restore(self, parameter: nn.Parameter, tensor: Tensor) -> None:
+        if parameter.requires_grad:
+            from deepspeed.utils import safe_set_full_fp32_param
+
+            safe_set_full_fp32_param(parameter, tensor)
+        elif self._stage != 3:
+            parameter.data = tensor
 
     def whole(self) -> Iterator[tuple[str, Tensor]]:
         """Yield every weight, whole, one at a time; every rank must go through all of them."""
@@ -44,6 +59,16 @@ class ZeroState:
                     yield name, parameter.data
             else:
                 yield name, parameter.data
+
+    def kept(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield what `whole` does; in full precision what came in it; every rank must call."""
+        for name, tensor in self.whole():
+            if name not in self._exact:
+                yield name, tensor
+            elif self._parameters[name].requires_grad:
+                yield name, self._read(name, "weight")
+            else:
+                yield name, self._exact[name]
 
     def read(self) -> dict[str, Tensor]:
         """Return trainable weights and moments, fp32, on rank 0; every rank must call."""

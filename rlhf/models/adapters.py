@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,10 +14,13 @@ from torch import Tensor
 
 from rlhf.config.model import PeftConfig
 from rlhf.errors import ModelError
-from rlhf.models.pretrained import fresh_copy, load_weights
+from rlhf.models.copies import fresh_copy, load_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+BASE_FOLDER = "base"
+"""Beside a scalar model's adapters: the base as they want it."""
 
 
 class Adapter:
@@ -37,8 +41,17 @@ class Adapter:
         return self._peft.disable_adapter()  # type: ignore[return-value]
 
     def save(self, folder: Path, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
-        """Write the adapters alone as a folder of the peft library."""
+        """Write the adapters alone as a folder of the peft library, inside the merged model's.
+
+        The library loads it by itself, on the base that it names. Under a scalar model that must
+        have one label and a pad, so there the folder holds it: a config, and links to its weights.
+        """
         model = self._copy(network, weights)
+        base = network.name_or_path
+        if base and Path(base).is_dir():
+            found = Path(base).absolute()
+            base = str(found if self._causal else scalar_base(found, folder))
+        model.peft_config["default"].base_model_name_or_path = base
         model.save_pretrained(str(folder))
 
     def merged(self, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:
@@ -47,7 +60,6 @@ class Adapter:
 
     def _copy(self, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PeftModel:
         fresh = fresh_copy(network)
-        fresh.name_or_path = network.name_or_path
         model = get_peft_model(fresh, self._lora())  # type: ignore[arg-type]
         load_weights(fresh, weights)
         return model  # type: ignore[return-value]
@@ -62,3 +74,16 @@ class Adapter:
             target_modules=modules,
             task_type="CAUSAL_LM" if self._causal else "SEQ_CLS",
         )
+
+
+def scalar_base(base: Path, folder: Path) -> Path:
+    """Make FOLDER/base: the base's weights as links, under the config of the merged model above."""
+    made = folder.absolute() / BASE_FOLDER
+    made.mkdir(parents=True, exist_ok=True)
+    for file in base.iterdir():
+        if file.name.endswith((".safetensors", ".bin", ".index.json")):
+            link = made / file.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(file)
+    shutil.copyfile(folder.parent / "config.json", made / "config.json")
+    return made

@@ -5,13 +5,14 @@ Dropout is off everywhere: two forwards of one text must agree, or no ratio mean
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -22,8 +23,12 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from rlhf.config.model import NewModelConfig
-from rlhf.errors import ModelError
+from rlhf.errors import ModelError, RLHFError
 from rlhf.models.attention import widen_short_rows
+from rlhf.models.exact import loaded_exactly, put_exact
+from rlhf.models.fit import check_fit
+from rlhf.models.folder import one_line
+from rlhf.models.pads import with_own_pad
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -41,9 +46,11 @@ def load_causal_lm(path: str, precision: str = "fp32") -> PreTrainedModel:
     """Load a language model from a local folder or a hub name.
 
     Raises:
-        ModelError: when there is none, or it needs code from its own repository.
+        ModelError: when there is none, it needs code from its own repository, or its weights are
+            not those of its config.
     """
-    network = _from_pretrained(AutoModelForCausalLM, path, dtype=DTYPES[precision])
+    network, info = load_with_info(AutoModelForCausalLM, path, precision)
+    check_fit(path, network, info)
     return _settled(network)
 
 
@@ -56,14 +63,16 @@ def num_weights(path: str) -> int:
     return sum(parameter.numel() for parameter in skeleton(path).parameters())
 
 
-def skeleton(path: str) -> PreTrainedModel:
-    """Return a language model without storage: its shapes alone, by its config.
+def skeleton(path: str, *, scalar: bool = False) -> PreTrainedModel:
+    """Return a model without storage, by its config: a language model, or a classifier.
 
     Raises:
-        ModelError: when there is no config.
+        ModelError: when there is no config, or no network can be made from it.
     """
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(_from_pretrained(AutoConfig, path))
+    auto = AutoModelForSequenceClassification if scalar else AutoModelForCausalLM
+    config = _from_pretrained(AutoConfig, path)
+    with blaming(path, auto.__name__), torch.device("meta"):
+        return auto.from_config(config, trust_remote_code=False)
 
 
 def load_scalar(
@@ -82,25 +91,17 @@ def load_scalar(
         ModelError: when the folder cannot serve.
     """
     labels: dict[str, int] = {} if head == "trained" else {"num_labels": 1}
-    network, info = _from_pretrained(
-        AutoModelForSequenceClassification,
+    network, info = load_with_info(AutoModelForSequenceClassification, path, precision, **labels)
+    # A language model's own head may be there in vain.
+    check_fit(
         path,
-        dtype=DTYPES[precision],
-        output_loading_info=True,
-        **labels,
+        network,
+        info,
+        new_head=head != "trained",
+        spare=lambda: skeleton(path).state_dict(),
     )
-    missing = sorted(key for key in info["missing_keys"] if "score" in key or "classifier" in key)
-    if head == "trained" and missing:
-        raise ModelError(
-            f"{path}: no trained score head ({', '.join(missing)} is missing from its weights), so "
-            "its scores would be noise; train it with `rlhf reward_model`, or give a trained one"
-        )
     if head != "trained":
         _reset_head(network, head, seed)
-    if network.config.get_text_config().pad_token_id is None:
-        network.config.get_text_config().pad_token_id = (
-            network.config.get_text_config().eos_token_id
-        )
     return _settled(network)
 
 
@@ -165,8 +166,10 @@ def stated(path: str, name: str) -> int | None:
     Raises:
         ModelError: when there is no config.
     """
-    text = _from_pretrained(AutoConfig, path).get_text_config()
-    return text.to_dict().get(text.attribute_map.get(name, name))
+    config = _from_pretrained(AutoConfig, path)
+    with blaming(path, "AutoConfig"):
+        text = config.get_text_config()
+        return text.to_dict().get(text.attribute_map.get(name, name))
 
 
 def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
@@ -183,48 +186,73 @@ def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
 def save_network(
     network: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    """Write a plain Hugging Face folder: config, safetensors, tokenizer, generation config."""
+    """Write a plain Hugging Face folder: config, safetensors, tokenizer, generation config.
+
+    A scalar model's config and tokenizer name the same pad, one that ends no text: other software
+    finds the end of a text by it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    network.save_pretrained(folder)
+    put_exact(network)
+    if network.can_generate():
+        _save_generating(network, folder)
+    else:
+        tokenizer = with_own_pad(tokenizer, network.config.get_text_config().vocab_size)
+        network.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+        network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     mode = (folder / "config.json").stat().st_mode
     for weights in folder.glob("*.safetensors"):
         weights.chmod(mode)  # else only the owner could read them
 
 
-def rebuild(network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:
-    """Return a fresh network of the same class and config that holds the given weights."""
-    fresh = fresh_copy(network)
-    load_weights(fresh, weights)
-    return fresh
+def _save_generating(network: PreTrainedModel, folder: Path) -> None:
+    """Write its generation config as it was read, though transformers refuses odd ones."""
+    from transformers import GenerationConfig
+
+    own = network.generation_config
+    network.generation_config = GenerationConfig()
+    try:
+        network.save_pretrained(folder)
+    finally:
+        network.generation_config = own
+    assert own is not None
+    own.to_json_file(folder / "generation_config.json", keys_to_pop=["compile_config"])
 
 
-def fresh_copy(network: PreTrainedModel) -> PreTrainedModel:
-    """Return a network of the same class, config and end-of-response tokens; weights are new."""
-    fresh = type(network)(network.config)
-    if network.can_generate():
-        # Several ids may end a response, and only the generation config knows them all.
-        fresh.generation_config.eos_token_id = network.generation_config.eos_token_id  # type: ignore[union-attr]
-    return fresh
+def load_with_info(
+    auto: Any, path: str, precision: str, **options: Any
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Load a network, and say what of its tensors was not there, not expected, or misshapen."""
+    asked = {"output_loading_info": True, "ignore_mismatched_sizes": True, **options}
 
+    def load(kind: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+        return _from_pretrained(kind, path, dtype=DTYPES[precision], **asked)
 
-def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy weights into a network by name; every parameter must be given."""
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.data = weights[name].to(parameter.dtype).clone().reshape(parameter.shape)
-    dtypes = {weights[name].dtype for name, _ in network.named_parameters()}
-    if len(dtypes) == 1:
-        network.to(dtypes.pop())
+    return loaded_exactly(load(auto), load) if precision == "bf16" else load(auto)
 
 
 def _from_pretrained(auto: Any, path: str, **options: Any) -> Any:
+    with blaming(path, auto.__name__):
+        return auto.from_pretrained(path, trust_remote_code=False, **options)
+
+
+@contextmanager
+def blaming(path: str, what: str) -> Iterator[None]:
+    """Turn whatever a library says of a model folder into one line that names the folder.
+
+    Configs hold anything, and transformers raises anything over them.
+
+    Raises:
+        ModelError: for every error.
+    """
     try:
-        return auto.from_pretrained(path, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except RLHFError:
+        raise
+    except Exception as error:
         raise ModelError(
-            f"{path}: not a model {auto.__name__} can load ({reason}); give a local folder with "
+            f"{path}: not a model {what} can load ({one_line(error)}); give a local folder with "
             "config.json and safetensors, or the name of a model on the hub"
         ) from error
 

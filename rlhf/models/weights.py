@@ -1,43 +1,115 @@
-"""Weights: what a model folder holds, read from its headers alone, before anything loads it."""
+"""Weights: whether a model folder's weights are those of its config, before anything loads them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
-from safetensors import SafetensorError, safe_open
+import torch
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from rlhf.errors import ModelError
-from rlhf.models.pretrained import context_length
+from rlhf.models.fit import check_fit
+from rlhf.models.folder import check_folder, stored_tensors, weight_files
+from rlhf.models.pretrained import (
+    blaming,
+    context_length,
+    load_causal_lm,
+    load_scalar,
+    skeleton,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+SMALL_BYTES = 2**30
+"""Folders up to this size are loaded, and run on a few tokens."""
+MOST_BUFFERS = 2**30
+"""Bytes that a network may take beside its weights."""
+TOKENS = 8
 
 
 def check_weights(path: str, *, scored: bool) -> None:
-    """Check that a folder holds a model with whole weights; a hub name is only asked its config.
+    """Check that a folder holds the whole model of its config; a hub name is only asked its config.
+
+    Names and shapes of the weights are held against the network on torch's meta device, by
+    transformers' own rules; a small model is run on a few tokens.
 
     Args:
         path: Local folder or hub name.
         scored: Whether a trained scalar head must be among the weights.
 
     Raises:
-        ModelError: saying what is missing or damaged.
+        ModelError: saying what is missing, damaged, or of another model.
     """
+    check_folder(path)
     context_length(path)
-    folder = Path(path)
-    if not folder.is_dir() or any(folder.glob("*.bin")):
+    if not Path(path).is_dir():
         return
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ModelError(f"{path}: holds a config.json but no *.safetensors; give a whole model")
-    names = {name for file in files for name in _names(file)}
-    if scored and not any("score" in name or "classifier" in name for name in names):
+    network = skeleton(path, scalar=scored)
+    _check_buffers(path, network)
+    _check_quantization(path, network)
+    fitted, info = _fitted(path, network)
+    check_fit(path, fitted, info, spare=lambda: skeleton(path).state_dict() if scored else ())
+    if sum(file.stat().st_size for file in weight_files(Path(path))) <= SMALL_BYTES:
+        _run(path, scored=scored)
+
+
+def _check_buffers(path: str, network: PreTrainedModel) -> None:
+    size = sum(buffer.numel() * buffer.itemsize for buffer in network.buffers())
+    most = max(MOST_BUFFERS, sum(p.numel() * p.itemsize for p in network.parameters()))
+    if size > most:
         raise ModelError(
-            f"{path}: no trained score head (score.weight is missing from its weights), so its "
-            "scores would be noise; train it with `rlhf reward_model`, or give a trained one"
+            f"{path}: its config asks for {size / 2**30:,.0f} GiB of tables beside its weights; "
+            "put the config of these weights back"
         )
 
 
-def _names(file: Path) -> list[str]:
-    try:
-        with safe_open(file, "pt") as opened:
-            return list(opened.keys())
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{file} is damaged: {error}; fetch or train the model again") from error
+def _check_quantization(path: str, network: PreTrainedModel) -> None:
+    """Refuse what transformers would silently take for plain weights."""
+    quantized = network.config.to_dict().get("quantization_config")
+    method = quantized.get("quant_method") if isinstance(quantized, dict) else quantized
+    if quantized is not None and method not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        raise ModelError(
+            f"{path}: quantization_config names the method {method!r}, which transformers does not "
+            "know; give a folder with plain weights"
+        )
+
+
+def _fitted(path: str, network: PreTrainedModel) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Load the folder's tensors, without their numbers, into the network, without storage."""
+    with blaming(path, type(network).__name__):
+        loaded = type(network).from_pretrained(
+            None,
+            config=network.config,
+            state_dict=stored_tensors(path),
+            device_map="meta",
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    return cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
+
+
+def _run(path: str, *, scored: bool) -> None:
+    """Run the model on a few tokens: some configs fail only there.
+
+    Raises:
+        ModelError: when it fails, or gives what is no number.
+    """
+    network = load_scalar(path, "trained") if scored else load_causal_lm(path)
+    size = network.config.get_text_config().vocab_size
+    with blaming(path, type(network).__name__), torch.no_grad():
+        hidden_TH = network.base_model(input_ids=torch.arange(TOKENS)[None] % size)[0][0]
+    finite = hidden_TH.isfinite().all() and not any(b.isnan().any() for b in network.buffers())
+    rotary = [b for name, b in network.named_buffers() if name.endswith("inv_freq")]
+    if not finite or not all(b.isfinite().all() for b in rotary):
+        said = "gives numbers that are not finite"
+    elif torch.equal(hidden_TH, hidden_TH[:1].expand_as(hidden_TH)):
+        said = "says the same of all tokens"
+    else:
+        return
+    raise ModelError(
+        f"{path}: {said}; a setting of its config.json (rope, eps) or its weights are damaged: "
+        "fetch or train the model again"
+    )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from rlhf.checkpoint.files import read_tensors, write_tensors
@@ -18,7 +17,10 @@ AVERAGE_FILE = "average.safetensors"
 
 
 class WeightAverage:
-    """Holds whole averaged weights on rank 0, in full precision; every rank must call."""
+    """Holds whole averaged weights on rank 0, in full precision; every rank must call.
+
+    Buffers are not averaged: they count as they are.
+    """
 
     def __init__(self, engine: Engine, decay: float) -> None:
         """Start at the engine's weights.
@@ -28,16 +30,20 @@ class WeightAverage:
             decay: Share of the old average that each step keeps, in [0, 1).
         """
         self._engine, self._decay = engine, decay
-        self._average = engine.weights()
+        learned = {name for name, _ in engine.module.named_parameters()}
+        held = engine.weights().items()
+        self._average = {name: tensor.float() for name, tensor in held if name in learned}
 
     def observe(self) -> None:
         """Take in the weights of now: average += (1 - decay) * (now - average)."""
         for name, now in self._engine.weights().items():
-            self._average[name] = torch.lerp(self._average[name], now, 1 - self._decay)
+            if name in self._average:
+                self._average[name].lerp_(now.float(), 1 - self._decay)
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the average by the engine's names; empty but on rank 0."""
-        return self._average
+        """Return the average by the engine's names, in its dtypes; empty but on rank 0."""
+        held = self._engine.weights()
+        return {name: self._average.get(name, now).to(now.dtype) for name, now in held.items()}
 
     def save_state(self, folder: Path) -> None:
         """Write the average beside the engine's own state."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from rlhf.engine.base import Engine
-from rlhf.models.pretrained import rebuild, save_network
+from rlhf.models.copies import rebuild
+from rlhf.models.pretrained import save_network
+from rlhf.models.proof import Proof, evaluating
 
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
@@ -29,25 +31,47 @@ class Keeper:
         network: Network,
         tokenizer: TextTokenizer,
         adapter: Adapter | None = None,
+        *,
+        rounded: bool = False,
     ) -> None:
-        """Remember what belongs together."""
-        self.adapter = adapter
+        """Remember what belongs together; `rounded`: the engine computes in bf16."""
+        self.adapter, self._rounded = adapter, rounded
         self._engine, self._network, self._tokenizer = engine, network, tokenizer
 
     def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Write the model; rank 0 writes, every rank must call.
+        """Write the model, and see that the folder answers as it does; rank 0 writes.
+
+        Every rank must call.
 
         Args:
             folder: Where to.
             weights: By the engine's names, in place of those it holds; read on rank 0 only.
-        """
-        weights = self._engine.weights() if weights is None else weights
-        if self._engine.world.rank == 0:
-            self._write(folder, {k.removeprefix("network."): v for k, v in weights.items()})
 
-    def _write(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        if self.adapter is None:
-            save_network(rebuild(self._network, weights), folder, self._tokenizer)
+        Raises:
+            TrainingError: when what was written is another model.
+        """
+        proof = Proof(self._engine.module, self._tokenizer)  # type: ignore[arg-type]
+        live = self._live(proof) if weights is None else None
+        weights = self._engine.weights() if weights is None else weights
+        if self._engine.world.rank != 0:
             return
-        save_network(self.adapter.merged(self._network, weights), folder, self._tokenizer)
+        written = self._write(folder, {k.removeprefix("network."): v for k, v in weights.items()})
+        live = proof.ask_network(written) if live is None else live
+        proof.check(folder, live, rounded=self._rounded)
+
+    def _live(self, proof: Proof) -> Tensor:
+        """Return what the model in the engine says, dropout of adapters off."""
+        restore = evaluating(self._engine.module)
+        live = proof.ask(self._engine, self._engine.world.device)
+        restore()
+        return live
+
+    def _write(self, folder: Path, weights: Mapping[str, Tensor]) -> Network:
+        if self.adapter is None:
+            network = rebuild(self._network, weights)
+            save_network(network, folder, self._tokenizer)
+            return network
+        network = self.adapter.merged(self._network, weights)
+        save_network(network, folder, self._tokenizer)
         self.adapter.save(folder / ADAPTER_FOLDER, self._network, weights)
+        return network

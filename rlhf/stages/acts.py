@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 
@@ -20,7 +20,7 @@ from rlhf.checkpoint.artifact import (
     verify,
     write_artifact,
 )
-from rlhf.checkpoint.files import sha256
+from rlhf.checkpoint.files import read_json, sha256, write_json
 from rlhf.checkpoint.settings import deciding
 from rlhf.checkpoint.store import Store
 from rlhf.config.experiment import Experiment
@@ -30,6 +30,7 @@ from rlhf.data.tokenizer import fingerprint
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.observe.log import RunLog
 from rlhf.observe.spans import Span
+from rlhf.roles.keeper import ADAPTER_FOLDER
 from rlhf.stages.best import Best
 from rlhf.stages.cast import Cast
 from rlhf.stages.drive import Stage, drive
@@ -111,6 +112,7 @@ class Run:
             ),
         )
         target = self.folder / kind
+        _rename_base(partial, target)
         if target.exists():
             shutil.rmtree(target)
         partial.rename(target)
@@ -127,6 +129,18 @@ class Run:
     def best(self, kind: Kind, patience: int | None) -> Best:
         """Return early stopping that keeps its best model where `publish` takes it."""
         return Best(self.partial(kind), patience)
+
+
+def _rename_base(partial: Path, target: Path) -> None:
+    """Let adapters whose base lies in their own folder name it by the folder's last name."""
+    file = partial / ADAPTER_FOLDER / "adapter_config.json"
+    if not file.is_file():
+        return
+    config = cast("dict[str, object]", read_json(file))
+    base = Path(str(config["base_model_name_or_path"]))
+    if base.is_relative_to(partial.absolute()):
+        base = target.absolute() / base.relative_to(partial.absolute())
+        write_json(file, {**config, "base_model_name_or_path": str(base)})
 
 
 def _identity(path: Path) -> object:

@@ -14,6 +14,7 @@ from rlhf.checkpoint.files import read_tensors, write_tensors
 from rlhf.cluster.group import on_every_rank
 from rlhf.errors import ConfigError, TrainingError
 from tests.contract.machines import Machine
+from tests.routed import is_bias, routed, write_routed
 
 pytestmark = pytest.mark.ray
 
@@ -282,3 +283,24 @@ def test_recomputed_blocks_keep_less_and_change_no_update(build, seats, stage, a
     assert found[True][1] == found[False][1]
     assert_equal(found[True][2], found[False][2])
     assert torch.equal(found[True][3], found[False][3])
+
+
+@pytest.mark.parametrize("precision", ("fp32", "bf16"))
+@pytest.mark.parametrize(("seats", "stage"), [HERE, ("one", 0), ("two", 2), ("two", 3)])
+def test_buffers_and_what_stays_in_full_precision_come_back_bit_for_bit(
+    seat, tmp_path, seats, stage, precision
+):
+    # The oracle is the network that transformers wrote. DeepSeek has a buffer, Ernie a parameter.
+    for family in ("deepseek_v3", "ernie4_5_moe"):
+        path = write_routed(tmp_path / family, family)
+        source = routed(family).state_dict()
+        group = seat(seats)
+        group.become(Machine(path, stage, precision=precision))
+        ask(group, "train", 0, 2)
+        weights = {n.removeprefix("network."): t for n, t in ask(group, "weights").items()}
+        biases = [name for name in source if is_bias(name)]
+        assert biases
+        for name in biases:
+            assert torch.equal(weights[name], source[name]), name
+        others = {name for name in weights if not is_bias(name)}
+        assert any(not torch.equal(weights[n].float(), source[n]) for n in others & set(source))

@@ -135,8 +135,8 @@ MUTATIONS = (
         "average-with-the-decay-turned-round",
         "the average keeps what it should forget",
         AVERAGE,
-        "torch.lerp(self._average[name], now, 1 - self._decay)",
-        "torch.lerp(self._average[name], now, self._decay)",
+        "lerp_(now.float(), 1 - self._decay)",
+        "lerp_(now.float(), self._decay)",
         ("tests/unit/roles/test_average.py",),
     ),
     Mutation(

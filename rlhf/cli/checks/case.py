@@ -11,6 +11,8 @@ from rlhf.cluster.reach import address_of
 from rlhf.config.cluster import RoleName
 from rlhf.config.commands import StageName, roles_of, stages_of
 from rlhf.config.experiment import Experiment
+from rlhf.data.packaged_model import NAME as PACKAGED
+from rlhf.data.packaged_model import PREFIX
 from rlhf.evaluation.judges import Judge, load_judge
 from rlhf.stages.inputs import Inputs, load_inputs
 
@@ -62,12 +64,13 @@ class Case:
     def models(self) -> dict[str, str]:
         """Setting -> path of every model the stages load; a GGUF file is only read by its start."""
         experiment = self.experiment
-        given: dict[str, str | None] = {"policy.path": self.inputs.start}
+        given: dict[str, str | None] = {"policy.path": self.start}
         if "ppo" in self.stages:
             given["reference.path"] = experiment.reference.path
             given["reward_model.path"] = self.reward_model
             given["value.path"] = experiment.value.path
-        return {name: path for name, path in given.items() if path and not path.endswith(".gguf")}
+        made = (f"{PREFIX}{PACKAGED}", ".gguf")
+        return {name: path for name, path in given.items() if path and not path.endswith(made)}
 
     @property
     def starts_ray(self) -> bool:

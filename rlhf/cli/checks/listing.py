@@ -7,7 +7,7 @@ from rlhf.cli.checks.check import Check
 from rlhf.cli.checks.cluster import look_at_cluster, look_at_nodes, look_at_token
 from rlhf.cli.checks.disk import look_at_disk, look_at_run_folder
 from rlhf.cli.checks.machine import look_at_machine
-from rlhf.cli.checks.models import look_at_models, look_at_reward_head
+from rlhf.cli.checks.models import look_at_folders, look_at_models, look_at_reward_head
 from rlhf.cli.checks.settings import look_at_packages, look_at_settings
 from rlhf.cli.checks.tokenizers import look_at_tokenizers
 
@@ -35,7 +35,8 @@ def look_at_judge(case: Case) -> str:
 CHECKS = (
     Check(name="packages", look=look_at_packages),
     Check(name="settings", look=look_at_settings),
-    Check(name="data", look=look_at_data, needs="settings"),
+    Check(name="folders", look=look_at_folders, needs="settings"),
+    Check(name="data", look=look_at_data, needs="folders"),
     Check(name="judge", look=look_at_judge, needs="settings"),
     Check(name="models", look=look_at_models, needs="data"),
     Check(name="tokenizers", look=look_at_tokenizers, needs="models"),

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from rlhf.checkpoint.artifact import read_artifact, verify
 from rlhf.cli.checks.case import Case
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.errors import CheckpointError, ModelError
+from rlhf.models.folder import check_folder
 from rlhf.models.head import check_head
 from rlhf.models.weights import check_weights
 
 WRITERS, SCORERS = ("policy", "sft"), ("reward_model", "value")
 """Kinds of finished folders that may serve as a language model, and as a scalar model."""
 SCORED = ("reward_model.path", "value.path")
+
+
+def look_at_folders(case: Case) -> str:
+    """Look at the files of every model folder, before anything reads a tokenizer from one.
+
+    Raises:
+        ModelError: one line for each folder with damaged files, or an impossible config.
+    """
+    paths = dict.fromkeys(case.models.values())
+    _raise_all(partial(check_folder, path) for path in paths)
+    return f"{len(paths)} to load"
 
 
 def look_at_models(case: Case) -> str:
@@ -24,9 +38,9 @@ def look_at_models(case: Case) -> str:
         CheckpointError: when a folder that a stage made is damaged, or of another kind.
     """
     wanted = [(path, name in SCORED) for name, path in case.models.items()]
-    problems = [problem for path, scored in wanted for problem in _problems(path, scored)]
-    if problems:
-        raise ModelError("\n".join(dict.fromkeys(problems)))
+    _raise_all(
+        partial(check_weights, path, scored=scored) for path, scored in dict.fromkeys(wanted)
+    )
     for path, scored in wanted:
         _check_handed_over(path, scored=scored)
     return ", ".join(f"{name}={path}" for name, path in case.models.items()) or "a new one is made"
@@ -48,12 +62,16 @@ def look_at_reward_head(case: Case) -> str:
     return check_head(path)
 
 
-def _problems(path: str, scored: bool) -> list[str]:  # noqa: FBT001 - a fact, not a switch
-    try:
-        check_weights(path, scored=scored)
-    except ModelError as error:
-        return [str(error)]
-    return []
+def _raise_all(looks: Iterable[Callable[[], None]]) -> None:
+    """Look at everything, then raise one ModelError with all that was found."""
+    problems: list[str] = []
+    for look in looks:
+        try:
+            look()
+        except ModelError as error:
+            problems.append(str(error))
+    if problems:
+        raise ModelError("\n".join(dict.fromkeys(problems)))
 
 
 def _check_handed_over(path: str, *, scored: bool) -> None:

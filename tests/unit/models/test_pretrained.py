@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from rlhf.config.model import NewModelConfig
-from rlhf.data.tokenizer import load_tokenizer
 from rlhf.errors import ModelError
 from rlhf.models.pretrained import (
     context_length,
@@ -18,8 +17,6 @@ from rlhf.models.pretrained import (
     load_scalar,
     new_causal_lm,
     num_weights,
-    rebuild,
-    save_network,
     stop_ids,
 )
 from tests.models import NUM_STOPS, causal, ragged, tokenizer, write
@@ -114,37 +111,6 @@ def test_stop_ids_are_the_tokenizers_and_the_models(folder, tmp_path):
     assert stop_ids(single, words) == (2, 40)
     file.unlink()
     assert stop_ids(single, words) == (2,)
-
-
-@pytest.mark.parametrize("tied", (True, False))
-def test_rebuild_and_save_give_the_network_back(tmp_path, tied):
-    network = causal(tie_word_embeddings=tied)
-    weights = {name: p.detach() + 0.5 for name, p in network.named_parameters()}
-    assert ("lm_head.weight" in weights) is not tied
-    fresh = rebuild(network, weights)
-    assert fresh is not network
-    save_network(fresh, tmp_path, tokenizer())
-    again = load_causal_lm(str(tmp_path))
-    assert {name for name, _ in again.named_parameters()} == set(weights)
-    assert all(torch.equal(p, weights[name]) for name, p in again.named_parameters())
-    assert (again.lm_head.weight is again.model.embed_tokens.weight) is tied
-    assert len(load_tokenizer(str(tmp_path))) == len(tokenizer())
-    assert list(tmp_path.glob("*.safetensors"))
-
-
-def test_rebuild_takes_the_dtype_of_the_weights():
-    network = causal().to(torch.bfloat16)
-    weights = {name: p.detach().float() for name, p in network.named_parameters()}
-    assert rebuild(network, weights).dtype == torch.float32
-
-
-def test_rebuild_copies():
-    network = causal()
-    weights = {name: p.detach().clone() for name, p in network.named_parameters()}
-    fresh = rebuild(network, weights)
-    before = fresh.model.norm.weight.clone()
-    weights["model.norm.weight"].fill_(9.0)
-    assert torch.equal(fresh.model.norm.weight, before)
 
 
 @pytest.mark.parametrize(("family", "kind"), [("llama", "causal"), ("gpt2", "classifier")])

@@ -47,3 +47,25 @@ def test_a_resume_goes_on_where_it_was(tmp_path):
     again = WeightAverage(machine, 0.5)
     again.load_state(tmp_path)
     assert torch.equal(again.weights()["weight"], average.weights()["weight"])
+
+
+def test_in_bf16_it_moves_by_less_than_bf16_can_tell():
+    machine = engine(1.0)
+    machine.module.to(torch.bfloat16)
+    average = WeightAverage(machine, 0.999)
+    set_to(machine, 2.0)
+    for _ in range(1000):
+        average.observe()
+    wanted = 2.0 - 0.999**1000
+    got = average.weights()["weight"]
+    assert got.dtype == torch.bfloat16
+    torch.testing.assert_close(got.float(), torch.full((1, 2), wanted), rtol=4e-3, atol=0)
+
+
+def test_buffers_count_as_they_are():
+    machine = engine(1.0)
+    machine.module.register_buffer("bias_of_now", torch.tensor([3]))
+    average = WeightAverage(machine, 0.5)
+    machine.module.bias_of_now.fill_(8)
+    average.observe()
+    assert average.weights()["bias_of_now"].tolist() == [8]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
-from peft import PeftModel
+from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification, PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
 
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
+from rlhf.errors import TrainingError
 from rlhf.models.pretrained import load_causal_lm, load_scalar, stop_ids
 from rlhf.roles.keeper import ADAPTER_FOLDER
 from tests.models import causal, demonstrations, rankings, rollout
+from tests.routed import is_bias, write_routed
 
 LORA = {"method": "lora", "rank": 4, "alpha": 8}
 
@@ -55,3 +61,61 @@ def test_a_saved_reward_model_scores_alike(role, tmp_path, peft):
     load_scalar(str(tmp_path), "trained")
     again = role("apprentice", path=str(tmp_path)).answer_scores(batch)
     torch.testing.assert_close(again, learner.answer_scores(batch), rtol=0, atol=1e-5)
+
+
+def test_a_routed_policy_keeps_its_biases_and_they_decide(role, tmp_path):
+    # The oracle is the source folder, and transformers' own forward of it.
+    path = write_routed(tmp_path / "source")
+    source = load_file(tmp_path / "source/model.safetensors")
+    for peft in ({}, LORA):
+        policy = role("pupil", path=path, peft=peft)
+        policy.save(tmp_path / "written")
+        written = load_file(tmp_path / "written/model.safetensors")
+        assert {n: (t.dtype, t.shape) for n, t in written.items()} == {
+            n: (t.dtype, t.shape) for n, t in source.items()
+        }
+        assert all(torch.equal(written[name], source[name]) for name in source)
+        policy.imitate(demonstrations())
+        policy.save(tmp_path / "trained")
+        trained = load_file(tmp_path / "trained/model.safetensors")
+        assert all(torch.equal(trained[n], source[n]) for n in source if is_bias(n))
+        assert any(not torch.equal(trained[n], source[n]) for n in source)
+
+
+def test_a_folder_that_is_not_the_model_is_refused(role, tmp_path):
+    policy = role("pupil", path=write_routed(tmp_path / "source"))
+    network = policy.engine.module.network
+    with torch.no_grad():
+        # Nothing that a folder keeps: lost on the way, as a buffer would be.
+        network.model.norm.register_forward_hook(lambda _, __, hidden: hidden * 1.1)
+    with pytest.raises(TrainingError, match="is not the model that was trained"):
+        policy.save(tmp_path / "written")
+
+
+def test_a_reward_models_adapters_load_by_the_library_alone(role, tmp_path):
+    learner, batch = (
+        role("apprentice", model="causal", peft=LORA, part={"head": "new"}),
+        rankings(5),
+    )
+    learner.rank(batch)
+    learner.save(tmp_path)
+    merged = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    adapted = AutoPeftModelForSequenceClassification.from_pretrained(tmp_path / ADAPTER_FOLDER)
+    assert Path(adapted.peft_config["default"].base_model_name_or_path).is_dir()
+    rows_BT = batch.tokens_BKT[:, 0]
+    with torch.no_grad():
+        got, wanted = (m.eval()(input_ids=rows_BT).logits for m in (adapted, merged))
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+    learner.save(tmp_path)  # a later, better model in the same place
+
+
+def test_a_policys_adapters_load_by_the_library_alone(role, tmp_path):
+    policy = role("pupil", path=write_routed(tmp_path / "source"), peft=LORA)
+    policy.imitate(demonstrations())
+    policy.save(tmp_path / "written")
+    adapted = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "written" / ADAPTER_FOLDER)
+    merged = load_causal_lm(str(tmp_path / "written"))
+    tokens_BT = rollout(3).tokens_BT
+    with torch.no_grad():
+        got, wanted = (m.eval()(input_ids=tokens_BT).logits for m in (adapted, merged))
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlhf.checkpoint.artifact import Artifact, write_artifact
-from rlhf.cli.checks.models import look_at_models, look_at_reward_head
+from rlhf.cli.checks.models import look_at_folders, look_at_models, look_at_reward_head
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.errors import CheckpointError, ModelError
 
@@ -95,3 +95,23 @@ def test_a_head_whose_record_says_untrained_is_refused(case, copied):
     given = signed(copied("classifier"), "reward_model", trained=False)
     with pytest.raises(CheckpointError, match="its head was never trained"):
         look_at_reward_head(case(reward_model=given))
+
+
+def test_every_folder_with_damaged_files_is_told(case, copied):
+    one, other = copied(), copied("classifier")
+    (one / "generation_config.json").write_text("[]")
+    (other / "config.json").write_text("{")
+    with pytest.raises(ModelError) as caught:
+        look_at_folders(case(policy={"path": str(one)}, reward_model={"path": str(other)}))
+    first, second = str(caught.value).splitlines()
+    assert "generation_config.json holds a list" in first
+    assert "config.json is not JSON" in second
+    assert look_at_folders(case()) == "1 to load"
+
+
+def test_folders_are_looked_at_before_a_tokenizer_is_read_from_one(case, copied):
+    made = copied()
+    (made / "tokenizer.json").write_text("{}")
+    (made / "config.json").write_text("{")
+    with pytest.raises(ModelError, match=r"config\.json is not JSON"):
+        look_at_folders(case(policy={"path": str(made)}))

@@ -1,0 +1,133 @@
+"""Proof: a written folder and the model it was written from give the same numbers.
+
+Axes: B rows, T tokens, N positions of all rows laid side by side.
+Where either is computed in bf16, how far they may be apart is measured and not fixed: as far as the
+folder in bf16 is from itself in fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from rlhf.errors import TrainingError
+from rlhf.models.language_model import LanguageModel
+from rlhf.models.pretrained import load_causal_lm, load_scalar
+from rlhf.models.scalar_model import ScalarModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+TEXTS = (
+    "The film was good, and I would see it again tomorrow with my friends. What did you think?",
+    "Question: what is 12 + 30? Answer: it is 42, as far as I know; please ask somebody else.",
+)
+TOKENS = 16
+"""Of each text, at most."""
+TARGETS = 4
+"""Tokens whose log-probability is asked at each position."""
+EXACT = 1e-5
+"""Largest difference in fp32, over the largest number there is (1 at least)."""
+ROUNDING, LEAST_ROUNDING = 4.0, 0.02
+"""In bf16: how often its own rounding error (root mean square), and at least this share of the
+numbers' spread."""
+
+
+class Proof:
+    """A few tokens of real text, and what a model makes of them."""
+
+    def __init__(
+        self, model: LanguageModel | ScalarModel, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
+        """Encode the texts; ask every model of this one's kind the same."""
+        self._kind: type[LanguageModel | ScalarModel] = type(model)
+        config = model.network.config.get_text_config()
+        tokens_BT = _encoded(tokenizer, config)
+        self._inputs: tuple[Any, ...] = (tokens_BT, torch.arange(tokens_BT.numel()))
+        if isinstance(model, LanguageModel):
+            self._inputs = (*_targets(tokens_BT, config.vocab_size), 1.0)
+
+    def ask(self, model: Callable[..., Any], device: str = "cpu") -> Tensor:
+        """Return a model's numbers, float64, on the CPU: log-probabilities, or scalars.
+
+        Args:
+            model: Takes what a LanguageModel or a ScalarModel does; an engine is one, too.
+            device: Where it is.
+        """
+        inputs = [x.to(device) if isinstance(x, Tensor) else x for x in self._inputs]
+        with torch.no_grad():
+            answer = model(*inputs)
+        numbers = torch.cat(answer) if isinstance(answer, tuple) else answer
+        return numbers.double().cpu()
+
+    def ask_network(self, network: PreTrainedModel) -> Tensor:
+        """Return the numbers of a network on the CPU that no engine holds."""
+        return self.ask(self._kind(network.eval()))
+
+    def check(self, folder: Path, live: Tensor, *, rounded: bool) -> None:
+        """Load what was written, and compare.
+
+        Args:
+            folder: Of the written model.
+            live: What `ask` gave for the model it was written from.
+            rounded: Whether that one computes in bf16.
+
+        Raises:
+            TrainingError: when the two are different models.
+        """
+        written = self._ask_folder(folder, "fp32")
+        apart, allowed = _apart(live, written), EXACT * max(1.0, float(live.abs().max()))
+        if rounded:
+            own = _rms(self._ask_folder(folder, "bf16") - written)
+            spread = _rms(written - written.mean())
+            apart, allowed = _rms(live - written), max(ROUNDING * own, LEAST_ROUNDING * spread)
+        if not apart <= allowed:  # also refuses what is no number
+            raise TrainingError(
+                f"{folder}: the written folder is not the model that was trained: their numbers "
+                f"differ by {apart:.3g} on the same tokens (rule: at most {allowed:.3g}); it is "
+                "not published; please report the model's family, as some of its tensors are lost"
+            )
+
+    def _ask_folder(self, folder: Path, precision: str) -> Tensor:
+        if self._kind is LanguageModel:
+            return self.ask_network(load_causal_lm(str(folder), precision))
+        return self.ask_network(load_scalar(str(folder), "trained", precision))
+
+
+def evaluating(module: nn.Module) -> Callable[[], None]:
+    """Put a module and all below it into evaluation mode; return what puts them back."""
+    training = [below for below in module.modules() if below.training]
+    module.eval()
+
+    def restore() -> None:
+        for below in training:
+            below.training = True
+
+    return restore
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, config: Any) -> Tensor:
+    rows = [list(tokenizer(text)["input_ids"]) for text in TEXTS]  # type: ignore[arg-type]
+    context = config.to_dict().get("max_position_embeddings") or TOKENS
+    width = min(TOKENS, context, *(len(row) for row in rows))
+    return torch.tensor([row[:width] for row in rows]) % config.vocab_size
+
+
+def _targets(tokens_BT: Tensor, vocab_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (tokens_BT, positions_N, targets_N): a few targets at each position."""
+    positions_N = torch.arange(tokens_BT.numel()).repeat_interleave(TARGETS)
+    steps_N = torch.arange(TARGETS).repeat(tokens_BT.numel()) * (vocab_size // TARGETS)
+    targets_N = (tokens_BT.flatten().roll(-1).repeat_interleave(TARGETS) + steps_N) % vocab_size
+    return tokens_BT, positions_N, targets_N
+
+
+def _apart(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().max())
+
+
+def _rms(numbers: Tensor) -> float:
+    return float(numbers.square().mean().sqrt())
