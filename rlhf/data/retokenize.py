@@ -10,7 +10,6 @@ from transformers import PreTrainedTokenizerBase
 from rlhf.data.chat import continued, encode_answer, encode_prompt
 from rlhf.data.plain import closing
 from rlhf.data.template import Message, Options, Template, Text
-from rlhf.data.turns import content_text
 
 
 def encode_exchange(

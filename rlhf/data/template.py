@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from rlhf.data.marks import Span, marked, numbered, unmarked
 from rlhf.data.plain import special_pattern, special_strings, tokenize
 from rlhf.errors import DataError
 
@@ -17,6 +18,9 @@ Text = str | list[Message]
 """What a row may hold as prompt or answer: a text, or messages."""
 Options = Mapping[str, object]
 """Keyword arguments of a row for apply_chat_template: `tools` and its `chat_template_kwargs`."""
+
+Told = tuple[str, dict[int, Span]]
+"""A rendered conversation, and what of it each message wrote, by index."""
 
 # Two Unicode noncharacters, never used in text, around the number of a special token.
 _STAND_IN = re.compile("\ufdd0(\\d+)\ufdd1")
@@ -38,7 +42,8 @@ class Template:
             )
         self.tokenizer = tokenizer
         self._options = dict(options or {})
-        self._specials = special_strings(tokenizer)
+        self.specials = special_strings(tokenizer)
+        """Spellings of all special tokens, longest first."""
         self._pattern = special_pattern(tokenizer)
 
     def guard(self, messages: Sequence[Message]) -> list[Message]:
@@ -51,7 +56,7 @@ class Template:
     def _guarded(self, value: object) -> object:
         if isinstance(value, str):
             return self._pattern.sub(
-                lambda found: f"\ufdd0{self._specials.index(found.group())}\ufdd1", value
+                lambda found: f"\ufdd0{self.specials.index(found.group())}\ufdd1", value
             )
         if isinstance(value, list):
             return [self._guarded(entry) for entry in cast("list[object]", value)]
@@ -64,6 +69,7 @@ class Template:
         self,
         messages: Sequence[Message],
         then: Literal["nothing", "generation", "continuation"] = "nothing",
+        chat_template: str | None = None,
     ) -> str:
         """Return the conversation as text.
 
@@ -71,6 +77,7 @@ class Template:
             messages: guarded messages, at least one.
             then: what follows them: nothing, the header of an answer to be generated, or more of
                 the last message (which is then left open).
+            chat_template: another template than the tokenizer's own.
 
         Raises:
             DataError: when the template refuses the messages.
@@ -81,12 +88,30 @@ class Template:
                 tokenize=False,
                 add_generation_prompt=then == "generation",
                 continue_final_message=then == "continuation",
+                chat_template=chat_template,
                 **cast("Any", self._options),
             )
         except (TemplateError, ValueError, TypeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise DataError(f"the chat template refuses these messages: {reason}") from error
         return cast("str", rendered)
+
+    def trace(
+        self, messages: Sequence[Message], then: Literal["nothing", "generation"] = "nothing"
+    ) -> Told:
+        """Return the conversation as text, and which part of it each message wrote.
+
+        Raises:
+            DataError: when the template refuses the messages.
+        """
+        text = self.render(messages, then)
+        source = self.tokenizer.get_chat_template(tools=cast("Any", self._options.get("tools")))
+        try:
+            told = self.render(numbered(messages), then, chat_template=marked(source))
+        except DataError:
+            return text, {}
+        bare, spans = unmarked(told)
+        return text, spans if bare == text else {}
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of rendered text: the template's special tokens count, users' do not.
@@ -97,7 +122,7 @@ class Template:
         ids: list[int] = []
         for number, piece in enumerate(_STAND_IN.split(text)):
             if number % 2:
-                ids += tokenize(self.tokenizer, [self._specials[int(piece)]])[0]
+                ids += tokenize(self.tokenizer, [self.specials[int(piece)]])[0]
             elif piece:
                 ids += self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
         bos = self.tokenizer.bos_token_id
