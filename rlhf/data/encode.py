@@ -12,12 +12,14 @@ from transformers import PreTrainedTokenizerBase
 from rlhf.config.data import DataConfig
 from rlhf.data.chat import encode_answer, encode_conversation, encode_prompt
 from rlhf.data.examples import Example
-from rlhf.data.plain import Learned, encode_pairs, opening, special_pattern, tokenize
+from rlhf.data.plain import Learned, encode_pairs, glued, opening, special_pattern, tokenize
 from rlhf.data.problems import Problems
 from rlhf.data.template import Text
 from rlhf.errors import DataError
 
 _log = logging.getLogger(__name__)
+_SHOWN = 12
+"""Characters of a prompt and of an answer that a warning shows."""
 
 
 def encode_answers(
@@ -31,7 +33,10 @@ def encode_answers(
     pairs = [_pairs(example) for example in examples]
     flat = [pair for found in pairs for pair in found]
     _warn_of_special_strings(tokenizer, [prompt + answer for prompt, answer in flat])
-    plain = iter(encode_pairs(tokenizer, flat))
+    joined = encode_pairs(tokenizer, flat)
+    places = [e.row.where for e, found in zip(examples, pairs, strict=True) for _ in found]
+    _warn_of_glue(flat, glued(tokenizer, flat, joined), places)
+    plain = iter(joined)
     problems = Problems("the conversations")
     encoded: list[list[Learned]] = []
     for example, found in zip(examples, pairs, strict=True):
@@ -88,6 +93,23 @@ def encode_prompts(
             problems.add(example.row.where, error)
     problems.check()
     return encoded
+
+
+def _warn_of_glue(
+    pairs: Sequence[tuple[str, str]], rows: Sequence[int], places: Sequence[str]
+) -> None:
+    if rows:
+        prompt, answer = pairs[rows[0]]
+        _log.warning(
+            "%d of %d plain answers run into their prompts, the first at %s: %r and %r are read as "
+            "%r. Begin answers with a space, and end no prompt with one",
+            len(rows),
+            len(pairs),
+            places[rows[0]],
+            prompt[-_SHOWN:],
+            answer[:_SHOWN],
+            prompt[-_SHOWN:] + answer[:_SHOWN],
+        )
 
 
 def _warn_of_special_strings(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> None:

@@ -24,6 +24,8 @@ Told = tuple[str, dict[int, Span]]
 
 # Two Unicode noncharacters, never used in text, around the number of a special token.
 _STAND_IN = re.compile("\ufdd0(\\d+)\ufdd1")
+_NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDD5)))
+"""What this room marks places in a text with; a user's own are stood in for, too."""
 
 
 class Template:
@@ -41,28 +43,39 @@ class Template:
                 "use a model with one, or write prompt and answer as plain text"
             )
         self.tokenizer = tokenizer
-        self._options = dict(options or {})
         self.specials = special_strings(tokenizer)
         """Spellings of all special tokens, longest first."""
-        self._pattern = special_pattern(tokenizer)
+        self._typed = [*self.specials, *_NONCHARACTERS]
+        noncharacters = f"[{_NONCHARACTERS[0]}-{_NONCHARACTERS[-1]}]"
+        self._pattern = re.compile(f"{special_pattern(tokenizer).pattern}|{noncharacters}")
+        self._options = cast("dict[str, object]", self._guarded(dict(options or {})))
 
     def guard(self, messages: Sequence[Message]) -> list[Message]:
         """Return the messages with special tokens that users typed replaced by stand-ins."""
         return [
-            {k: v if k in ("role", "type") else self._guarded(v) for k, v in message.items()}
+            {k: v if self._is_name(k, v) else self._guarded(v) for k, v in message.items()}
             for message in messages
         ]
 
+    def guarded(self, text: str) -> str:
+        """Return a text with special tokens that users typed replaced by stand-ins."""
+        return self._pattern.sub(
+            lambda found: f"\ufdd0{self._typed.index(found.group())}\ufdd1", text
+        )
+
+    @staticmethod
+    def _is_name(key: str, value: object) -> bool:
+        """Tell whether the template reads a value: a role may be a special token's spelling."""
+        return key in ("role", "type") and isinstance(value, str) and value.isidentifier()
+
     def _guarded(self, value: object) -> object:
         if isinstance(value, str):
-            return self._pattern.sub(
-                lambda found: f"\ufdd0{self.specials.index(found.group())}\ufdd1", value
-            )
+            return self.guarded(value)
         if isinstance(value, list):
             return [self._guarded(entry) for entry in cast("list[object]", value)]
         if isinstance(value, dict):
             entries = cast("dict[str, object]", value)
-            return {key: self._guarded(entry) for key, entry in entries.items()}
+            return {self.guarded(key): self._guarded(entry) for key, entry in entries.items()}
         return value
 
     def render(
@@ -122,7 +135,7 @@ class Template:
         ids: list[int] = []
         for number, piece in enumerate(_STAND_IN.split(text)):
             if number % 2:
-                ids += tokenize(self.tokenizer, [self.specials[int(piece)]])[0]
+                ids += tokenize(self.tokenizer, [self._typed[int(piece)]])[0]
             elif piece:
                 ids += self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
         bos = self.tokenizer.bos_token_id

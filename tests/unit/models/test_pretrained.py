@@ -20,9 +20,8 @@ from rlhf.models.pretrained import (
     num_weights,
     rebuild,
     save_network,
-    stop_ids,
 )
-from tests.models import NUM_STOPS, causal, ragged, tokenizer, write
+from tests.models import causal, ragged, tokenizer, write
 
 
 @pytest.mark.parametrize("family", ("llama", "qwen2", "gpt2", "mistral"))
@@ -103,17 +102,6 @@ def test_a_fresh_model_fits_its_tokenizer():
 def test_context_length_is_the_configs(folder):
     assert context_length(folder("llama")) == 64
     assert context_length(folder("gpt2")) == 64
-
-
-def test_stop_ids_are_the_tokenizers_and_the_models(folder, tmp_path):
-    words = tokenizer()
-    assert stop_ids(folder("llama"), words) == tuple(range(2, 2 + NUM_STOPS))
-    single = write(causal(), tmp_path / "single")
-    file = Path(single) / "generation_config.json"
-    file.write_text(json.dumps({"eos_token_id": 40}), encoding="utf-8")
-    assert stop_ids(single, words) == (2, 40)
-    file.unlink()
-    assert stop_ids(single, words) == (2,)
 
 
 @pytest.mark.parametrize("tied", (True, False))

@@ -7,7 +7,8 @@ import torch
 from peft import PeftModel
 
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
-from rlhf.models.pretrained import load_causal_lm, load_scalar, stop_ids
+from rlhf.models.pretrained import load_causal_lm, load_scalar
+from rlhf.models.stops import stop_ids
 from rlhf.roles.keeper import ADAPTER_FOLDER
 from tests.models import causal, demonstrations, rankings, rollout
 
