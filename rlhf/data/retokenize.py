@@ -58,7 +58,10 @@ def read_exchange(
     if finished:
         drawn += encode_ending(reader, prompt, options)
     text = decode_response(reader, said)
-    if not finished or isinstance(prompt, str) or _shown(reader, said) != text:
+    is_text = (
+        _shown(reader, said) == text and "\ufffd" not in text
+    )  # no special token, no half letter
+    if not finished or isinstance(prompt, str) or not is_text:
         return drawn
     trained = encode_exchange(reader, prompt, text, finished, options)
     return drawn if _shown(reader, drawn) == _shown(reader, trained) else trained

@@ -106,8 +106,8 @@ def _reward_template(case: Case, own: TextTokenizer) -> Iterator[str]:
     if refused:
         yield (
             f"reward_model.path={path}: its chat template refuses {len(refused):,} of "
-            f"data.prompts, the first is {refused[0]}; leave such prompts out, or give a reward model whose "
-            "template takes them"
+            f"data.prompts, the first is {refused[0]}; leave such prompts out, or give a reward "
+            "model whose template takes them"
         )
 
 

@@ -54,7 +54,7 @@ def test_a_model_with_other_tokens_reads_the_text(role, folder, tmp_path):
     network = classifier(seed=4)
     network.save_pretrained(tmp_path)
     other.save_pretrained(tmp_path)
-    written, own = rollout(7), load_tokenizer(folder())
+    written, own = ended(7), load_tokenizer(folder())
     judge = role("judge", path=str(tmp_path), part={"policy_path": folder()})
     asked = [own.decode(row[-1]) for row in written.prompt_tokens()]
     answered = zip(asked, written.prompt_tokens(), written.response_tokens(), strict=True)
