@@ -22,8 +22,14 @@ Options = Mapping[str, object]
 Told = tuple[str, dict[int, Span]]
 """A rendered conversation, and what of it each message wrote, by index."""
 
+# What a template raises: on purpose, or over messages it was not written for.
+_REFUSALS = (
+    *(TemplateError, ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, RecursionError),
+)
 # Two Unicode noncharacters, never used in text, around the number of a special token.
 _STAND_IN = re.compile("\ufdd0(\\d+)\ufdd1")
+_ESCAPED = re.compile(r"\\ufdd0(\d+)\\ufdd1")
 _NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDD5)))
 """What this room marks places in a text with; a user's own are stood in for, too."""
 
@@ -104,10 +110,15 @@ class Template:
                 chat_template=chat_template,
                 **cast("Any", self._options),
             )
-        except (TemplateError, ValueError, TypeError) as error:
+        except _REFUSALS as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise DataError(f"the chat template refuses these messages: {reason}") from error
-        return cast("str", rendered)
+        return _ESCAPED.sub(self._unescaped, cast("str", rendered))
+
+    def _unescaped(self, found: re.Match[str]) -> str:
+        """Return a stand-in that the template wrote as JSON or Python would."""
+        number = int(found.group(1))
+        return f"\ufdd0{number}\ufdd1" if number < len(self._typed) else found.group()
 
     def trace(
         self, messages: Sequence[Message], then: Literal["nothing", "generation"] = "nothing"

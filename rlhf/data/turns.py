@@ -54,9 +54,10 @@ def encode_turns(
 
 def ending(template: Template, asked: Sequence[Message]) -> list[int]:
     """Return the ids that stand behind the answer to guarded messages: its end of turn and EOS."""
-    text, spans = template.trace([*asked, _like(asked[-1], "assistant", _STAND_IN)])
-    start = text.rfind(_STAND_IN) + len(_STAND_IN)
-    end = _last_end(template, text, (start, spans.get(len(asked), (0, len(text)))[1]))
+    before = asked[:-1] if asked[-1]["role"] == "assistant" else asked  # or it is continued
+    text, spans = template.trace([*before, _like(asked[-1], "assistant", _STAND_IN)])
+    start = text.rfind(_STAND_IN) + 1 or len(text)
+    end = _last_end(template, text, (start, spans.get(len(before), (0, len(text)))[1]))
     return _closed(template, template.ids(text[start:end]), [])[0]
 
 
@@ -72,7 +73,7 @@ def _learned(template: Template, messages: Sequence[Message], index: int, told: 
     start = span[0] + _header_length(template, messages, index, text[slice(*span)])
     if index == len(messages) - 1:
         return start, _last_end(template, text, (start, span[1]))
-    _check_kept(template, messages[: index + 1], text[slice(*span)])
+    _check_kept(template, messages[: index + 1], text[slice(*span)], span[0])
     alone = messages[index + 1]["role"] != "assistant"
     return start, _end(template, text, (start, span[1]), borrow=alone)
 
@@ -88,24 +89,32 @@ def _guess(template: Template, upto: Sequence[Message], text: str) -> Span:
 
 def _header_length(template: Template, messages: Sequence[Message], index: int, turn: str) -> int:
     """Return how much of a turn is the header that asks for it."""
+    header = _header(template, messages[:index])
+    length = _matched(header, turn, anywhere=not index)
+    if length:
+        return length
     # Some templates ask for nothing here (behind a tool's answer, say), and write a header yet.
-    asked = (messages[:index], [_like(messages[index], "user", "a")])
-    headers = [header for header in (_header(template, each) for each in asked) if header]
-    for header in headers:
-        # BOS and a default system prompt may stand before the first message's header.
-        found = 0 if index else max(0, turn.find(header))
-        if turn.startswith(header, found):
-            return found + len(header)
-    if not headers:
-        return 0
+    usual = _header(template, [_like(messages[index], "user", "a")])
+    length = _matched(usual, turn, anywhere=not index)
+    if length or not (header or usual):
+        return length
     # The header differs from a finished turn's. Letters that the answer shares with it by chance
     # belong to the answer, so another answer in its place shows where the two part.
     answer = _like(messages[index], "assistant", _STAND_IN)
     other, spans = template.trace([*messages[:index], answer, *messages[index + 1 :]])
     shared = turn[: common_length(turn, other[slice(*spans[index])])] if index in spans else turn
     places = range(1 if index else len(shared) + 1)
-    found = max(places, key=lambda at: common_length(headers[0], shared[at:]))
-    return found + common_length(headers[0], shared[found:])
+    found = max(places, key=lambda at: common_length(header or usual, shared[at:]))
+    return found + common_length(header or usual, shared[found:])
+
+
+def _matched(header: str, turn: str, *, anywhere: bool) -> int:
+    """Return where a whole header ends in a turn; 0 without one.
+
+    BOS and a default system prompt may stand before the first message's header.
+    """
+    found = turn.find(header) if anywhere else 0
+    return found + len(header) if header and found >= 0 and turn.startswith(header, found) else 0
 
 
 def _like(message: Message, role: str, text: str) -> Message:
@@ -152,12 +161,12 @@ def _last_end(template: Template, text: str, turn: Span) -> int:
     return end if found < 0 else found + len(eos)
 
 
-def _check_kept(template: Template, upto: Sequence[Message], turn: str) -> None:
+def _check_kept(template: Template, upto: Sequence[Message], turn: str, start: int) -> None:
     """Refuse a turn that lost what it says once others follow (its reasoning, say)."""
     if all(typed in turn for typed in _typed(upto[-1])):
         return
     text, spans = template.trace(upto)
-    if text[slice(*spans.get(len(upto) - 1, (0, 0)))] != turn:
+    if text[slice(*spans.get(len(upto) - 1, (start, len(text))))] != turn:
         raise DataError(_rewritten(len(upto)))
 
 
