@@ -163,15 +163,23 @@ def _last_end(template: Template, text: str, turn: Span) -> int:
 
 def _check_kept(template: Template, upto: Sequence[Message], turn: str, start: int) -> None:
     """Refuse a turn that lost what it says once others follow (its reasoning, say)."""
-    if all(typed in turn for typed in _typed(upto[-1])):
+    if all(typed in turn for typed in typed_texts(upto[-1])):
         return
     text, spans = template.trace(upto)
     if text[slice(*spans.get(len(upto) - 1, (start, len(text))))] != turn:
         raise DataError(_rewritten(len(upto)))
 
 
-def _typed(message: Message) -> Iterator[str]:
-    """Yield a message's texts without outer whitespace, which many templates trim."""
+def reasons(message: Message) -> bool:
+    """Tell whether an assistant's message holds reasoning beside its answer."""
+    told = any(message.get(name) for name in _REASONING) or "</think>" in str(
+        message.get("content")
+    )
+    return told and message["role"] == "assistant"
+
+
+def typed_texts(message: Message) -> Iterator[str]:
+    """Yield a message's content and reasoning without outer whitespace, which templates trim."""
     content = message.get("content")
     parts = content if isinstance(content, list) else [{"text": content}]
     texts = [part.get("text") for part in parts if isinstance(part, dict)]
