@@ -43,7 +43,8 @@ def marked(source: str) -> str:
         number, over_numbers = loops.pop() if bare else loops[-1]
         if names and over_numbers is (names == "for"):
             return tag.group()
-        test, shown = (f"{name}.{_KEY} is defined", f"{name}.{_KEY}") if names else ("true", "''")
+        told = f"{name} is mapping and {name}.{_KEY} is defined"
+        test, shown = (told, f"{name}.{_KEY}") if names else ("true", "''")
         written = f"{{{{ '\ufdd2{number},' ~ {shown} ~ '\ufdd3' }}}}"
         return f"{tag.group()}{{% if {test} %}}{written}{{% endif {space}%}}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeVar, cast
 
 from transformers import PreTrainedTokenizerBase
@@ -48,13 +49,24 @@ def closing(tokenizer: PreTrainedTokenizerBase) -> int:
 
 def special_strings(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Return the spellings of all special tokens, longest first."""
-    added = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
-    return sorted({*tokenizer.all_special_tokens, *added}, key=lambda text: (-len(text), text))
+    return _specials(tokenizer, str(tokenizer.special_tokens_map))[0]
 
 
 def special_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
     """Return a pattern that finds the spelling of any special token."""
-    return re.compile("|".join(re.escape(text) for text in special_strings(tokenizer)) or r"(?!)")
+    return _specials(tokenizer, str(tokenizer.special_tokens_map))[1]
+
+
+@lru_cache(maxsize=8)
+def _specials(
+    tokenizer: PreTrainedTokenizerBase,
+    named: str,  # noqa: ARG001 - tells apart what one tokenizer was set to
+) -> tuple[list[str], re.Pattern[str]]:
+    """Return spellings and pattern; Gemma has 6,000, and every row asks."""
+    added = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
+    every = {*tokenizer.all_special_tokens, *added}
+    spellings = sorted(every, key=lambda text: (-len(text), text))
+    return spellings, re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
 
 
 def encode_pairs(
