@@ -60,9 +60,9 @@ def special_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
 @lru_cache(maxsize=8)
 def _specials(
     tokenizer: PreTrainedTokenizerBase,
-    named: str,  # noqa: ARG001 - tells apart what one tokenizer was set to
+    named: str,
 ) -> tuple[list[str], re.Pattern[str]]:
-    """Return spellings and pattern; Gemma has 6,000, and every row asks."""
+    """Return both; Gemma has 6,000 and every row asks. `named` tells apart what was set later."""
     added = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
     every = {*tokenizer.all_special_tokens, *added}
     spellings = sorted(every, key=lambda text: (-len(text), text))

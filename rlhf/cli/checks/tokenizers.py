@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from rlhf.cli.checks.case import Case
 from rlhf.cli.checks.check import Caution
-from rlhf.data.chat import encode_conversation
+from rlhf.data.chat import encode_conversation, encode_ending
 from rlhf.data.columns import options_of
 from rlhf.data.retokenize import encode_exchange
 from rlhf.data.tokenizer import TextTokenizer, fingerprint, load_tokenizer
@@ -79,11 +79,16 @@ def _reads_ids(name: str, case: Case) -> Iterator[str]:
             f"{name}={path}: its tokenizer is not the policy's, whose token ids it is given; "
             "give a model with the same tokenizer"
         )
+    yield from _fits(name, case, case.experiment.generation.max_new_tokens)
+
+
+def _fits(name: str, case: Case, more: int) -> Iterator[str]:
+    """The longest prompt and so many tokens more need a place in a model's context."""
+    path, prompts = case.models[name], case.inputs.prompts
     context = context_length(path)
-    prompts = case.inputs.prompts
     if context is None or prompts is None or not len(prompts.train):
         return
-    longest = int(prompts.train.lengths_B.max()) + case.experiment.generation.max_new_tokens
+    longest = int(prompts.train.lengths_B.max()) + more
     if longest > context:
         yield (
             f"{name}={path}: its context is {context}, the longest prompt and response have "
@@ -92,9 +97,12 @@ def _reads_ids(name: str, case: Case) -> Iterator[str]:
 
 
 def _reward_template(case: Case, own: TextTokenizer) -> Iterator[str]:
-    """A reward model with tokens of its own needs a chat template where prompts are messages."""
+    """A reward model reads what its template makes of every prompt."""
     path = case.models["reward_model.path"]
-    if fingerprint(own) == fingerprint(case.inputs.tokenizer) or not _has_messages(case):
+    if fingerprint(own) == fingerprint(case.inputs.tokenizer):
+        yield from _fits("reward_model.path", case, _longest_exchange(case, own))
+        return
+    if not _has_messages(case):
         return
     if not own.chat_template:
         yield (
@@ -109,6 +117,15 @@ def _reward_template(case: Case, own: TextTokenizer) -> Iterator[str]:
             f"data.prompts, the first is {refused[0]}; leave such prompts out, or give a reward "
             "model whose template takes them"
         )
+
+
+def _longest_exchange(case: Case, own: TextTokenizer) -> int:
+    """Return the tokens of a response whose stop gave way to what ends a row of training."""
+    most, prompts = case.experiment.generation.max_new_tokens, case.inputs.prompts
+    if prompts is None or not _has_messages(case):
+        return most
+    asked = next(p for p in prompts.train.prompts if not isinstance(p, str))
+    return most - 1 + len(encode_ending(own, cast("Text", asked)))
 
 
 def _refused(own: TextTokenizer, case: Case) -> Iterator[str]:
