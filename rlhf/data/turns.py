@@ -90,31 +90,21 @@ def _guess(template: Template, upto: Sequence[Message], text: str) -> Span:
 def _header_length(template: Template, messages: Sequence[Message], index: int, turn: str) -> int:
     """Return how much of a turn is the header that asks for it."""
     header = _header(template, messages[:index])
-    length = _matched(header, turn, anywhere=not index)
-    if length:
-        return length
+    if header and turn.startswith(header):
+        return len(header)
     # Some templates ask for nothing here (behind a tool's answer, say), and write a header yet.
     usual = _header(template, [_like(messages[index], "user", "a")])
-    length = _matched(usual, turn, anywhere=not index)
-    if length or not (header or usual):
-        return length
+    if turn.startswith(usual) and (usual or not header):
+        return len(usual)
     # The header differs from a finished turn's. Letters that the answer shares with it by chance
     # belong to the answer, so another answer in its place shows where the two part.
     answer = _like(messages[index], "assistant", _STAND_IN)
     other, spans = template.trace([*messages[:index], answer, *messages[index + 1 :]])
     shared = turn[: common_length(turn, other[slice(*spans[index])])] if index in spans else turn
+    # BOS and a default system prompt may stand before the first message's header.
     places = range(1 if index else len(shared) + 1)
     found = max(places, key=lambda at: common_length(header or usual, shared[at:]))
     return found + common_length(header or usual, shared[found:])
-
-
-def _matched(header: str, turn: str, *, anywhere: bool) -> int:
-    """Return where a whole header ends in a turn; 0 without one.
-
-    BOS and a default system prompt may stand before the first message's header.
-    """
-    found = turn.find(header) if anywhere else 0
-    return found + len(header) if header and found >= 0 and turn.startswith(header, found) else 0
 
 
 def _like(message: Message, role: str, text: str) -> Message:
