@@ -18,9 +18,10 @@ from rlhf.engine.zero import ZeroEngine
 from rlhf.generation.sampling import Sampling
 from rlhf.models.adapters import Adapter
 from rlhf.models.language_model import LanguageModel
-from rlhf.models.pretrained import HeadKind, load_causal_lm, load_scalar, num_weights, stop_ids
+from rlhf.models.pretrained import HeadKind, load_causal_lm, load_scalar, num_weights
 from rlhf.models.recomputation import recompute_blocks
 from rlhf.models.scalar_model import ScalarModel
+from rlhf.models.stops import stop_ids
 from rlhf.rewards.function import FunctionReward
 from rlhf.rewards.load import load_function
 from rlhf.roles.keeper import Keeper

@@ -11,14 +11,18 @@ from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
-from rlhf.data.plain import Learned, encode_pairs, opening, tokenize
+from rlhf.data.plain import Learned, closing, encode_pairs, opening, tokenize
 from rlhf.data.template import Message, Options, Template, Text
-from rlhf.data.turns import encode_turns
+from rlhf.data.turns import encode_turns, ending
 from rlhf.errors import DataError
 
 
 def encode_prompt(
-    tokenizer: PreTrainedTokenizerBase, prompt: Text, options: Options | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Text,
+    options: Options | None = None,
+    *,
+    then: str = "",
 ) -> list[int]:
     """Return the ids a response follows.
 
@@ -29,14 +33,29 @@ def encode_prompt(
         tokenizer: its BOS and chat template count.
         prompt: text or messages.
         options: `tools` and template variables, for messages.
+        then: what was written so far of the response.
 
     Raises:
         DataError: when the messages cannot be rendered; the caller adds `file:line`.
     """
     if isinstance(prompt, str):
-        return [*opening(tokenizer), *tokenize(tokenizer, [prompt])[0]]
+        return [*opening(tokenizer), *tokenize(tokenizer, [prompt + then])[0]]
     template = Template(tokenizer, options)
-    return template.ids(_open(template, template.guard(prompt)))
+    return template.ids(_open(template, template.guard(prompt)) + template.guarded(then))
+
+
+def encode_ending(
+    tokenizer: PreTrainedTokenizerBase, prompt: Text, options: Options | None = None
+) -> list[int]:
+    """Return the ids that stand behind an answer to this prompt: its end of turn, and EOS.
+
+    Raises:
+        DataError: when the messages cannot be rendered.
+    """
+    if isinstance(prompt, str):
+        return [closing(tokenizer)]
+    template = Template(tokenizer, options)
+    return ending(template, template.guard(prompt))
 
 
 def encode_answer(

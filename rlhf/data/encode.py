@@ -12,12 +12,15 @@ from transformers import PreTrainedTokenizerBase
 from rlhf.config.data import DataConfig
 from rlhf.data.chat import encode_answer, encode_conversation, encode_prompt
 from rlhf.data.examples import Example
-from rlhf.data.plain import Learned, encode_pairs, opening, special_pattern, tokenize
+from rlhf.data.plain import Learned, encode_pairs, glued, opening, special_pattern, tokenize
 from rlhf.data.problems import Problems
-from rlhf.data.template import Text
+from rlhf.data.template import Template, Text
+from rlhf.data.turns import reasons, typed_texts
 from rlhf.errors import DataError
 
 _log = logging.getLogger(__name__)
+_SHOWN = 12
+"""Characters of a prompt and of an answer that a warning shows."""
 
 
 def encode_answers(
@@ -31,7 +34,10 @@ def encode_answers(
     pairs = [_pairs(example) for example in examples]
     flat = [pair for found in pairs for pair in found]
     _warn_of_special_strings(tokenizer, [prompt + answer for prompt, answer in flat])
-    plain = iter(encode_pairs(tokenizer, flat))
+    joined = encode_pairs(tokenizer, flat)
+    places = [e.row.where for e, found in zip(examples, pairs, strict=True) for _ in found]
+    _warn_of_glue(flat, glued(tokenizer, flat, joined), places)
+    plain = iter(joined)
     problems = Problems("the conversations")
     encoded: list[list[Learned]] = []
     for example, found in zip(examples, pairs, strict=True):
@@ -40,6 +46,7 @@ def encode_answers(
         except DataError as error:
             problems.add(example.row.where, error)
     problems.check()
+    _warn_of_reasoning(tokenizer, examples)
     return encoded
 
 
@@ -88,6 +95,52 @@ def encode_prompts(
             problems.add(example.row.where, error)
     problems.check()
     return encoded
+
+
+def _warn_of_glue(
+    pairs: Sequence[tuple[str, str]], rows: Sequence[int], places: Sequence[str]
+) -> None:
+    if rows:
+        prompt, answer = pairs[rows[0]]
+        _log.warning(
+            "%d of %d plain answers run into their prompts, the first at %s: %r and %r are read as "
+            "%r. Begin answers with a space, and end no prompt with one",
+            len(rows),
+            len(pairs),
+            places[rows[0]],
+            prompt[-_SHOWN:],
+            answer[:_SHOWN],
+            prompt[-_SHOWN:] + answer[:_SHOWN],
+        )
+
+
+def _warn_of_reasoning(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> None:
+    lost = [example.row.where for example in examples if _loses_reasoning(tokenizer, example)]
+    if lost:
+        _log.warning(
+            "%d conversations hold reasoning that the chat template leaves out, the first at %s; "
+            "it is not learned. Give the model a template that writes it",
+            len(lost),
+            lost[0],
+        )
+
+
+def _loses_reasoning(tokenizer: PreTrainedTokenizerBase, example: Example) -> bool:
+    """Tell whether words of an answer with reasoning are missing from its rendering."""
+    asked = example.asked
+    for answer in asked.answers:
+        if isinstance(answer, str) or not any(map(reasons, answer)):
+            continue
+        template = Template(tokenizer, example.options)
+        before = asked.prompt if isinstance(asked.prompt, list) else []
+        if before and before[-1]["role"] == "assistant":
+            continue  # an answer begun in the prompt
+        said = template.guard(answer)
+        text = template.render([*template.guard(before), *said])
+        typed = (text for message in said if reasons(message) for text in typed_texts(message))
+        if not all(word in text for words in typed for word in words.split()):
+            return True
+    return False
 
 
 def _warn_of_special_strings(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeVar, cast
 
 from transformers import PreTrainedTokenizerBase
 
 Learned = tuple[list[int], list[bool]]
 """Token ids, and the mask that is true where a token is to be learned."""
+
+# A letter or digit of a script that parts words by spaces: not Thai, Burmese, Khmer, Chinese, kana.
+_WORD = re.compile(r"[^\W_\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\uabff\uf900-\ufaff]")
 
 _T = TypeVar("_T", str, list[int])
 
@@ -45,13 +49,24 @@ def closing(tokenizer: PreTrainedTokenizerBase) -> int:
 
 def special_strings(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Return the spellings of all special tokens, longest first."""
-    added = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
-    return sorted({*tokenizer.all_special_tokens, *added}, key=lambda text: (-len(text), text))
+    return _specials(tokenizer, str(tokenizer.special_tokens_map))[0]
 
 
 def special_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
     """Return a pattern that finds the spelling of any special token."""
-    return re.compile("|".join(re.escape(text) for text in special_strings(tokenizer)) or r"(?!)")
+    return _specials(tokenizer, str(tokenizer.special_tokens_map))[1]
+
+
+@lru_cache(maxsize=8)
+def _specials(
+    tokenizer: PreTrainedTokenizerBase,
+    named: str,
+) -> tuple[list[str], re.Pattern[str]]:
+    """Return both; Gemma has 6,000 and every row asks. `named` tells apart what was set later."""
+    added = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
+    every = {*tokenizer.all_special_tokens, *added}
+    spellings = sorted(every, key=lambda text: (-len(text), text))
+    return spellings, re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
 
 
 def encode_pairs(
@@ -74,6 +89,23 @@ def encode_pairs(
         border = max(1, len(start) + common_length(prompts[prompt], whole))
         encoded.append((ids, [False] * border + [True] * (len(ids) - border)))
     return encoded
+
+
+def glued(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], encoded: Sequence[Learned]
+) -> list[int]:
+    """Return which answers run into their prompts, by index: a prompt alone reads otherwise.
+
+    Two words became one there ("w2" + "w3"), or a token spans the border, so that the prompt that
+    a policy is asked is not what stands before the answer in training.
+    """
+    start, prompts = len(opening(tokenizer)), _tokenize_each_once(tokenizer, [p for p, _ in pairs])
+    found: list[int] = []
+    for index, ((prompt, answer), (_, mask)) in enumerate(zip(pairs, encoded, strict=True)):
+        merged = prompt and mask.index(True) < start + len(prompts[prompt])
+        if merged or (_WORD.fullmatch(prompt[-1:]) and _WORD.fullmatch(answer[:1])):
+            found.append(index)
+    return found
 
 
 def _tokenize_each_once(

@@ -1,6 +1,10 @@
-"""Problems: many faults of the data, gathered so that one error tells them all."""
+"""Problems: many faults of the data, gathered so that one error tells them all; and warnings."""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rlhf.errors import DataError
 
@@ -36,3 +40,25 @@ class Problems:
         if count > SHOWN:
             head += f", the first {SHOWN} are"
         raise DataError("\n".join([f"{head}:", *self._lines[:SHOWN]]))
+
+
+class _Listener(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@contextmanager
+def heard(room: str = "rlhf.data.encode") -> Iterator[list[str]]:
+    """Give the list to which warnings about rows go, for a run to tell, while this is open."""
+    listener, logger = _Listener(), logging.getLogger(room)
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(listener)
+    try:
+        yield listener.lines
+    finally:
+        logger.removeHandler(listener)
+        logger.propagate = before

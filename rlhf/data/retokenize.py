@@ -1,16 +1,70 @@
-"""Retokenize: an exchange written by the policy, in the reward model's own tokens.
+"""Retokenize: what the policy wrote becomes what a reward model reads, in the form of its training.
 
-Needed when the two tokenizers differ (rlhf.data.tokenizer.fingerprint): both share the text only.
+A finished exchange is the row that prompt and answer make in training: whatever the template writes
+behind an answer stands behind a response too, and the score is read at its end. An unfinished one
+is what was written so far: the prompt as the policy got it, then the response, and nothing else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
 from transformers import PreTrainedTokenizerBase
 
-from rlhf.data.chat import continued, encode_answer, encode_prompt
-from rlhf.data.plain import closing
-from rlhf.data.template import Message, Options, Template, Text
-from rlhf.data.turns import content_text
+from rlhf.data.chat import decode_response, encode_answer, encode_ending, encode_prompt
+from rlhf.data.template import Message, Options, Text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """A prompt, and what the policy wrote."""
+
+    prompt: Text
+    """As the user wrote it."""
+    prompt_ids: Sequence[int]
+    response_ids: Sequence[int]
+    """With the token that ended it, where it is finished."""
+    finished: bool
+    """Whether the response ended by itself."""
+    options: Options
+    """`tools` and template variables of the row, for messages."""
+
+
+def read_exchange(
+    reader: PreTrainedTokenizerBase, writer: PreTrainedTokenizerBase | None, written: Written
+) -> list[int]:
+    """Return the ids a reward model reads.
+
+    Where both have the same tokens, they stay as the policy drew them, and what the template writes
+    behind an answer takes the place of the token that ended the response. Where that is not what
+    the template makes of the response (it writes an empty thinking block before it, say, or leaves
+    its reasoning out), or the tokens differ, the text is encoded as in training.
+
+    Args:
+        reader: the reward model's tokenizer.
+        writer: the policy's, where that is another; None where both have the same tokens.
+        written: the exchange.
+
+    Raises:
+        DataError: when the reward model's chat template refuses the prompt.
+    """
+    prompt, options, finished = written.prompt, written.options, written.finished
+    said = list(written.response_ids)[: -1 if finished else None]
+    if writer is not None:
+        return encode_exchange(reader, prompt, _text(writer, written, said), finished, options)
+    drawn = [*written.prompt_ids, *said]
+    if finished:
+        drawn += encode_ending(reader, prompt, options)
+    text = decode_response(reader, said)
+    is_text = (
+        _shown(reader, said) == text and "\ufffd" not in text
+    )  # no special token, no half letter
+    if not finished or isinstance(prompt, str) or not is_text:
+        return drawn
+    trained = encode_exchange(reader, prompt, text, finished, options)
+    return drawn if _shown(reader, drawn) == _shown(reader, trained) else trained
 
 
 def encode_exchange(
@@ -30,25 +84,30 @@ def encode_exchange(
         options: `tools` and template variables of the row, for messages.
 
     Raises:
-        DataError: when the prompt is messages and the tokenizer has no chat template.
+        DataError: when the prompt is messages and the tokenizer has no chat template, or that
+            refuses them.
     """
+    if not finished:
+        return encode_prompt(tokenizer, prompt, options, then=response)
     if not response.strip():
         ids = encode_prompt(tokenizer, prompt, options)
-        return [*ids, closing(tokenizer)] if finished else ids
+        return [*ids, *encode_ending(tokenizer, prompt, options)]
     if isinstance(prompt, str):
-        ids, _ = encode_answer(tokenizer, prompt, response)
-        return ids if finished else ids[:-1]
+        return encode_answer(tokenizer, prompt, response)[0]
     answer: list[Message] = [{"role": "assistant", "content": response}]
-    if finished:
-        return encode_answer(tokenizer, prompt, answer, options)[0]
-    return _unfinished(Template(tokenizer, options), prompt, answer)
+    return encode_answer(tokenizer, prompt, answer, options)[0]
 
 
-def _unfinished(template: Template, prompt: list[Message], answer: list[Message]) -> list[int]:
-    """Render the finished exchange and cut it where the response's text ends."""
-    asked, said = template.guard(prompt), template.guard(answer)
-    if asked[-1]["role"] == "assistant":
-        asked, said = asked[:-1], [continued(asked[-1], said[0])]
-    text = template.render([*asked, *said])
-    content = content_text(said[0])
-    return template.ids(text[: text.rfind(content) + len(content)])
+def _text(writer: PreTrainedTokenizerBase, written: Written, said: list[int]) -> str:
+    """Return a response as text; behind a plain prompt with the space that parts the two."""
+    alone = decode_response(writer, said)
+    if not isinstance(written.prompt, str):
+        return alone
+    # Many tokenizers drop the space before a text's first word, so the first word is the prompt's.
+    context = list(written.prompt_ids)[-1:]
+    before, both = decode_response(writer, context), decode_response(writer, [*context, *said])
+    return both.removeprefix(before) if both.startswith(before) else alone
+
+
+def _shown(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    return cast("str", tokenizer.decode(ids, clean_up_tokenization_spaces=False))

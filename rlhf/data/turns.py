@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from rlhf.data.marks import Span
 from rlhf.data.plain import Learned, closing, common_length
-from rlhf.data.template import Message, Template
+from rlhf.data.template import Message, Template, Told
 from rlhf.errors import DataError
+
+# A noncharacter, so no header goes on with it.
+_STAND_IN = "\ufdd4"
+_REASONING = ("reasoning_content", "reasoning", "thinking")
 
 
 def encode_turns(
@@ -14,11 +19,11 @@ def encode_turns(
 ) -> Learned:
     """Encode a conversation; learned is every assistant turn from message `first` on.
 
-    A turn is what follows the header that asks for it, up to and including its end-of-turn token.
-    It is found by rendering prefixes of the conversation, then on token ids as the longest common
-    prefix, so templates need no markers, and may add tokens to the header that a finished turn
-    does not have. A conversation that ends with the assistant ends with EOS: tokens
-    behind it are cut, and where the template writes none it is appended.
+    A turn is what its message wrote, without the header that asks for it, up to and including its
+    end-of-turn token. The template itself tells which message wrote what (rlhf.data.marks), so
+    no text is searched for. Borders between tokens are longest common prefixes of ids. A
+    conversation that ends with the assistant ends with EOS: tokens behind it are cut, and where
+    the template writes none it is appended.
 
     Args:
         template: the chat template.
@@ -29,102 +34,153 @@ def encode_turns(
     Raises:
         DataError: when the template rewrites a turn once later turns follow, or none is learned.
     """
-    text = template.render(messages)
-    spans = _spans(template, messages, text, (first, before))
-    if not spans:
+    told = template.trace(messages)
+    text, ids = told[0], template.ids(told[0])
+    mask, high = [False] * len(ids), 0
+    for index in range(first, len(messages)):
+        if messages[index]["role"] == "assistant":
+            start, end = _learned(template, messages, index, told)
+            if before is not None and index == first:
+                start = common_length(before, text)
+            low = max(1, common_length(template.ids(text[:start]), ids))
+            high = common_length(template.ids(text[:end]), ids)
+            mask[low:high] = [True] * (high - low)
+    if not high:
         raise DataError("no assistant turn to learn from")
-    ids = template.ids(text)
-    mask = [False] * len(ids)
-    eos, last_end = closing(template.tokenizer), 0
-    for start, end in spans:
-        low = max(1, common_length(template.ids(text[:start]), ids))
-        high = len(ids) if end == len(text) else common_length(template.ids(text[:end]), ids)
-        last_end = _after_last(ids, eos, low, high)
-        mask[low:last_end] = [True] * (last_end - low)
     if messages[-1]["role"] != "assistant":
         return ids, mask
-    ids, mask = ids[:last_end], mask[:last_end]
-    return (ids, mask) if ids[-1] == eos else ([*ids, eos], [*mask, True])
+    return _closed(template, ids[:high], mask[:high])
 
 
-def _after_last(ids: list[int], eos: int, low: int, high: int) -> int:
-    """Return the index after the last EOS in ids[low:high], or high when there is none."""
-    return next((i + 1 for i in range(high - 1, low - 1, -1) if ids[i] == eos), high)
+def ending(template: Template, asked: Sequence[Message]) -> list[int]:
+    """Return the ids that stand behind the answer to guarded messages: its end of turn and EOS."""
+    before = asked[:-1] if asked[-1]["role"] == "assistant" else asked  # or it is continued
+    text, spans = template.trace([*before, _like(asked[-1], "assistant", _STAND_IN)])
+    start = text.rfind(_STAND_IN) + 1 or len(text)
+    end = _last_end(template, text, (start, spans.get(len(before), (0, len(text)))[1]))
+    return _closed(template, template.ids(text[start:end]), [])[0]
 
 
-def _spans(
-    template: Template, messages: Sequence[Message], text: str, origin: tuple[int, str | None]
-) -> list[tuple[int, int]]:
-    """Return (start, end) in characters of text for each learned turn."""
-    first, before = origin
-    spans: list[tuple[int, int]] = []
-    cursor = 0
-    for index, message in enumerate(messages):
-        content = content_text(message)
-        if message["role"] == "assistant" and index >= first:
-            header = before if index == first else None
-            start = _start(template, messages[: index + 1], text, (cursor, header))
-            last = index == len(messages) - 1
-            end = len(text) if last else _end(template, messages[: index + 1], text, start)
-            spans.append((start, end))
-            cursor = end
-        else:
-            found = text.find(content, cursor)
-            cursor = found + len(content) if found >= 0 else cursor
-    return spans
+def _closed(template: Template, ids: list[int], mask: list[bool]) -> Learned:
+    eos = closing(template.tokenizer)
+    return (ids, mask) if ids[-1:] == [eos] else ([*ids, eos], [*mask, True])
 
 
-def _start(
-    template: Template, upto: Sequence[Message], text: str, origin: tuple[int, str | None]
-) -> int:
-    """Return where the last message of `upto` starts in text; origin is (cursor, own header)."""
-    cursor, before = origin
-    content = content_text(upto[-1])
-    if before is None:
-        if len(upto) == 1:
-            return max(0, text.find(content))
-        before = template.render(upto[:-1], then="generation")
-    start = common_length(before, text)
-    if start < len(before) and content:
-        # The header differs from a finished turn's. Letters that both share by chance belong to
-        # the answer, so look for the answer at or before the place where they part.
-        found = text.rfind(content, cursor, start + len(content))
-        start = found if found >= 0 else start
-    if start < cursor:
+def _learned(template: Template, messages: Sequence[Message], index: int, told: Told) -> Span:
+    """Return what is learned of an assistant turn."""
+    text, spans = told
+    span = spans[index] if index in spans else _guess(template, messages[: index + 1], text)
+    start = span[0] + _header_length(template, messages, index, text[slice(*span)])
+    if index == len(messages) - 1:
+        return start, _last_end(template, text, (start, span[1]))
+    _check_kept(template, messages[: index + 1], text[slice(*span)], span[0])
+    alone = messages[index + 1]["role"] != "assistant"
+    return start, _end(template, text, (start, span[1]), borrow=alone)
+
+
+def _guess(template: Template, upto: Sequence[Message], text: str) -> Span:
+    """Return what the last message wrote, where the template does not tell: by prefixes."""
+    start = common_length(template.render(upto[:-1]), text) if upto[1:] else 0
+    end = common_length(template.render(upto), text)
+    if end <= start:
         raise DataError(_rewritten(len(upto)))
-    return start
+    return start, end
 
 
-def _end(template: Template, upto: Sequence[Message], text: str, start: int) -> int:
-    """Return where the last message of `upto`, which others follow, ends in text."""
-    content = content_text(upto[-1])
-    after = template.render(upto)
-    end = common_length(after, text)
-    found = text.find(content, start)
-    if end > start and found >= 0 and end >= found + len(content):
+def _header_length(template: Template, messages: Sequence[Message], index: int, turn: str) -> int:
+    """Return how much of a turn is the header that asks for it."""
+    header = _header(template, messages[:index])
+    if header and turn.startswith(header):
+        return len(header)
+    # Some templates ask for nothing here (behind a tool's answer, say), and write a header yet.
+    usual = _header(template, [_like(messages[index], "user", "a")])
+    if turn.startswith(usual) and (usual or not header):
+        return len(usual)
+    # The header differs from a finished turn's. Letters that the answer shares with it by chance
+    # belong to the answer, so another answer in its place shows where the two part.
+    answer = _like(messages[index], "assistant", _STAND_IN)
+    other, spans = template.trace([*messages[:index], answer, *messages[index + 1 :]])
+    shared = turn[: common_length(turn, other[slice(*spans[index])])] if index in spans else turn
+    # BOS and a default system prompt may stand before the first message's header.
+    places = range(1 if index else len(shared) + 1)
+    found = max(places, key=lambda at: common_length(header or usual, shared[at:]))
+    return found + common_length(header or usual, shared[found:])
+
+
+def _like(message: Message, role: str, text: str) -> Message:
+    """Return a message whose content is of the same kind as another's: text, or parts."""
+    parts = isinstance(message.get("content"), list)
+    return {"role": role, "content": [{"type": "text", "text": text}] if parts else text}
+
+
+def _header(template: Template, asked: Sequence[Message]) -> str:
+    """Return what the template writes to ask for an answer to these messages."""
+    last = len(asked) - 1
+    if last < 0:
+        return ""
+    try:
+        text, spans = template.trace(asked, "generation")
+    except DataError:
+        return ""  # it does not ask here: two answers in a row, say
+    return text[spans[last][1] if last in spans else common_length(template.render(asked), text) :]
+
+
+def _end(template: Template, text: str, turn: Span, *, borrow: bool) -> int:
+    """Return where a turn that others follow ends: behind its end-of-turn token.
+
+    Where it writes none, the token that begins the next turn ends it (GLM's `<|user|>`).
+    """
+    start, end = turn
+    said = text[start:end].rstrip()
+    if said.endswith(tuple(template.specials)):
+        return start + len(said)
+    if not borrow:
         return end
-    # The template writes a turn differently once others follow (an empty reasoning block, say):
-    # take the answer where it stands, and its tail from the rendering where it came last.
-    tail = after[after.rfind(content) + len(content) :]
-    end = found + len(content)
-    shared = common_length(tail, text[end : end + len(tail)])
-    if not content or found < 0 or text[start:found].strip() or (tail and not shared):
+    bos = template.tokenizer.bos_token
+    follows = (s for s in template.specials if s != bos and text.startswith(s, end))
+    return end + len(next(follows, ""))
+
+
+def _last_end(template: Template, text: str, turn: Span) -> int:
+    """Return where the last turn ends: behind its EOS, or else behind all that it wrote."""
+    (start, end), eos = turn, str(template.tokenizer.eos_token)
+    behind = text[end:].lstrip()
+    if behind.startswith(eos):
+        return len(text) - len(behind) + len(eos)
+    found = text.rfind(eos, start, end)
+    return end if found < 0 else found + len(eos)
+
+
+def _check_kept(template: Template, upto: Sequence[Message], turn: str, start: int) -> None:
+    """Refuse a turn that lost what it says once others follow (its reasoning, say)."""
+    if all(typed in turn for typed in typed_texts(upto[-1])):
+        return
+    text, spans = template.trace(upto)
+    if text[slice(*spans.get(len(upto) - 1, (start, len(text))))] != turn:
         raise DataError(_rewritten(len(upto)))
-    return end + shared
 
 
-def content_text(message: Message) -> str:
-    """Return a message's text without outer whitespace, which many templates trim."""
+def reasons(message: Message) -> bool:
+    """Tell whether an assistant's message holds reasoning beside its answer."""
+    told = any(message.get(name) for name in _REASONING) or "</think>" in str(
+        message.get("content")
+    )
+    return told and message["role"] == "assistant"
+
+
+def typed_texts(message: Message) -> Iterator[str]:
+    """Yield a message's content and reasoning without outer whitespace, which templates trim."""
     content = message.get("content")
-    if isinstance(content, str):
-        return content.strip()
-    parts = content if isinstance(content, list) else []
-    return "".join(part.get("text", "") for part in parts if isinstance(part, dict)).strip()
+    parts = content if isinstance(content, list) else [{"text": content}]
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    for text in (*texts, *(message.get(name) for name in _REASONING)):
+        if isinstance(text, str):
+            yield text.strip()
 
 
 def _rewritten(number: int) -> str:
     return (
-        f"the chat template rewrites what stands before or in message {number} when later messages "
-        "follow (it drops reasoning, say), so what was answered cannot be told; "
+        f"the chat template rewrites message {number} when later messages follow (it drops "
+        "reasoning, say), so what was answered cannot be told; "
         "give one row an answer, as prompt + completion"
     )

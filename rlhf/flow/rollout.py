@@ -45,6 +45,11 @@ class Rollout(TensorBatch):
         """Bool; true at real response tokens, EOS included."""
         return length_mask(self.response_lengths_B, self.sampling_logprobs_BR.shape[1])
 
+    def prompt_tokens(self) -> list[list[int]]:
+        """Return the prompt's token ids a row."""
+        ends = self.prompt_lengths_B.tolist()
+        return [row[:end] for row, end in zip(self.tokens_BT.tolist(), ends, strict=True)]
+
     def response_tokens(self) -> list[list[int]]:
         """Return the response's token ids a row, EOS included."""
         starts, ends = self.prompt_lengths_B.tolist(), self.lengths_B.tolist()

@@ -172,17 +172,6 @@ def stated(path: str, name: str) -> int | None:
         return text.to_dict().get(text.attribute_map.get(name, name))
 
 
-def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Return the token ids that end a response: the tokenizer's EOS and the model's own."""
-    from transformers import GenerationConfig
-
-    ids = {cast("int", tokenizer.eos_token_id)}
-    if (Path(path) / "generation_config.json").is_file():
-        own: int | list[int] | None = GenerationConfig.from_pretrained(path).eos_token_id
-        ids.update(own if isinstance(own, list) else [] if own is None else [own])
-    return tuple(sorted(ids))
-
-
 def save_network(
     network: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase
 ) -> None:

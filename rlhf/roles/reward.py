@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -16,7 +16,8 @@ from torch import Tensor
 from rlhf.algo.losses import centering_loss, ranking_loss
 from rlhf.config.stages import RewardModelConfig
 from rlhf.data.chat import decode_response
-from rlhf.data.retokenize import encode_exchange
+from rlhf.data.columns import options_of
+from rlhf.data.retokenize import Written, read_exchange
 from rlhf.engine.base import Engine
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Rollout
@@ -29,6 +30,7 @@ from rlhf.roles.learner import Learner, LossSum, Objective
 from rlhf.roles.passes import laid_out, map_rows
 
 if TYPE_CHECKING:
+    from rlhf.data.template import Text
     from rlhf.data.tokenizer import TextTokenizer
 
 
@@ -54,7 +56,7 @@ class FunctionJudge:
 
 
 class ModelJudge:
-    """Scores a response with a trained reward model at its last real token."""
+    """Scores an exchange with a trained reward model, in the form and at the place of training."""
 
     def __init__(
         self,
@@ -64,12 +66,12 @@ class ModelJudge:
         *,
         max_tokens: int,
     ) -> None:
-        """Score token ids as they are, or re-encode text when the policy's tokenizer differs.
+        """Score exchanges as rlhf.data.retokenize makes them.
 
         Args:
             engine: Holds a ScalarModel.
             tokenizer: The reward model's own.
-            policy_tokenizer: The policy's, if it is not the same; None passes ids through.
+            policy_tokenizer: The policy's, if it is not the same.
             max_tokens: Tokens a forward computes, padding included.
         """
         self.engine, self.tokenizer, self.max_tokens = engine, tokenizer, max_tokens
@@ -94,17 +96,24 @@ class ModelJudge:
         return self.engine(rows.tokens_SW, positions_B, rows.position_ids_SW)
 
     def _answers(self, rollout: Rollout) -> Answers:
-        if self._policy_tokenizer is None:
+        """Return the exchanges as the reward model reads them."""
+        if not len(rollout):
             return Answers(tokens_BT=rollout.tokens_BT, lengths_B=rollout.lengths_B)
-        ids: list[list[int]] = []
-        finished = rollout.finished_B.tolist()
-        for prompt, tokens, done in zip(
-            rollout.prompts, rollout.response_tokens(), finished, strict=True
-        ):
-            response = decode_response(self._policy_tokenizer, tokens)
-            ids.append(encode_exchange(self.tokenizer, prompt, response, finished=done))  # type: ignore[arg-type]
-        if not ids:
-            return Answers(tokens_BT=rollout.tokens_BT, lengths_B=rollout.lengths_B)
+        prompts, responses = rollout.prompt_tokens(), rollout.response_tokens()
+        ids = [
+            read_exchange(
+                self.tokenizer,
+                self._policy_tokenizer,
+                Written(
+                    prompt=cast("Text", rollout.prompts[row]),
+                    prompt_ids=prompts[row],
+                    response_ids=responses[row],
+                    finished=finished,
+                    options=options_of(rollout.columns[row]),
+                ),
+            )
+            for row, finished in enumerate(rollout.finished_B.tolist())
+        ]
         return Answers(
             tokens_BT=join_rows([torch.tensor([row]) for row in ids]),
             lengths_B=torch.tensor([len(row) for row in ids]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -13,6 +13,7 @@ from rlhf.data.demonstrations import load_demonstrations
 from rlhf.data.fingerprint import sha256_files
 from rlhf.data.packaged_model import model_file
 from rlhf.data.preferences import load_rankings
+from rlhf.data.problems import heard
 from rlhf.data.prompts import load_prompts
 from rlhf.data.rows import read_rows
 from rlhf.data.split import Splits
@@ -49,6 +50,8 @@ class Inputs:
     """Texts of PPO's PTX loss."""
     sources: dict[str, dict[str, str]]
     """sha256 of every data source by its path, by kind of data."""
+    warnings: list[str] = field(default_factory=list)
+    """What may be wrong with the rows, a line each."""
 
     @property
     def left_out(self) -> list[str]:
@@ -110,18 +113,21 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
     start = model_file(start) if start is not None else None
     tokenizer = load_tokenizer(start) if start is not None else _new_tokenizer(experiment)
     wanted = _wanted(experiment, stages)
-    prompts = _prompts(data, tokenizer) if wanted["prompts"] else None
-    if prompts is not None:
-        _check_context(experiment, prompts.train, start)
-    return Inputs(
-        start=start,
-        tokenizer=tokenizer,
-        demonstrations=load_demonstrations(data, tokenizer) if wanted["demonstrations"] else None,
-        rankings=_rankings(data, tokenizer) if wanted["preferences"] else None,
-        prompts=prompts,
-        pretraining=_pretraining(data, tokenizer) if wanted["pretraining"] else None,
-        sources={kind: sha256_files(of) for kind, of in _sources(data, wanted).items()},
-    )
+    with heard() as warnings:
+        prompts = _prompts(data, tokenizer) if wanted["prompts"] else None
+        if prompts is not None:
+            _check_context(experiment, prompts.train, start)
+        texts = load_demonstrations(data, tokenizer) if wanted["demonstrations"] else None
+        return Inputs(
+            start=start,
+            tokenizer=tokenizer,
+            demonstrations=texts,
+            rankings=_rankings(data, tokenizer) if wanted["preferences"] else None,
+            prompts=prompts,
+            pretraining=_pretraining(data, tokenizer) if wanted["pretraining"] else None,
+            sources={kind: sha256_files(of) for kind, of in _sources(data, wanted).items()},
+            warnings=warnings,
+        )
 
 
 def sources_of(experiment: Experiment, stages: list[StageName]) -> list[SourceConfig]:

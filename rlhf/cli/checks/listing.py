@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rlhf.cli.checks.case import Case
-from rlhf.cli.checks.check import Check
+from rlhf.cli.checks.check import Caution, Check
 from rlhf.cli.checks.cluster import look_at_cluster, look_at_nodes, look_at_token
 from rlhf.cli.checks.disk import look_at_disk, look_at_run_folder
 from rlhf.cli.checks.machine import look_at_machine
@@ -19,6 +19,8 @@ def look_at_data(case: Case) -> str:
         ConfigError, DataError, ModelError: with file:line where a row is at fault.
     """
     inputs = case.inputs
+    if inputs.warnings:
+        return Caution("\n".join(inputs.warnings))
     rows = ", ".join(f"{count:,} {kind}" for kind, count in inputs.rows().items())
     return "; ".join([f"{rows} to learn from", *inputs.left_out])
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
 from rlhf.cli.checks.case import Case
 from rlhf.cli.checks.check import Caution
-from rlhf.data.chat import encode_conversation
+from rlhf.data.chat import encode_conversation, encode_ending
+from rlhf.data.columns import options_of
+from rlhf.data.retokenize import encode_exchange
 from rlhf.data.tokenizer import TextTokenizer, fingerprint, load_tokenizer
 from rlhf.errors import DataError, ModelError
-from rlhf.models.pretrained import context_length, stated, stop_ids
+from rlhf.models.pretrained import context_length, stated
+from rlhf.models.stops import stop_ids
+
+if TYPE_CHECKING:
+    from rlhf.data.template import Text
 
 READERS = ("reference.path", "value.path")
 """Models that are given the policy's token ids as they are."""
@@ -72,11 +79,16 @@ def _reads_ids(name: str, case: Case) -> Iterator[str]:
             f"{name}={path}: its tokenizer is not the policy's, whose token ids it is given; "
             "give a model with the same tokenizer"
         )
+    yield from _fits(name, case, case.experiment.generation.max_new_tokens)
+
+
+def _fits(name: str, case: Case, more: int) -> Iterator[str]:
+    """The longest prompt and so many tokens more need a place in a model's context."""
+    path, prompts = case.models[name], case.inputs.prompts
     context = context_length(path)
-    prompts = case.inputs.prompts
     if context is None or prompts is None or not len(prompts.train):
         return
-    longest = int(prompts.train.lengths_B.max()) + case.experiment.generation.max_new_tokens
+    longest = int(prompts.train.lengths_B.max()) + more
     if longest > context:
         yield (
             f"{name}={path}: its context is {context}, the longest prompt and response have "
@@ -85,14 +97,47 @@ def _reads_ids(name: str, case: Case) -> Iterator[str]:
 
 
 def _reward_template(case: Case, own: TextTokenizer) -> Iterator[str]:
-    """A reward model with tokens of its own needs a chat template where prompts are messages."""
+    """A reward model reads what its template makes of every prompt."""
     path = case.models["reward_model.path"]
-    differs = fingerprint(own) != fingerprint(case.inputs.tokenizer)
-    if differs and _has_messages(case) and not own.chat_template:
+    if fingerprint(own) == fingerprint(case.inputs.tokenizer):
+        yield from _fits("reward_model.path", case, _longest_exchange(case, own))
+        return
+    if not _has_messages(case):
+        return
+    if not own.chat_template:
         yield (
             f"reward_model.path={path}: data.prompts are messages, and its tokenizer has no chat "
             "template; add its chat_template.jinja"
         )
+        return
+    refused = list(_refused(own, case))
+    if refused:
+        yield (
+            f"reward_model.path={path}: its chat template refuses {len(refused):,} of "
+            f"data.prompts, the first is {refused[0]}; leave such prompts out, or give a reward "
+            "model whose template takes them"
+        )
+
+
+def _longest_exchange(case: Case, own: TextTokenizer) -> int:
+    """Return the tokens of a response whose stop gave way to what ends a row of training."""
+    most, prompts = case.experiment.generation.max_new_tokens, case.inputs.prompts
+    if prompts is None or not _has_messages(case):
+        return most
+    asked = next(p for p in prompts.train.prompts if not isinstance(p, str))
+    return most - 1 + len(encode_ending(own, cast("Text", asked)))
+
+
+def _refused(own: TextTokenizer, case: Case) -> Iterator[str]:
+    assert case.inputs.prompts is not None
+    prompts = case.inputs.prompts.train
+    for prompt, columns in zip(prompts.prompts, prompts.columns, strict=True):
+        try:
+            encode_exchange(
+                own, cast("Text", prompt), "a", finished=True, options=options_of(columns)
+            )
+        except DataError as error:
+            yield f"{str(prompt)[:60]!r} ({error})"
 
 
 def _pad(path: str, own: TextTokenizer) -> Iterator[str]:
@@ -108,9 +153,11 @@ def _pad(path: str, own: TextTokenizer) -> Iterator[str]:
 def _turn_ends(case: Case) -> Iterator[str]:
     """What the chat template writes after an answer should end a response."""
     policy, path = case.inputs.tokenizer, case.models.get("policy.path")
-    if not _has_messages(case) or "sft" in case.stages or path is None:
+    if path is None:
         return
     stops = stop_ids(path, policy)
+    if not _has_messages(case) or "sft" in case.stages:
+        return
     turns = [{"role": role, "content": "a"} for role in ("user", "assistant", "user")]
     try:
         ids, learned = encode_conversation(policy, turns)

@@ -102,6 +102,16 @@ def plain():
     return build(None, bos=False)
 
 
+@pytest.fixture(scope="session")
+def chatml_with():
+    """A ChatML tokenizer with another template, and its own BOS or EOS if told so."""
+
+    def make(template, bos=False, eos="<|im_end|>"):
+        return build(template, bos=bos, eos=eos)
+
+    return make
+
+
 @pytest.fixture
 def write(tmp_path):
     def write_rows(name, rows):

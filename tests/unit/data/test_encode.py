@@ -87,3 +87,47 @@ def test_rows_are_padded_on_the_right():
     assert pad_rows([[1, 2, 3], [], [4]]).tolist() == [[1, 2, 3], [0, 0, 0], [4, 0, 0]]
     assert pad_rows([[True], [False]], torch.bool).dtype == torch.bool
     assert pad_rows([]).shape == (0, 0)
+
+
+GLUED = [("w2", "w3"), ("caf\u00e9", "\u00fc"), ("a 1", "2"), ("the film ", "was")]
+APART = [("w2", " w3"), ("w2\n", "w3"), ("w2:", "w3"), ("\u4e2d", "\u6587"), ("\u0e01", "\u0e02")]
+
+
+@pytest.mark.parametrize("pair", GLUED)
+def test_answers_that_run_into_their_prompts_are_told_of(chatml, caplog, pair):
+    rows = [example("w2", " w3", line=1), example(*pair, line=2), example(*pair, line=3)]
+    rows.append(example([USER], [GOOD], line=4))
+    with caplog.at_level(logging.WARNING):
+        encode_answers(chatml, rows)
+    (told,) = caplog.messages
+    assert told.startswith("2 of 3 plain answers run into their prompts, the first at a.jsonl:2: ")
+    assert f"{pair[0]!r} and {pair[1]!r} are read as {pair[0] + pair[1]!r}" in told
+
+
+@pytest.mark.parametrize("pair", APART)
+def test_answers_that_stand_apart_are_not(chatml, caplog, pair):
+    with caplog.at_level(logging.WARNING):
+        encode_answers(chatml, [example(*pair), example(None, pair[0])])
+    assert not caplog.messages
+
+
+def test_a_token_over_the_border_is_told_of_as_trl_tells(chatml, caplog):
+    # TRL compares the ids of the prompt with the first of prompt and completion together.
+    for pair in (*GLUED, *APART):
+        alone, whole = chatml(pair[0])["input_ids"], chatml("".join(pair))["input_ids"]
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            encode_answers(chatml, [example(*pair)])
+        assert caplog.messages or whole[: len(alone)] == alone
+
+
+def test_reasoning_that_a_template_leaves_out_is_told_of(r1, chatml, caplog):
+    thought = {"role": "assistant", "content": "<think>hello</think>good film"}
+    aside = {**GOOD, "reasoning_content": "because"}
+    rows = [example([USER], [thought], line=1), example([USER], [GOOD], line=2)]
+    rows.append(example(None, [USER, aside], line=3))
+    for tokenizer, told in ((r1, ["2 conversations", "a.jsonl:1"]), (chatml, ["1 con", "jsonl:3"])):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            encode_answers(tokenizer, rows)
+        assert all(part in caplog.text for part in (*told, "leaves out"))

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from rlhf.data.problems import Problems
+from rlhf.data.problems import Problems, heard
 from rlhf.errors import DataError
 
 
@@ -21,3 +23,13 @@ def test_problems_are_counted_and_told():
         problems.add(f"a.jsonl:{line}", "empty")
     with pytest.raises(DataError, match=r"^31 problems in a\.jsonl, the first 20 are:(\n.*){20}$"):
         problems.check()
+
+
+def test_warnings_about_rows_are_heard_and_not_said_twice(caplog):
+    logger = logging.getLogger("rlhf.data.encode")
+    with heard() as lines:
+        logger.warning("%d rows", 3)
+        logger.info("nothing")
+    logger.warning("after")
+    assert lines == ["3 rows"]
+    assert caplog.messages == ["after"]

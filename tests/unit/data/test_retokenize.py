@@ -14,8 +14,8 @@ def test_a_finished_exchange_is_what_the_reward_model_was_trained_on(name, reque
     answer = [{"role": "assistant", "content": "good film"}]
     trained, _ = encode_answer(tokenizer, [USER], answer)
     assert encode_exchange(tokenizer, [USER], "good film", True) == trained
-    unfinished = encode_exchange(tokenizer, [USER], "good film", False)
-    assert unfinished == trained[:-1]
+    unfinished = tokenizer.decode(encode_exchange(tokenizer, [USER], "good film", False))
+    assert unfinished == tokenizer.decode(encode_prompt(tokenizer, [USER])) + "good film"
 
 
 def test_plain_exchange(llama):

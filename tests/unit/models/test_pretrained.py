@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -17,9 +14,8 @@ from rlhf.models.pretrained import (
     load_scalar,
     new_causal_lm,
     num_weights,
-    stop_ids,
 )
-from tests.models import NUM_STOPS, causal, ragged, tokenizer, write
+from tests.models import causal, ragged, tokenizer, write
 
 
 @pytest.mark.parametrize("family", ("llama", "qwen2", "gpt2", "mistral"))
@@ -100,17 +96,6 @@ def test_a_fresh_model_fits_its_tokenizer():
 def test_context_length_is_the_configs(folder):
     assert context_length(folder("llama")) == 64
     assert context_length(folder("gpt2")) == 64
-
-
-def test_stop_ids_are_the_tokenizers_and_the_models(folder, tmp_path):
-    words = tokenizer()
-    assert stop_ids(folder("llama"), words) == tuple(range(2, 2 + NUM_STOPS))
-    single = write(causal(), tmp_path / "single")
-    file = Path(single) / "generation_config.json"
-    file.write_text(json.dumps({"eos_token_id": 40}), encoding="utf-8")
-    assert stop_ids(single, words) == (2, 40)
-    file.unlink()
-    assert stop_ids(single, words) == (2,)
 
 
 @pytest.mark.parametrize(("family", "kind"), [("llama", "causal"), ("gpt2", "classifier")])

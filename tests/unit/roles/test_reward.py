@@ -22,6 +22,14 @@ def judge(prompts, completions, row):
 """
 
 
+def ended(num_rows):
+    """Return a rollout whose finished rows end with EOS."""
+    written = rollout(num_rows)
+    rows = written.finished_B.nonzero().squeeze(1)
+    written.tokens_BT[rows, written.lengths_B[rows] - 1] = 2
+    return written
+
+
 def scores_of(network, rows):
     """Score each row of ids alone."""
     model = ScalarModel(network)
@@ -31,7 +39,7 @@ def scores_of(network, rows):
 
 def test_the_model_scores_the_last_real_token(role, folder):
     # correctness 12: whatever stands beside or behind it, in whatever order.
-    written = rollout(7)
+    written = ended(7)
     judge = role("judge", part={"policy_path": folder()})
     rows = [r[:n] for r, n in zip(written.tokens_BT.tolist(), written.lengths_B, strict=True)]
     wanted = scores_of(load_scalar(folder("llama", "classifier"), "trained"), rows)
@@ -46,9 +54,14 @@ def test_a_model_with_other_tokens_reads_the_text(role, folder, tmp_path):
     network = classifier(seed=4)
     network.save_pretrained(tmp_path)
     other.save_pretrained(tmp_path)
-    written, own = rollout(7), load_tokenizer(folder())
+    written, own = ended(7), load_tokenizer(folder())
     judge = role("judge", path=str(tmp_path), part={"policy_path": folder()})
-    texts = [own.decode(row, skip_special_tokens=True) for row in written.response_tokens()]
+    asked = [own.decode(row[-1]) for row in written.prompt_tokens()]
+    answered = zip(asked, written.prompt_tokens(), written.response_tokens(), strict=True)
+    texts = [
+        own.decode([*prompt[-1:], *row], skip_special_tokens=True).removeprefix(last)
+        for last, prompt, row in answered
+    ]
     rows = [
         encode_exchange(other, prompt, text, finished=bool(done))
         for prompt, text, done in zip(written.prompts, texts, written.finished_B, strict=True)
@@ -217,7 +230,7 @@ def test_judge_and_value_start_from_the_normalised_scores(role, folder, tmp_path
         judge = role("judge", path=str(tmp_path), part={"policy_path": folder()})
         value = role("value", path=str(tmp_path))
         assert torch.equal(value.engine(tokens_BT, positions_B), wanted)
-    written = rollout(7)
+    written = ended(7)
     ends_B = torch.arange(7) * written.tokens_BT.shape[1] + written.lengths_B - 1
     with torch.no_grad():
         wanted = learner.learner.engine(written.tokens_BT, ends_B)

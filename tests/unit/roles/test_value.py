@@ -85,7 +85,8 @@ def test_made_from_the_reward_model_it_says_the_score_at_the_end(role, folder, t
     judge = role("judge", path=str(tmp_path), part={"policy_path": folder()})
     written = rollout(7)
     # The value before a token is read where the text without that token ends.
-    shorter = replace(written, response_lengths_B=written.response_lengths_B - 1)
+    cut_B = torch.zeros_like(written.finished_B)
+    shorter = replace(written, response_lengths_B=written.response_lengths_B - 1, finished_B=cut_B)
     rows = (shorter.response_lengths_B > 0).nonzero().squeeze(1)
     last_B = shorter.response_lengths_B[rows]
     got_B = value.values(written)[rows, last_B]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rlhf.cli.checks.check import Caution
 from rlhf.cli.checks.listing import CHECKS, look_at_data, look_at_judge
 from rlhf.errors import ConfigError, DataError
 
@@ -39,3 +40,11 @@ def test_a_judge_is_loaded(case, tmp_path):
     assert look_at_judge(case()) == "none"
     with pytest.raises(ConfigError, match="nowhere"):
         look_at_judge(case(evaluation={"judge": str(tmp_path / "nowhere.py:one")}))
+
+
+def test_what_may_be_wrong_with_rows_is_a_caution(case, tmp_path):
+    (tmp_path / "glued.jsonl").write_text('{"prompt": "w2", "completion": "w3"}\n' * 2)
+    glued = {"demonstrations": str(tmp_path / "glued.jsonl")}
+    said = look_at_data(case("sft", data=glued))
+    assert isinstance(said, Caution)
+    assert re.match(r"2 of 2 plain answers run into .* the first at .*glued\.jsonl:1: 'w2'", said)

@@ -101,3 +101,48 @@ def test_turns_that_no_stop_token_ends(case, copied, tmp_path):
     said = look_at_tokenizers(case(data=chat, policy={"path": str(endless)}))
     assert isinstance(said, Caution)
     assert "ends a turn with none of the tokens that end a response ('<|eos|>'" in said
+
+
+def test_prompts_that_the_reward_models_template_refuses(case, copied, tmp_path):
+    swapped = copied("classifier")
+    words = models.tokenizer(OTHER)
+    refuses = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('No system role') }}{% endif %}"
+    )
+    words.chat_template = refuses + words.chat_template
+    words.save_pretrained(swapped)
+    system = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "a film"}]
+    rows = [{"prompt": system[1:]}, {"prompt": system}, {"prompt": system}]
+    (tmp_path / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    chat = {"prompts": str(tmp_path / "chat.jsonl"), "validation_fraction": 0.0}
+    given = {"reward_model": {"path": str(swapped)}, "data": {**chat, "test_fraction": 0.0}}
+    with pytest.raises(ModelError, match=r"refuses 2 of data\.prompts.*No system role") as caught:
+        look_at_tokenizers(case(**given))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_generation_config_is_told_beforehand(case, copied):
+    broken = copied()
+    (broken / "generation_config.json").write_text("[]")
+    with pytest.raises(ModelError, match=r"generation_config\.json: holds list"):
+        look_at_tokenizers(case(policy={"path": str(broken)}))
+
+
+def test_what_ends_an_exchange_needs_a_place_in_the_reward_models_context(case, copied, tmp_path):
+    # Its template ends a turn with two letters and a new line before EOS: three tokens more.
+    chat = {"prompts": str(tmp_path / "chat.jsonl"), "validation_fraction": 0.0}
+    both = {kind: copied(kind) for kind in ("causal", "classifier")}
+    for place in both.values():
+        words = load_tokenizer(str(place))
+        words.chat_template = words.chat_template.replace("eos_token", "'##'")
+        words.save_pretrained(place)
+    made = {"policy": {"path": str(both["causal"])}, "data": {**chat, "test_fraction": 0.0}}
+    (longest,) = case(**made).inputs.prompts.train.lengths_B.tolist()
+    for context, fits in ((longest + 8 + 3, True), (longest + 8 + 2, False)):
+        given = configured(both["classifier"], max_position_embeddings=context)
+        asked = case(**made, reward_model=given)
+        if fits:
+            look_at_tokenizers(asked)
+        else:
+            with pytest.raises(ModelError, match=f"context is {context}, .*by 1"):
+                look_at_tokenizers(asked)

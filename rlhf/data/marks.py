@@ -1,0 +1,79 @@
+"""Marks: a chat template that tells which part of its text each message wrote.
+
+Templates go through the messages in a loop. The marked template writes, at every turn of every
+loop, which message it is at, and where the loop ends; taken out again, the marks leave spans.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import count
+from typing import Any
+
+Span = tuple[int, int]
+"""(start, end) in characters of a rendered conversation."""
+
+_KEY = "rlhf_mark"
+# A comment, or a tag: what it does, to which name, with what, and how it treats white space.
+_TAG = re.compile(
+    r"\{#.*?#\}|\{%[-+]?\s*(?:(for|set)\s+(\w+)\s*(?:in\b|=)(.*?)|(for|endfor)\b.*?)([-+]?)%\}",
+    re.DOTALL,
+)
+# Noncharacters around `LOOP,MESSAGE`; without a message, the end of a loop.
+_MARK = re.compile("\ufdd2(\\d+),(\\d*)\ufdd3")
+
+
+@lru_cache(maxsize=32)
+def marked(source: str) -> str:
+    """Return a chat template's source with marks at its loops; it writes the same text else.
+
+    A loop over numbers (`range`) is at the message that it gives a name: `set x = messages[i]`.
+    """
+    loops: list[tuple[int, bool]] = []  # its number, and whether it goes over numbers
+    numbers = count()
+
+    def mark(tag: re.Match[str]) -> str:
+        names, name, values, bare, space = tag.groups()
+        if names == "for" or bare == "for":
+            loops.append((next(numbers), "range(" in (values or "")))
+        if not loops or not (names or bare == "endfor"):
+            return tag.group()
+        number, over_numbers = loops.pop() if bare else loops[-1]
+        if names and over_numbers is (names == "for"):
+            return tag.group()
+        told = f"{name} is mapping and {name}.{_KEY} is defined"
+        test, shown = (told, f"{name}.{_KEY}") if names else ("true", "''")
+        written = f"{{{{ '\ufdd2{number},' ~ {shown} ~ '\ufdd3' }}}}"
+        return f"{tag.group()}{{% if {test} %}}{written}{{% endif {space}%}}"
+
+    return _TAG.sub(mark, source)
+
+
+def numbered(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the messages as a marked template needs them."""
+    return [{**message, _KEY: str(index)} for index, message in enumerate(messages)]
+
+
+def unmarked(text: str) -> tuple[str, dict[int, Span]]:
+    """Return a text without its marks, and what each message wrote: its longest stretch.
+
+    A stretch ends where another message begins, be it inside the same turn of the loop.
+    """
+    pieces = _MARK.split(text)
+    spans: dict[int, Span] = {}
+    here: list[tuple[int, int]] = []  # loop and message, the innermost last
+    at = len(pieces[0])
+    for loop, message, piece in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
+        while any(number == int(loop) for number, _ in here):
+            here.pop()
+        if message:
+            here.append((int(loop), int(message)))
+        if here:
+            stretch = (at, at + len(piece))
+            known = spans.get(here[-1][1], stretch)
+            joined = (known[0], stretch[1]) if known[1] == at else stretch
+            spans[here[-1][1]] = max(known, joined, key=lambda span: (span[1] - span[0], span[1]))
+        at += len(piece)
+    return "".join(pieces[::3]), spans
