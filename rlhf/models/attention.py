@@ -28,7 +28,7 @@ def attend(
     q_BHTD: Tensor,
     k_BHTD: Tensor,
     v_BHTD: Tensor,
-    mask: Tensor | None,
+    attention_mask: Tensor | None,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attend as `sdpa` does; bf16 rows of 2 to LONGEST tokens on a CPU are widened to fp32.
@@ -38,19 +38,19 @@ def attend(
         q_BHTD: What each token looks for, [rows, heads, tokens, width].
         k_BHTD: As above; heads may be fewer.
         v_BHTD: As above.
-        mask: Bool or additive, or None for causal.
+        attention_mask: Bool or additive, or None for causal.
         options: What the layer tells its attention besides.
     """
     narrow = q_BHTD.dtype is torch.bfloat16 or torch.is_autocast_enabled("cpu")
     if q_BHTD.device.type != "cpu" or not narrow or not 1 < q_BHTD.shape[2] <= LONGEST:
-        return sdpa_attention_forward(module, q_BHTD, k_BHTD, v_BHTD, mask, **options)
-    if mask is not None and mask.is_floating_point():
-        mask = mask.float()
+        return sdpa_attention_forward(module, q_BHTD, k_BHTD, v_BHTD, attention_mask, **options)
+    if attention_mask is not None and attention_mask.is_floating_point():
+        attention_mask = attention_mask.float()
     with torch.autocast("cpu", enabled=False):
         # As a cache keeps them, whatever dtype the layer made them in.
         narrowed = (states.to(torch.bfloat16) for states in (q_BHTD, k_BHTD, v_BHTD))
         wide = [states.float() for states in narrowed]
-        output, _ = sdpa_attention_forward(module, *wide, mask, **options)
+        output, _ = sdpa_attention_forward(module, *wide, attention_mask, **options)
     return output.to(torch.bfloat16), None
 
 

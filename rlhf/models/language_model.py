@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 
 from rlhf.algo.logprobs import logprobs_of, token_logprobs
 from rlhf.algo.packing import rounded
+from rlhf.models.families import base_of
 from rlhf.models.packing import can_pack, placed
 from rlhf.models.rounding import RelativeHead, make_head_relative, narrow_products, widen_stream
 
@@ -106,7 +107,7 @@ class LanguageModel(nn.Module):
 
 
 def _backbone(network: PreTrainedModel) -> nn.Module:
-    return network.base_model
+    return base_of(network)
 
 
 def _head(network: PreTrainedModel) -> nn.Module | None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from rlhf.models.families import base_of
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -41,7 +43,7 @@ def can_pack(network: PreTrainedModel) -> bool:
     untrained linear attention) and rounding far below the root of the dtype's precision. Two rows,
     as some kernels look at the position ids of a lone row only.
     """
-    backbone = network.base_model
+    backbone = base_of(network)
     if "position_ids" not in inspect.signature(backbone.forward).parameters:
         return False
     was_training = network.training

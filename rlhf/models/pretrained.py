@@ -24,9 +24,10 @@ from transformers.utils import logging as transformers_logging
 from rlhf.config.model import NewModelConfig
 from rlhf.errors import ModelError
 from rlhf.models.attention import widen_short_rows
+from rlhf.models.families import context_of, language_config, provide_classifier, renamed, save_as_text
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Network: TypeAlias = "PreTrainedModel"
 """A model of transformers, under the name that rooms without transformers know it by."""
@@ -43,7 +44,7 @@ def load_causal_lm(path: str, precision: str = "fp32") -> PreTrainedModel:
     Raises:
         ModelError: when there is none, or it needs code from its own repository.
     """
-    network = _from_pretrained(AutoModelForCausalLM, path, dtype=DTYPES[precision])
+    network = _from_pretrained(AutoModelForCausalLM, path, dtype=DTYPES[precision], **_text(path))
     return _settled(network)
 
 
@@ -63,7 +64,24 @@ def skeleton(path: str) -> PreTrainedModel:
         ModelError: when there is no config.
     """
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(_from_pretrained(AutoConfig, path))
+        return AutoModelForCausalLM.from_config(language_config_of(path))
+
+
+def language_config_of(path: str) -> PreTrainedConfig:
+    """Return the config of a folder's or a hub name's causal language model.
+
+    Raises:
+        ModelError: when there is no config, or it is of no causal language model.
+    """
+    return language_config(_from_pretrained(AutoConfig, path), path)
+
+
+def _text(path: str) -> dict[str, Any]:
+    """Return what loads the text part of a folder that reads more than text."""
+    config = _from_pretrained(AutoConfig, path)
+    text = language_config(config, path)
+    names = renamed(config, text)
+    return {"config": text, "key_mapping": names} if names else {"config": text}
 
 
 def load_scalar(
@@ -81,13 +99,16 @@ def load_scalar(
     Raises:
         ModelError: when the folder cannot serve.
     """
-    labels: dict[str, int] = {} if head == "trained" else {"num_labels": 1}
+    options = _text(path)
+    if head != "trained":
+        options["config"].num_labels = 1
+    provide_classifier(options["config"])
     network, info = _from_pretrained(
         AutoModelForSequenceClassification,
         path,
         dtype=DTYPES[precision],
         output_loading_info=True,
-        **labels,
+        **options,
     )
     missing = sorted(key for key in info["missing_keys"] if "score" in key or "classifier" in key)
     if head == "trained" and missing:
@@ -156,7 +177,7 @@ def load_gguf(file: Path) -> PreTrainedModel:
 
 def context_length(path: str) -> int | None:
     """Return the longest sequence a model takes, in tokens; None when its config does not say."""
-    return stated(path, "max_position_embeddings")
+    return context_of(language_config_of(path))
 
 
 def stated(path: str, name: str) -> int | None:
@@ -165,7 +186,7 @@ def stated(path: str, name: str) -> int | None:
     Raises:
         ModelError: when there is no config.
     """
-    text = _from_pretrained(AutoConfig, path).get_text_config()
+    text = language_config_of(path)
     return text.to_dict().get(text.attribute_map.get(name, name))
 
 
@@ -239,6 +260,7 @@ def _reset_head(network: PreTrainedModel, head: HeadKind, seed: int) -> None:
 
 def _settled(network: PreTrainedModel) -> PreTrainedModel:
     """Return the network without dropout, attending to short rows as this device does best."""
+    save_as_text(network)
     for name in ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout"):
         if name in network.config.to_dict():
             setattr(network.config, name, 0.0)

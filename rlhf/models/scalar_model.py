@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rlhf.errors import ModelError
+from rlhf.models.families import base_of
 from rlhf.models.packing import can_pack, placed
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class ScalarModel(nn.Module):
             position_ids_BT: Int64; a text begins wherever they do not go on by 1. None where
                 every row is one text.
         """
-        hidden = self.network.base_model(input_ids=tokens_BT, **placed(position_ids_BT))[0]
+        hidden = base_of(self.network)(input_ids=tokens_BT, **placed(position_ids_BT))[0]
         raw_N = self.head(hidden.flatten(0, 1)[positions_N]).squeeze(-1)
         raw_N = raw_N.to(torch.promote_types(raw_N.dtype, torch.float32))
         return (raw_N - self.score_mean) / self.score_std
