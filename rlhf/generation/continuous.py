@@ -32,6 +32,8 @@ MOST_DISAGREEMENT = 0.1
 """Of logits between a cached and a full forward; rounding in bf16 stays well below."""
 SHARE_TO_REFILL = 8
 """New rows are read when at least one slot in so many is free."""
+FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
+"""What networks raise that know another kind of cache."""
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 
 
@@ -43,7 +45,11 @@ def refusal(model: LanguageModel) -> str | None:
         return f"its layers are {', '.join(sorted(unknown))}"
     if "position_ids" not in inspect.signature(model.network.forward).parameters:
         return "it takes no position_ids"
-    error = disagreement(model)
+    try:
+        error = disagreement(model)
+    except FAILURES as failure:
+        reason = str(failure).strip().partition("\n")[0]
+        return f"a cached step ends in {type(failure).__name__}: {reason}"
     if error > MOST_DISAGREEMENT:
         return f"its logits differ by {error:.0%} between cached and full forward"
     return None
@@ -159,7 +165,9 @@ class _Decoding:
         device = logits_NV.device
         sample_N = self.prompts.sample_B[rows_N].to(device)
         uniform_N = uniforms(self.seed, sample_N, positions_N.to(device))
-        tokens_N, logprobs_N = draw(logits_NV, self.how.temperature, uniform_N)
+        tokens_N, logprobs_N = draw(
+            logits_NV, self.how.temperature, uniform_N, self.how.absent_ids
+        )
         self.written.note(rows_N, positions_N, tokens_N, logprobs_N)
         return tokens_N
 

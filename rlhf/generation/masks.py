@@ -53,7 +53,8 @@ class DecodeMask:
 
 def layer_types(config: PreTrainedConfig) -> list[str]:
     """Return the kind of attention of every layer."""
-    named = config.to_dict().get("layer_types")
+    known = config.to_dict()
+    named = known.get("layer_types") or known.get("attention_layers")
     if named:
         return list(named)
     kind = "full_attention" if _window(config) == EVERYTHING else "sliding_attention"

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from rlhf.flow.rollout import Piece
 from rlhf.flow.text import PromptBatch
-from rlhf.generation import continuous, padded
+from rlhf.generation import continuous
 from rlhf.generation.sampling import Sampling
+from rlhf.generation.trial import WAYS, fitting_way
 from rlhf.models.language_model import LanguageModel
 
 NUM_PIECES = 4
@@ -22,7 +23,7 @@ class Choice:
     """Which backend samples, and why."""
 
     backend: str
-    """continuous or padded."""
+    """continuous, or one of the ways of `generation.trial`."""
     reason: str
 
 
@@ -34,11 +35,14 @@ def choose(model: LanguageModel, how: Sampling) -> Choice:
         how: Says which backend is wanted.
     """
     if how.backend == "padded":
-        return Choice("padded", "generation.backend=padded")
-    refused = continuous.refusal(model)
-    if refused is None:
-        return Choice("continuous", "the fastest that fits this model")
-    return Choice("padded", f"continuous does not fit this model: {refused}")
+        wanted = "generation.backend=padded"
+    else:
+        refused = continuous.refusal(model)
+        if refused is None:
+            return Choice("continuous", "the fastest that fits this model")
+        wanted = f"continuous does not fit this model: {refused}"
+    name, seen = fitting_way(model, how)
+    return Choice(name, f"{wanted}; {seen}" if seen else wanted)
 
 
 def sample(
@@ -64,5 +68,5 @@ def sample(
             yield written.take(prompts)
 
 
-BACKENDS = {"continuous": continuous.write, "padded": padded.write}
+BACKENDS = {"continuous": continuous.write, **WAYS}
 """Every way to write, by name; all draw the same tokens."""

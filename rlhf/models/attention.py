@@ -6,6 +6,9 @@ tokens take more than twice as long as widened copies in its fp32 kernel (`bench
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 NAME = "sdpa_short_rows_wide"
 """Of this attention among those of transformers."""
+ASKS_FOR_NAME = re.compile(r'_attn_implementation\s*(==|!=|in|not in)[^\n]*"sdpa"')
+"""In the code of a family that computes otherwise under another name."""
 LONGEST = 256
 """Tokens of a row from which on the bf16 kernel pays."""
 
@@ -59,7 +64,13 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def widen_short_rows(network: PreTrainedModel) -> None:
-    """Let a network that attends by `sdpa` attend this way."""
+    """Let a network that attends by `sdpa` attend this way.
+
+    A family whose own code asks whether the name is `sdpa` keeps it: some choose by it whether the
+    tokens that an index picked are the only ones looked at.
+    """
     # transformers has no public name for what it chose.
-    if network.config._attn_implementation == "sdpa":  # pyright: ignore[reportPrivateUsage]
+    if network.config._attn_implementation != "sdpa":  # pyright: ignore[reportPrivateUsage]
+        return
+    if not ASKS_FOR_NAME.search(inspect.getsource(sys.modules[type(network).__module__])):
         network.set_attn_implementation(NAME)

@@ -201,6 +201,12 @@ def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     return tuple(sorted(ids))
 
 
+def absent_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Return the rows of a model's embedding that stand for no token: often it is rounded up."""
+    rows = stated(path, "vocab_size") or 0
+    return tuple(sorted(set(range(rows)) - set(tokenizer.get_vocab().values())))
+
+
 def save_network(
     network: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase
 ) -> None:

@@ -99,7 +99,9 @@ MORE: dict[str, dict[str, Any]] = {
     },
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "gptj": ROTARY,
-    "granitemoehybrid": {"mamba_expand": 1, "shared_intermediate_size": 16},
+    "granitemoehybrid": {
+        "layer_types": ["linear_attention", "full_attention"], "mamba_expand": 1, "shared_intermediate_size": 16,
+    },
     "hunyuan_v1_dense": {"head_dim": 8},
     "hunyuan_v1_moe": {"head_dim": 8},
     "inkling2_text": {
@@ -132,7 +134,7 @@ MORE: dict[str, dict[str, Any]] = {
         "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 8,
         "indexer_compress_ratio": 4,"hc_count": 2, "hc_lowrank": 8, "ple_embed_dim": 16, "ngram_vocab_size_base": 100},
     "recurrent_gemma": {"num_hidden_layers": 3, "block_types": ["recurrent", "recurrent", "attention"]},
-    "xlstm": {"num_heads": 4, "qk_dim_factor": 0.5, "v_dim_factor": 1.0},
+    "xlstm": {"hidden_size": 128},
     "reformer": {
         "is_decoder": True, "attention_head_size": 8, "axial_pos_shape": [8, 8],
         "axial_pos_embds_dim": [8, 24], "feed_forward_size": 48, "local_attn_chunk_length": 8,
@@ -191,6 +193,8 @@ def causal(family: str, seed: int = 0, **changes: object) -> PreTrainedModel:
     config = config_of(family)
     config.update(changes)
     kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    if kind.config_class is not type(config):  # transformers, too, takes the text part alone
+        config = config.get_text_config()
     with torch.device("meta"):
         size = sum(parameter.numel() for parameter in kind(config).parameters())
     if size > MOST_WEIGHTS:
