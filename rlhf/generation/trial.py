@@ -18,7 +18,9 @@ from rlhf.flow.text import PromptBatch
 from rlhf.generation import padded
 from rlhf.generation.sampling import Sampling
 from rlhf.generation.written import Written
+from rlhf.models.families import context_of
 from rlhf.models.language_model import LanguageModel
+from rlhf.models.packing import trial_tokens
 
 Write = Callable[[LanguageModel, PromptBatch, Sampling, int], Iterator[Written]]
 
@@ -28,9 +30,9 @@ WAYS: dict[str, Write] = {
     "uncached": padded.write_uncached,
 }
 """From the fastest to the one that is right by construction."""
-LENGTHS, LONGEST, NEW_TOKENS = (2, 5, 5), 300, 4
+LENGTHS, LONGEST, NEW_TOKENS = (2, 5, 5), 300, 16
 """Tokens of the prompts of a trial, of one that is longer than usual windows, of the answers."""
-MOST_APART, TIMES_ROUNDING = 1e-3, 8.0
+MOST_APART, TIMES_ROUNDING = 1e-4, 8.0
 """Nats a token, on average, that rounding explains; and in units of what another batch shape does.
 """
 FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
@@ -88,14 +90,13 @@ def _read(model: LanguageModel, tokens_BT: Tensor, prompt_lengths: list[int]) ->
 
 
 def _prompts(model: LanguageModel) -> PromptBatch:
-    """Return ragged rows of ordinary tokens: special ones stand at the ends of a vocabulary."""
+    """Return ragged rows of ordinary tokens."""
     config = model.network.config.get_text_config()
-    context: int = config.to_dict().get("max_position_embeddings") or LONGEST
-    lengths_B = torch.tensor([*LENGTHS, min(LONGEST, context - NEW_TOKENS)])
-    size, width = int(config.vocab_size), int(lengths_B.max())
-    tokens_BP = (size // 2 + 7 * torch.arange(len(lengths_B) * width)) % size
+    longest = min(LONGEST, (context_of(config) or LONGEST + NEW_TOKENS) - NEW_TOKENS)
+    lengths_B = torch.tensor([*LENGTHS, longest]).clamp(max=longest)
+    tokens_BP = trial_tokens(model.network, len(lengths_B), int(lengths_B.max())).cpu()
     return PromptBatch(
-        tokens_BP=tokens_BP.reshape(-1, width),
+        tokens_BP=tokens_BP,
         lengths_B=lengths_B,
         sample_B=torch.arange(len(lengths_B)),
         prompts=("",) * len(lengths_B),

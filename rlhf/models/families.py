@@ -34,7 +34,9 @@ UNFIT = {
     "xlm": "it reads a text from both sides",
     "xlnet": "it reads a text from both sides",
 }
-"""model_type -> why, of what transformers calls causal and is no plain causal language model."""
+"""model_type -> why; of what transformers calls causal and is no plain causal language model."""
+ENCODERS = {*MODEL_FOR_MASKED_LM_MAPPING_NAMES, "bert-generation"}
+"""model_types that read from both sides unless their config says is_decoder."""
 TEXT_PARTS = r"(?:model\.)?(?:language_model|text_model)\."
 """Where checkpoints that read more than text keep the weights of their text part."""
 
@@ -56,7 +58,7 @@ def language_config(config: PreTrainedConfig, path: str) -> PreTrainedConfig:
         raise ModelError(f"{what} cannot be trained here, as {UNFIT[kind]}; {INSTEAD}")
     if known.get("is_encoder_decoder"):
         raise ModelError(f"{what} is an encoder-decoder, not a causal language model; {INSTEAD}")
-    if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not known.get("is_decoder"):
+    if kind in ENCODERS and not known.get("is_decoder"):
         raise ModelError(
             f"{what} is an encoder, which reads a text from both sides (is_decoder is not set in "
             f"its config.json); {INSTEAD}"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rlhf.errors import ModelError
 from rlhf.models.families import base_of
-from rlhf.models.packing import can_pack, placed
+from rlhf.models.packing import can_pack, check_causal, placed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,7 +31,8 @@ class ScalarModel(nn.Module):
         """Wrap the network.
 
         Raises:
-            ModelError: when the network has no linear `score` head of one output.
+            ModelError: when the network has no linear `score` head of one output, or reads a text
+                from both sides.
         """
         super().__init__()
         self.network, stored = network, network.config.to_dict()
@@ -44,6 +45,7 @@ class ScalarModel(nn.Module):
                 f"{network.config.num_labels} (head {tuple(weight.shape)}); train it with "
                 "num_labels=1"
             )
+        check_causal(network)
         self.packs = can_pack(network)
 
     @property

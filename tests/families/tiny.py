@@ -56,6 +56,10 @@ SIZES: dict[str, Any] = {
     **dict.fromkeys(("time_step_rank", "mamba_dt_rank"), 4),
     **dict.fromkeys(("mamba_chunk_size", "chunk_size"), 4),
     **dict.fromkeys(("mamba_d_ssm", "mamba_intermediate_size"), 32),
+    **dict.fromkeys(("attention_dropout", "hidden_dropout", "dropout", "activation_dropout"), 0.1),
+    **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop", "residual_dropout"), 0.1),
+    **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.1),
+    **dict.fromkeys(("layerdrop", "decoder_layerdrop", "embedding_dropout"), 0.1),
     "initializer_range": 0.3,
     "init_std": 0.3,
     "pad_token_id": 0,
@@ -79,13 +83,18 @@ MORE: dict[str, dict[str, Any]] = {
             "full_attention": {"rope_type": "default", "rope_theta": 1e4},
         },
     },
+    "deepseek_v32": {"index_topk": 6, "index_n_heads": 16},
+    "glm_moe_dsa": {"index_topk": 6, "index_n_heads": 16},
+    "axk2": {"index_topk": 6, "index_n_heads": 16},
+    "hy_v4": {"index_topk": 6, "index_n_heads": 16},
     "deepseek_v4": {
-        "o_groups": 2, "o_lora_rank": 8, "index_n_heads": 4, "index_topk": 4, "hc_mult": 2,
+        "o_groups": 2, "o_lora_rank": 8, "index_n_heads": 16, "index_topk": 4, "hc_mult": 2,
         "compress_rates": {"compressed_sparse_attention": 2, "heavily_compressed_attention": 4},
     },
+    "diffllama": {"attention_dropout": 0.0},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
     "dots3_note_text": {
-        "head_dim": 12, "index_n_heads": 4, "index_topk": 4, "shared_experts_intermediate_size": 16,
+        "head_dim": 12, "index_n_heads": 16, "index_topk": 4, "shared_experts_intermediate_size": 16,
         "layer_types": ["sliding_attention", "indexed_attention"], "mlp_layer_types": ["dense", "sparse"],
         "num_hidden_layers": 2, "per_layer_config": {},
     },
@@ -131,7 +140,7 @@ MORE: dict[str, dict[str, Any]] = {
     "dbrx": {"attn_config": {"rope_theta": 1e4, "kv_n_heads": 2, "clip_qkv": 8.0}},
     "deepseek_v2": {"num_experts_per_tok": 2},
     "qwen4_exp_text": {
-        "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 8,
+        "indexer_n_heads": 16, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 8,
         "indexer_compress_ratio": 4,"hc_count": 2, "hc_lowrank": 8, "ple_embed_dim": 16, "ngram_vocab_size_base": 100},
     "recurrent_gemma": {"num_hidden_layers": 3, "block_types": ["recurrent", "recurrent", "attention"]},
     "xlstm": {"hidden_size": 128},
@@ -167,6 +176,11 @@ def config_of(family: str) -> PreTrainedConfig:
     return AutoConfig.for_model(family, **_sizes(AutoConfig.for_model(family), family))
 
 
+def class_of(family: str) -> str:
+    """Return the name of a family's language model in transformers."""
+    return NAMES[family]
+
+
 def _sizes(config: PreTrainedConfig, family: str) -> dict[str, Any]:
     """Return what makes a config tiny, its parts included."""
     ids = {key: SIZES[key] for key in ("pad_token_id", "bos_token_id", "eos_token_id")}
@@ -200,4 +214,9 @@ def causal(family: str, seed: int = 0, **changes: object) -> PreTrainedModel:
     if size > MOST_WEIGHTS:
         raise ValueError(f"{family}: {size:,} weights are not tiny; see MORE")
     torch.manual_seed(seed)
-    return kind(config).eval()
+    network = kind(config).eval()
+    kept = network.state_dict()
+    for name, buffer in network.named_buffers():
+        if name in kept and buffer.is_floating_point() and not buffer.any():
+            buffer.normal_()
+    return network
