@@ -5,6 +5,7 @@ Dropout is off everywhere: two forwards of one text must agree, or no ratio mean
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -228,7 +229,7 @@ def rebuild(network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrain
 
 def fresh_copy(network: PreTrainedModel) -> PreTrainedModel:
     """Return a network of the same class, config and end-of-response tokens; weights are new."""
-    fresh = type(network)(network.config)
+    fresh = type(network)(copy.deepcopy(network.config))  # saving writes in its config
     if network.can_generate():
         # Several ids may end a response, and only the generation config knows them all.
         fresh.generation_config.eos_token_id = network.generation_config.eos_token_id  # type: ignore[union-attr]

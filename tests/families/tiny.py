@@ -10,21 +10,25 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as NAMES
 
 VOCAB, CONTEXT, WINDOW, LAYERS = 290, 64, 6, 2
 MOST_WEIGHTS = 8_000_000
+HEAD = "lm_head.weight"
 FAMILIES: tuple[str, ...] = tuple(NAMES)
 
 SIZES: dict[str, Any] = {
     **dict.fromkeys(("vocab_size", "text_vocab_size"), VOCAB),
     **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "embedding_size"), 32),
     **dict.fromkeys(("word_embed_proj_dim", "attention_hidden_size", "audio_embed_size"), 32),
+    **dict.fromkeys(("adapter_in_dim", "adapter_out_dim"), 32),
     **dict.fromkeys(("intermediate_size", "ffn_dim", "n_inner", "dff", "dim_ff"), 48),
     **dict.fromkeys(("decoder_ffn_dim", "encoder_ffn_dim", "ffn_hidden_size"), 48),
     **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size"), 16),
@@ -176,11 +180,6 @@ def config_of(family: str) -> PreTrainedConfig:
     return AutoConfig.for_model(family, **_sizes(AutoConfig.for_model(family), family))
 
 
-def class_of(family: str) -> str:
-    """Return the name of a family's language model in transformers."""
-    return NAMES[family]
-
-
 def _sizes(config: PreTrainedConfig, family: str) -> dict[str, Any]:
     """Return what makes a config tiny, its parts included."""
     ids = {key: SIZES[key] for key in ("pad_token_id", "bos_token_id", "eos_token_id")}
@@ -202,21 +201,40 @@ def _sizes(config: PreTrainedConfig, family: str) -> dict[str, Any]:
     return {**ids, **sizes, **parts, **MORE.get(family, {})}
 
 
-def causal(family: str, seed: int = 0, **changes: object) -> PreTrainedModel:
+def reads_more(family: str) -> bool:
+    """Return whether its folders hold a part for images or sounds beside the one for text."""
+    return config_of(family).get_text_config().model_type != family
+
+
+def causal(family: str, seed: int = 0) -> PreTrainedModel:
     """Make a tiny language model; fresh weights, buffers that are not zero, evaluation mode."""
     config = config_of(family)
-    config.update(changes)
-    kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    if kind.config_class is not type(config):  # transformers, too, takes the text part alone
-        config = config.get_text_config()
+    text = config.get_text_config()
+    known = MODEL_FOR_CAUSAL_LM_MAPPING
+    kind = known[type(text)] if type(text) in known else known[type(config)]
+    made = text if kind.config_class is type(text) else config
     with torch.device("meta"):
-        size = sum(parameter.numel() for parameter in kind(config).parameters())
+        size = sum(parameter.numel() for parameter in kind(made).parameters())
     if size > MOST_WEIGHTS:
         raise ValueError(f"{family}: {size:,} weights are not tiny; see MORE")
     torch.manual_seed(seed)
-    network = kind(config).eval()
+    network = kind(made).eval()
     kept = network.state_dict()
     for name, buffer in network.named_buffers():
         if name in kept and buffer.is_floating_point() and not buffer.any():
             buffer.normal_()
     return network
+
+
+def write(network: PreTrainedModel, config: PreTrainedConfig, folder: str) -> None:
+    """Write a folder; of a family that reads more than text, as the part that its config has."""
+    network.save_pretrained(folder)
+    if config.get_text_config() is config:
+        return
+    file = Path(folder) / "model.safetensors"
+    part, stored = "model.language_model.", load_file(file)
+    renamed = {part + n.removeprefix("model.") if n != HEAD else n: t for n, t in stored.items()}
+    save_file(renamed, file, {"format": "pt"})
+    config.architectures = [NAMES[config.model_type]]
+    config.tie_word_embeddings = network.config.tie_word_embeddings
+    config.save_pretrained(folder)
