@@ -51,7 +51,7 @@ class PackedRows:
     """Rows as a network reads them."""
 
     tokens_SW: Tensor
-    """Token ids, int64; zeros at padding."""
+    """Token ids, int64; one of the batch's at padding."""
     position_ids_SW: Tensor | None
     """Int64; from 0 in every row, and 0 in the padding, as a network may know no more places than
     its longest rows have; None where all bins hold one."""
@@ -112,7 +112,8 @@ def lay_out(tokens_BT: Tensor, lengths_B: Tensor, *, packs: bool) -> PackedRows:
     starts_B = layout.bin_B * layout.width + layout.column_B
     real_BT = length_mask(lengths_B, tokens_BT.shape[1])
     places_BT = starts_B[:, None] + torch.arange(tokens_BT.shape[1])
-    tokens_SW = torch.zeros(layout.num_bins, layout.width, dtype=torch.long)
+    # A real token: some networks have zeros for a pad, and no gradient there but NaN.
+    tokens_SW = torch.full((layout.num_bins, layout.width), int(tokens_BT[0, 0]))
     tokens_SW.view(-1)[places_BT[real_BT]] = tokens_BT[real_BT]
     if layout.num_bins == len(lengths_B):
         return PackedRows(tokens_SW, None, starts_B)

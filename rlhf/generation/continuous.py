@@ -25,6 +25,7 @@ from rlhf.generation.prepacked import prepacked
 from rlhf.generation.sampling import Sampling, draw
 from rlhf.generation.slots import SlotCache, bytes_a_row, slots_that_fit
 from rlhf.generation.steps import Steps
+from rlhf.generation.trial import FAILURES, told
 from rlhf.generation.written import Written
 from rlhf.models.language_model import LanguageModel
 
@@ -32,8 +33,6 @@ MOST_DISAGREEMENT = 0.1
 """Of logits between a cached and a full forward; rounding in bf16 stays well below."""
 SHARE_TO_REFILL = 8
 """New rows are read when at least one slot in so many is free."""
-FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
-"""What networks raise that know another kind of cache."""
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 
 
@@ -48,11 +47,9 @@ def refusal(model: LanguageModel) -> str | None:
     try:
         error = disagreement(model)
     except FAILURES as failure:
-        reason = str(failure).strip().partition("\n")[0]
-        return f"a cached step ends in {type(failure).__name__}: {reason}"
-    if error > MOST_DISAGREEMENT:
-        return f"its logits differ by {error:.0%} between cached and full forward"
-    return None
+        return f"a cached step ends in {told(failure)}"
+    differs = f"its logits differ by {error:.0%} between cached and full forward"
+    return differs if error > MOST_DISAGREEMENT else None
 
 
 @torch.no_grad()
@@ -165,9 +162,7 @@ class _Decoding:
         device = logits_NV.device
         sample_N = self.prompts.sample_B[rows_N].to(device)
         uniform_N = uniforms(self.seed, sample_N, positions_N.to(device))
-        tokens_N, logprobs_N = draw(
-            logits_NV, self.how.temperature, uniform_N, self.how.absent_ids
-        )
+        tokens_N, logprobs_N = draw(logits_NV, self.how.temperature, uniform_N, self.how.absent_ids)
         self.written.note(rows_N, positions_N, tokens_N, logprobs_N)
         return tokens_N
 

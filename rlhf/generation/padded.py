@@ -126,9 +126,7 @@ class _Draws(LogitsProcessor):
     def tokens(self, scores: Tensor) -> Tensor:
         """Return the drawn tokens_B, and note down those of rows that have not ended."""
         uniform_B = uniforms(self._seed, self._sample_B.to(scores.device), self._position)
-        tokens_B, logprobs_B = draw(
-            scores, self._how.temperature, uniform_B, self._how.absent_ids
-        )
+        tokens_B, logprobs_B = draw(scores, self._how.temperature, uniform_B, self._how.absent_ids)
         open_N = (~self._written.has_ended_B[self._rows_B]).nonzero().squeeze(-1)
         positions_N = torch.full_like(open_N, self._position)
         there_N = open_N.to(tokens_B.device)

@@ -52,13 +52,18 @@ def fitting_way(model: LanguageModel, how: Sampling) -> tuple[str, str]:
         try:
             apart, rounding = _gap(model, WAYS[name], prompts, trial)
         except FAILURES as failure:
-            reason = str(failure).strip().partition("\n")[0]
-            seen.append(f"{name} ends in {type(failure).__name__}: {reason}")
+            seen.append(f"{name} ends in {told(failure)}")
             continue
         if apart <= max(MOST_APART, TIMES_ROUNDING * rounding):
             return name, "; ".join(seen)
         seen.append(f"{name} is off by {apart:.2g} nats a token")
     return "uncached", "; ".join(seen)
+
+
+def told(failure: Exception) -> str:
+    """Return what a network raised, in one line."""
+    reason = str(failure).strip().partition("\n")[0]
+    return f"{type(failure).__name__}: {reason}"
 
 
 @torch.no_grad()

@@ -55,8 +55,6 @@ def _adapters(network: PreTrainedModel, peft: PeftConfig) -> int:
         if weight is None or weight.dim() != 2 or isinstance(module, nn.Embedding):
             continue
         own = name.rpartition(".")[2]
-        if own in names or (
-            names == ["all-linear"] and own != "lm_head" and name not in left_out
-        ):
+        if own in names or (names == ["all-linear"] and own != "lm_head" and name not in left_out):
             total += peft.rank * sum(weight.shape)
     return total

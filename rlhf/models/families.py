@@ -7,6 +7,7 @@ its own: a linear `score` over the base model.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -95,12 +96,35 @@ def renamed(config: PreTrainedConfig, text: PreTrainedConfig) -> dict[str, str]:
     }
 
 
-def save_as_text(network: PreTrainedModel) -> PreTrainedModel:
-    """Return the text part of a folder, to be saved under the names of a folder of text alone."""
-    read: list[Any] = getattr(network, "_weight_conversions", None) or []
-    kept = [c for c in read if not any(TEXT_PARTS in p for p in c.source_patterns)]
-    network._weight_conversions = kept  # pyright: ignore[reportPrivateUsage]
-    return network
+def left_out(network: PreTrainedModel, unexpected: Iterable[str]) -> list[str]:
+    """Return which tensors of a folder are of its parts for images and sounds, not of its text.
+
+    Args:
+        network: That was loaded, as the text part or the whole of its folder.
+        unexpected: Names that it has no tensors for.
+    """
+    if not any(map(_is_of_text_part, _renamings(network))):
+        return []
+    base = base_of(network)
+    own = [f"{name}." for name, part in network.named_children() if part is not base]
+    stem = next(name for name, part in network.named_children() if part is base)
+    own += [f"{stem}.{name}." for name, _ in base.named_children()]
+    return [name for name in unexpected if not name.startswith(tuple(own))]
+
+
+def save_as_text(network: PreTrainedModel) -> None:
+    """Let the text part of a folder be saved under the names of a folder of text alone."""
+    kept = [renaming for renaming in _renamings(network) if not _is_of_text_part(renaming)]
+    vars(network)["_weight_conversions"] = kept
+
+
+def _renamings(network: PreTrainedModel) -> list[Any]:
+    """Return how transformers renamed weights when it loaded them; it saves them back so."""
+    return vars(network).get("_weight_conversions") or []
+
+
+def _is_of_text_part(renaming: Any) -> bool:
+    return any(TEXT_PARTS in pattern for pattern in renaming.source_patterns)
 
 
 def base_of(network: PreTrainedModel) -> nn.Module:

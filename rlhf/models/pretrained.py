@@ -25,7 +25,13 @@ from transformers.utils import logging as transformers_logging
 from rlhf.config.model import NewModelConfig
 from rlhf.errors import ModelError
 from rlhf.models.attention import widen_short_rows
-from rlhf.models.families import context_of, language_config, provide_classifier, renamed, save_as_text
+from rlhf.models.families import (
+    context_of,
+    language_config,
+    provide_classifier,
+    renamed,
+    save_as_text,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

@@ -157,7 +157,9 @@ class Family:
         wanted, norm = self._likelihood(texts)
         found = self.role("pupil", engine=engine).imitate(texts)
         near(torch.tensor(found["loss/train"]), wanted, CLOSE, "SFT loss, recomputed")
-        near(torch.tensor(found["grad_norm"]) / norm, torch.tensor(1.0), 1e-3, "gradient, recomputed")
+        near(
+            torch.tensor(found["grad_norm"]) / norm, torch.tensor(1.0), 1e-3, "gradient, recomputed"
+        )
         return ""
 
     def reward(self) -> str:
@@ -202,7 +204,9 @@ class Family:
             returns_BR=torch.randn(mask_BR.shape, generator=draw) * mask_BR,
         )
         metrics = policy.improve(experience, 0)
-        near(torch.tensor(metrics["policy/ratio_first_max_error"]), torch.tensor(0.0), 1e-4, "ratio")
+        near(
+            torch.tensor(metrics["policy/ratio_first_max_error"]), torch.tensor(0.0), 1e-4, "ratio"
+        )
         value.improve(experience, 0)
         if torch.equal(value.values(written), values_BR):
             raise Wrong("the value model does not learn")
@@ -225,7 +229,9 @@ class Family:
         with torch.no_grad():
             found = live.logits(ids_T, torch.arange(ids_T.shape[1]), use_cache=False)
             wanted = read(input_ids=ids_T, use_cache=False).logits[0]
-        near(wanted.log_softmax(-1), found.log_softmax(-1), CLOSE_AFTER_SAVING * 10, "written folder")
+        near(
+            wanted.log_softmax(-1), found.log_softmax(-1), CLOSE_AFTER_SAVING * 10, "written folder"
+        )
         if sections:
             return
         absent = set(self.oracle.state_dict()) - set(read.state_dict())

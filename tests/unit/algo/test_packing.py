@@ -61,13 +61,18 @@ def test_every_token_stands_once_where_its_row_says(lengths: list[int], packs: b
     for row, (start, length) in enumerate(zip(rows.starts_B.tolist(), lengths, strict=True)):
         assert torch.equal(flat[start : start + length], tokens_BT[row, :length])
         assert start // rows.tokens_SW.shape[1] == (start + length - 1) // rows.tokens_SW.shape[1]
-    assert int((flat != 0).sum()) == sum(lengths), "padding is zeros, whatever stood behind rows"
+    padding = torch.ones(flat.numel(), dtype=torch.bool)
+    for start, length in zip(rows.starts_B.tolist(), lengths, strict=True):
+        padding[start : start + length] = False
+    assert bool((flat[padding] == tokens_BT[0, 0]).all()), "whatever stood behind rows"
     assert flat.numel() <= max(lengths) * len(lengths)
     assert rows.tokens_SW.shape[1] <= (WIDEST if packs else 1) * max(lengths)
 
 
 @given(lengths=LENGTHS)
-def test_position_ids_count_from_0_in_every_row_and_are_0_in_the_padding(lengths: list[int]) -> None:
+def test_position_ids_count_from_0_in_every_row_and_are_0_in_the_padding(
+    lengths: list[int],
+) -> None:
     # correctness 3: every place of padding is a text of its own, so no query is without a key, and
     # no id is as large as the longest row, which may be as long as a network's context.
     rows = lay_out(*drawn_rows(lengths), packs=True)
