@@ -54,8 +54,8 @@ def attend(
     with torch.autocast("cpu", enabled=False):
         # As a cache keeps them, whatever dtype the layer made them in.
         narrowed = (states.to(torch.bfloat16) for states in (q_BHTD, k_BHTD, v_BHTD))
-        wide = [states.float() for states in narrowed]
-        output, _ = sdpa_attention_forward(module, *wide, attention_mask, **options)
+        q, k, v = (states.float() for states in narrowed)
+        output, _ = sdpa_attention_forward(module, q, k, v, attention_mask, **options)
     return output.to(torch.bfloat16), None
 
 

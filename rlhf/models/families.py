@@ -7,7 +7,7 @@ its own: a linear `score` over the base model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -74,7 +74,7 @@ def language_config(config: PreTrainedConfig, path: str) -> PreTrainedConfig:
 
 def _text_part(config: PreTrainedConfig) -> PreTrainedConfig | None:
     """Return the part that transformers has a causal language model for, if there is one."""
-    for part in (config.get_text_config(), config):
+    for part in (config.get_text_config(decoder=True), config):
         if type(part) in MODEL_FOR_CAUSAL_LM_MAPPING:
             return part if causal_class(part).config_class is type(part) else None
     return None
@@ -145,7 +145,8 @@ def _base_name(text: PreTrainedConfig) -> str:
 
 def causal_class(text: PreTrainedConfig) -> type[PreTrainedModel]:
     """Return the language model that transformers has for a config."""
-    return MODEL_FOR_CAUSAL_LM_MAPPING[type(text)]
+    known: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(text)]
+    return known
 
 
 def provide_classifier(text: PreTrainedConfig) -> None:
@@ -169,15 +170,17 @@ class _Scored(GenericForSequenceClassification):
     """A linear `score` over what a family's language model has below its head."""
 
     family: type[PreTrainedModel]
+    config: Any
+    post_init: Callable[[], None]
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super(GenericForSequenceClassification, self).__init__(config)  # type: ignore[call-arg]
         self.num_labels = config.num_labels
         setattr(self, self.base_model_prefix, base_of(self.family(config)))
-        self.score = nn.Linear(config.hidden_size, self.num_labels, bias=False)
+        self.score = nn.Linear(config.hidden_size, config.num_labels or 1, bias=False)
         self.post_init()
 
-    def forward(
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **options: Any
     ) -> SequenceClassifierOutputWithPast:
         """Return the score at the last token of each row that is no pad, as transformers does."""
@@ -192,7 +195,7 @@ class _Scored(GenericForSequenceClassification):
 def _has_linear_score(text: PreTrainedConfig) -> bool:
     if type(text) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         return False
-    known = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(text)]
+    known: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(text)]
     if issubclass(known, GenericForSequenceClassification):
         return True
     with torch.device("meta"):

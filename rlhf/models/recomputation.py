@@ -37,7 +37,10 @@ def recompute_blocks(model: nn.Module) -> None:
     network.activation_checkpointing_enable({"use_reentrant": False})
     network.disable_input_require_grads()  # only reentrant recomputation needs such inputs
     for block in _blocks(model):
-        block._gradient_checkpointing_func = _evaluating(block, block._gradient_checkpointing_func)
+        kept = vars(block)
+        kept["_gradient_checkpointing_func"] = _evaluating(
+            block, kept["_gradient_checkpointing_func"]
+        )
     model.register_forward_pre_hook(_begin)
     model.register_forward_hook(_end, always_call=True)
 

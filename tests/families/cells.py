@@ -205,7 +205,7 @@ class Family:
         )
         metrics = policy.improve(experience, 0)
         near(
-            torch.tensor(metrics["policy/ratio_first_max_error"]), torch.tensor(0.0), 1e-4, "ratio"
+            torch.tensor(metrics["policy/ratio_first_max_error"]), torch.tensor(0.0), CLOSE, "ratio"
         )
         value.improve(experience, 0)
         if torch.equal(value.values(written), values_BR):

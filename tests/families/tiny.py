@@ -22,13 +22,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 VOCAB, CONTEXT, WINDOW, LAYERS = 290, 64, 6, 2
 MOST_WEIGHTS = 8_000_000
 HEAD = "lm_head.weight"
+PER_LAYER = ("hidden_size_per_layer_input", "vocab_size_per_layer_input")
 FAMILIES: tuple[str, ...] = tuple(NAMES)
 
 SIZES: dict[str, Any] = {
     **dict.fromkeys(("vocab_size", "text_vocab_size"), VOCAB),
     **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "embedding_size"), 32),
     **dict.fromkeys(("word_embed_proj_dim", "attention_hidden_size", "audio_embed_size"), 32),
-    **dict.fromkeys(("adapter_in_dim", "adapter_out_dim"), 32),
+    **dict.fromkeys(("adapter_in_dim", "adapter_out_dim", "adapter_input_size"), 32),
     **dict.fromkeys(("intermediate_size", "ffn_dim", "n_inner", "dff", "dim_ff"), 48),
     **dict.fromkeys(("decoder_ffn_dim", "encoder_ffn_dim", "ffn_hidden_size"), 48),
     **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size"), 16),
@@ -169,6 +170,7 @@ MORE: dict[str, dict[str, Any]] = {
         "layer_types": ["full_attention", "full_attention"],
     },
     "ministral": {"head_dim": 8},
+    "mpt": {"attn_config": {"attn_pdrop": 0}},
     "nemotron": {"num_key_value_heads": 2},
     "nemotron_h": {"expand": 1, "moe_shared_expert_intermediate_size": 16},
     "dbrx": {"attn_config": {"rope_theta": 1e4, "kv_n_heads": 2, "clip_qkv": 8.0}},
@@ -235,9 +237,12 @@ MORE: dict[str, dict[str, Any]] = {
 """By model_type."""
 
 
-def config_of(family: str) -> PreTrainedConfig:
+def config_of(family: str, **changes: Any) -> PreTrainedConfig:
     """Return a tiny config of a family."""
-    return AutoConfig.for_model(family, **_sizes(AutoConfig.for_model(family), family))
+    if family == "gemma4_assistant":  # its default config is one that it refuses
+        changes["text_config"] = dict.fromkeys(PER_LAYER, 0)
+    sizes = _sizes(AutoConfig.for_model(family, **changes), family)
+    return AutoConfig.for_model(family, **{**sizes, **changes})
 
 
 def _sizes(config: PreTrainedConfig, family: str) -> dict[str, Any]:
@@ -266,9 +271,9 @@ def reads_more(family: str) -> bool:
     return config_of(family).get_text_config().model_type != family
 
 
-def causal(family: str, seed: int = 0) -> PreTrainedModel:
+def causal(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
     """Make a tiny language model; fresh weights, buffers that are not zero, evaluation mode."""
-    config = config_of(family)
+    config = config_of(family, **changes)
     text = config.get_text_config()
     known = MODEL_FOR_CAUSAL_LM_MAPPING
     kind = known[type(text)] if type(text) in known else known[type(config)]
