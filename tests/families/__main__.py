@@ -1,7 +1,8 @@
 """Run every causal family of transformers through every stage; write docs/models.md.
 
-python -m tests.families [FAMILY ...]: with names, their rows are made anew and printed. Without, all
-that build/families/ does not hold yet are made (two runs share the work), then the page is written.
+python -m tests.families [FAMILY ...]: with names, their rows are made anew and printed. Without,
+all that build/families/ does not hold yet are made (two runs share the work), and the page is
+written.
 """
 
 from __future__ import annotations

@@ -284,14 +284,17 @@ CELLS: dict[str, Callable[[Family], str]] = {
 
 
 def row(name: str) -> dict[str, str]:
-    """Run every cell of a family: ok (or what it says), `refused: ...`, `wrong: ...`, `stops: ...`."""
+    """Run every cell of a family: ok (or what it says), `refused: ...`, `wrong: ...`, `stops: ...`.
+
+    A cell says whatever stopped it, so that one family never ends the run of all.
+    """
     with tempfile.TemporaryDirectory() as home:
         family = Family(name, Path(home))
         try:
             family.write()
         except RLHFError as error:
             return {"all": f"refused: {_line(error, family)}"}
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             return {"all": f"stops: {type(error).__name__} {_line(error, family)}"}
         return {cell: _cell(run, family) for cell, run in CELLS.items()}
 
@@ -303,7 +306,7 @@ def _cell(run: Callable[[Family], str], family: Family) -> str:
         return f"refused: {_line(error, family)}"
     except Wrong as error:
         return f"wrong: {error}"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         return f"stops: {type(error).__name__} {_line(error, family)}"
 
 

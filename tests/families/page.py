@@ -6,6 +6,8 @@ import transformers
 
 from tests.families.cells import CELLS
 
+# ruff: noqa: E501 - rows of tables and paragraphs of a page
+
 HEAD = """# Models
 
 Every causal language model of transformers {version} was made tiny, with random weights and live
