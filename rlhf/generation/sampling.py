@@ -58,7 +58,9 @@ def draw(
     ends_BK = _block_sums(weight_BV).double().cumsum_(-1)
     total_B1 = ends_BK[:, -1:]
     if absent_ids:
-        weight_BV[:, torch.tensor(absent_ids, device=weight_BV.device)] = 0.0
+        absent_A = torch.tensor(absent_ids, device=weight_BV.device)
+        # Some networks give fewer logits than their embedding has rows.
+        weight_BV[:, absent_A[absent_A < weight_BV.shape[1]]] = 0.0
         ends_BK = _block_sums(weight_BV).double().cumsum_(-1)
     if temperature == 0.0:
         chosen_B1 = weight_BV.argmax(-1, keepdim=True)

@@ -28,12 +28,12 @@ def recompute_blocks(model: nn.Module) -> None:
     Raises:
         ModelError: when the network has no blocks that can.
     """
-    if not any(_blocks(model)):
+    network: PreTrainedModel = model.network  # type: ignore[assignment]
+    if not any(_blocks(model)) or not network.supports_gradient_checkpointing:
         raise ModelError(
             f"engine.gradient_checkpointing=true: {type(model.network).__name__} has no blocks "
             "that transformers can recompute; use another family, or set it to false"
         )
-    network: PreTrainedModel = model.network  # type: ignore[assignment]
     network.activation_checkpointing_enable({"use_reentrant": False})
     network.disable_input_require_grads()  # only reentrant recomputation needs such inputs
     for block in _blocks(model):
