@@ -52,9 +52,10 @@ class PackedRows:
     """Rows as a network reads them."""
 
     tokens_SW: Tensor
-    """Token ids, int64; zeros at padding."""
+    """Token ids, int64; one of the batch's at padding."""
     position_ids_SW: Tensor | None
-    """Int64; begins at 0 in every row and goes on in the padding; None where all bins hold one."""
+    """Int64; from 0 in every row, and 0 in the padding, as a network may know no more places than
+    its longest rows have; None where all bins hold one."""
     starts_B: Tensor
     """Flat position (bin * W + column) of each row's first token, int64."""
 
@@ -112,13 +113,15 @@ def lay_out(tokens_BT: Tensor, lengths_B: Tensor, *, packs: bool) -> PackedRows:
     starts_B = layout.bin_B * layout.width + layout.column_B
     real_BT = length_mask(lengths_B, tokens_BT.shape[1])
     places_BT = starts_B[:, None] + torch.arange(tokens_BT.shape[1])
-    tokens_SW = torch.zeros(layout.num_bins, layout.width, dtype=torch.long)
+    # A real token: some networks have zeros for a pad, and no gradient there but NaN.
+    tokens_SW = torch.full((layout.num_bins, layout.width), int(tokens_BT[0, 0]))
     tokens_SW.view(-1)[places_BT[real_BT]] = tokens_BT[real_BT]
     if layout.num_bins == len(lengths_B):
         return PackedRows(tokens_SW, None, starts_B)
-    begins_SW = torch.zeros_like(tokens_SW)
-    begins_SW.view(-1)[starts_B] = layout.column_B
-    position_ids_SW = torch.arange(layout.width) - begins_SW.cummax(1).values
+    position_ids_SW = torch.zeros_like(tokens_SW)
+    position_ids_SW.view(-1)[places_BT[real_BT]] = torch.arange(tokens_BT.shape[1]).expand_as(
+        real_BT
+    )[real_BT]
     return PackedRows(tokens_SW, position_ids_SW, starts_B)
 
 

@@ -18,7 +18,13 @@ from rlhf.engine.zero import ZeroEngine
 from rlhf.generation.sampling import Sampling
 from rlhf.models.adapters import Adapter
 from rlhf.models.language_model import LanguageModel
-from rlhf.models.pretrained import HeadKind, load_causal_lm, load_scalar, num_weights
+from rlhf.models.pretrained import (
+    HeadKind,
+    absent_ids,
+    load_causal_lm,
+    load_scalar,
+    num_weights,
+)
 from rlhf.models.recomputation import recompute_blocks
 from rlhf.models.scalar_model import ScalarModel
 from rlhf.models.stops import stop_ids
@@ -259,6 +265,7 @@ def _sampling(part: Part, tokenizer: TextTokenizer) -> Sampling:
         batch_size=generation.batch_size,
         backend=generation.backend,
         stop_ids=stop_ids(part.folder, tokenizer),
+        absent_ids=absent_ids(part.folder, tokenizer),
     )
 
 

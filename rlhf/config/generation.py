@@ -18,6 +18,6 @@ class GenerationConfig(Section):
     """Divides the logits in every log-probability: sampling, old, new and reference."""
     backend: Literal["auto", "padded"] = "auto"
     """auto: continuous batching, where the model allows it, else padded. padded: transformers' own
-    generate, slower."""
+    generate, slower; rows of one length apart, or without a cache, where a trial finds it wrong."""
     batch_size: int = Field(default=64, gt=0)
     """Rows decoded together on one rank."""

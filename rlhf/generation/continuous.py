@@ -135,7 +135,7 @@ class _Decoding:
         device = logits_NV.device
         sample_N = self.prompts.sample_B[rows_N].to(device)
         uniform_N = uniforms(self.seed, sample_N, positions_N.to(device))
-        tokens_N, logprobs_N = draw(logits_NV, self.how.temperature, uniform_N)
+        tokens_N, logprobs_N = draw(logits_NV, self.how.temperature, uniform_N, self.how.absent_ids)
         self.written.note(rows_N, positions_N, tokens_N, logprobs_N)
         return tokens_N
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 EVERYTHING = 1 << 30
 """A window that no text is longer than."""
+NAMES_OF_KINDS = ("layer_types", "attention_layers", "layers_block_type", "block_types")
+"""Under which configs say what their layers are, state-space ones too."""
 
 
 class DecodeMask:
@@ -53,7 +55,8 @@ class DecodeMask:
 
 def layer_types(config: PreTrainedConfig) -> list[str]:
     """Return the kind of attention of every layer."""
-    named = config.to_dict().get("layer_types")
+    known = config.to_dict()
+    named = next((known[key] for key in NAMES_OF_KINDS if known.get(key)), None)
     if named:
         return list(named)
     kind = "full_attention" if _window(config) == EVERYTHING else "sliding_attention"

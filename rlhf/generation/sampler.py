@@ -32,7 +32,7 @@ class Choice:
     """Which backend samples, and why."""
 
     backend: str
-    """continuous or padded."""
+    """One of BACKENDS."""
     reason: str
 
 
@@ -49,7 +49,7 @@ def choose(model: LanguageModel, how: Sampling, prompts: PromptBatch) -> Choice:
     Raises:
         ModelError: when none is right.
     """
-    names = ["padded"] if how.backend == "padded" else list(BACKENDS)
+    names = [name for name in BACKENDS if how.backend == "auto" or name != "continuous"]
     refused: dict[str, str] = {}
     for name in names:
         reason = _refusal(name, model, how, prompts)
@@ -66,11 +66,9 @@ def choose(model: LanguageModel, how: Sampling, prompts: PromptBatch) -> Choice:
 
 
 def _why(refused: Mapping[str, str], how: Sampling) -> str:
-    if how.backend == "padded":
-        return "generation.backend=padded"
-    if not refused:
-        return "the fastest that fits this model"
-    return "; ".join(f"{name} does not fit this model: {why}" for name, why in refused.items())
+    wanted = [] if how.backend == "auto" else [f"generation.backend={how.backend}"]
+    others = [f"{name} does not fit this model: {why}" for name, why in refused.items()]
+    return "; ".join(wanted + others) or "the fastest that fits this model"
 
 
 def _refusal(name: str, model: LanguageModel, how: Sampling, prompts: PromptBatch) -> str | None:
@@ -114,5 +112,13 @@ def sample(
             yield written.take(prompts)
 
 
-BACKENDS = {"continuous": continuous.write, "padded": padded.write}
-"""Every way to write, by name; all draw the same tokens."""
+BACKENDS = {
+    "continuous": continuous.write,
+    "padded": padded.write,
+    "apart": padded.write_apart,
+    "uncached": padded.write_uncached,
+}
+"""Every way to write, by name, from the fastest to the one that is right by construction.
+
+All draw the same tokens.
+"""

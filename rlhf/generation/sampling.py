@@ -5,6 +5,7 @@ Axes: B rows, V vocabulary, K blocks of the vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,13 +31,24 @@ class Sampling:
     """A response ends with the first of these."""
     backend: Backend = "auto"
     """auto: continuous where it fits the model."""
+    absent_ids: tuple[int, ...] = ()
+    """Rows of the embedding for which the tokenizer has no token; none of them is drawn."""
 
 
-def draw(logits_BV: Tensor, temperature: float, uniform_B: Tensor) -> tuple[Tensor, Tensor]:
+def draw(
+    logits_BV: Tensor, temperature: float, uniform_B: Tensor, absent_ids: Sequence[int] = ()
+) -> tuple[Tensor, Tensor]:
     """Return (tokens_B, logprobs_B float32) by inverting the distribution function at uniform_B.
 
     Temperature 0 takes the likeliest token and reports its log-probability at temperature 1. The
     vocabulary is read once: sums of blocks in float32, the search over and in blocks in float64.
+
+    Args:
+        logits_BV: Any float dtype.
+        temperature: Divides the logits.
+        uniform_B: From 0 to 1, float64.
+        absent_ids: Passed over. Log-probabilities are those of the whole vocabulary all the same,
+            as training computes them.
     """
     scaled_BV = logits_BV.float()
     if temperature not in (0.0, 1.0):
@@ -45,10 +57,15 @@ def draw(logits_BV: Tensor, temperature: float, uniform_B: Tensor) -> tuple[Tens
     weight_BV = (scaled_BV - top_B1).exp_()
     ends_BK = _block_sums(weight_BV).double().cumsum_(-1)
     total_B1 = ends_BK[:, -1:]
+    if absent_ids:
+        absent_A = torch.tensor(absent_ids, device=weight_BV.device)
+        # Some networks give fewer logits than their embedding has rows.
+        weight_BV[:, absent_A[absent_A < weight_BV.shape[1]]] = 0.0
+        ends_BK = _block_sums(weight_BV).double().cumsum_(-1)
     if temperature == 0.0:
-        chosen_B1 = logits_BV.argmax(-1, keepdim=True)
+        chosen_B1 = weight_BV.argmax(-1, keepdim=True)
     else:
-        chosen_B1 = _invert(weight_BV, ends_BK, uniform_B[:, None] * total_B1)
+        chosen_B1 = _invert(weight_BV, ends_BK, uniform_B[:, None] * ends_BK[:, -1:])
     logprobs_B1 = (scaled_BV.gather(-1, chosen_B1) - top_B1).double() - total_B1.log()
     return chosen_B1.squeeze(-1), logprobs_B1.squeeze(-1).float()
 

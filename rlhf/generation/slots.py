@@ -56,9 +56,12 @@ def bytes_a_row(config: PreTrainedConfig, capacity: int) -> int:
     known = config.to_dict()
     num_heads: int = config.num_attention_heads  # type: ignore[attr-defined]
     width: int = known.get("head_dim") or config.hidden_size // num_heads  # type: ignore[attr-defined]
+    widths = (width, width)
+    if known.get("qk_nope_head_dim"):  # latent attention: what its heads see is kept
+        widths = (known["qk_nope_head_dim"] + known["qk_rope_head_dim"], known["v_head_dim"])
     heads: int = known.get("num_key_value_heads") or num_heads
     layers: int = config.num_hidden_layers  # type: ignore[attr-defined]
-    return 2 * layers * heads * width * BYTES_A_NUMBER * capacity
+    return layers * heads * sum(widths) * BYTES_A_NUMBER * capacity
 
 
 class SlotCache(Cache):

@@ -26,8 +26,8 @@ from rlhf.models.language_model import LanguageModel
 Write = Callable[[PromptBatch, Sampling], Iterator[Piece]]
 NUM_PROMPTS, NUM_SLOTS, NUM_TOKENS = 5, 3, 12
 """Prompts taken as they are, rows written at a time, and most tokens of each."""
-EARLY_STOPS = 5
-"""Beside the true stops one id in so many ends a row of a trial."""
+EARLY_STOPS = 20
+"""One id in so many ends a row of a trial, so that about half of them end early."""
 BEYOND_ITSELF = 4.0
 """A sampler may be so many times as far from a whole forward as that is from itself."""
 BOUND = 20.0
@@ -111,7 +111,8 @@ def trial_rows(
     lengths = [edge - num_tokens // 2 for edge in edges(model.network.config.to_dict())]
     stretched = [n for n in [*lengths, longest] if max(map(len, texts)) < n <= longest]
     supply = [token for text in texts for token in text]
-    texts += [(supply * (n // len(supply) + 1))[:n] for n in sorted(set(stretched))]
+    # Twice, as a row may end with its first token, before anything was read from the cache.
+    texts += [(supply * (n // len(supply) + 1))[:n] for n in sorted(set(stretched)) * 2]
     texts = texts * 2 if len(texts) <= NUM_SLOTS else texts
     tokens_BP = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.long)
     for row, text in enumerate(texts):
@@ -124,12 +125,11 @@ def trial_rows(
         prompts=("",) * len(texts),
         columns=({},) * len(texts),
     )
-    stops = {*how.stop_ids, *range(0, vocabulary, EARLY_STOPS)}
     short = replace(
         how,
         max_new_tokens=num_tokens,
         batch_size=min(how.batch_size, NUM_SLOTS),
-        stop_ids=tuple(sorted(stops)),
+        stop_ids=tuple(range(0, vocabulary, EARLY_STOPS)),
     )
     return asked, short
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlhf.config.model import PeftConfig
 from rlhf.errors import ModelError
@@ -23,6 +23,29 @@ BASE_FOLDER = "base"
 """Beside a scalar model's adapters: the base as they want it."""
 
 
+STATEFUL = {"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"}
+NO_ADAPTER = {"out_proj", "conv1d"}
+"""Layers of state-space blocks whose weights kernels read past an adapter; peft refuses them."""
+
+
+def unadaptable(network: nn.Module) -> list[str] | None:
+    """Return the names of linear layers that all-linear leaves out, None where there are none.
+
+    Those that multiply in a way of their own (in groups), and those peft refuses.
+    """
+    stateful = network.config.model_type in STATEFUL  # type: ignore[union-attr]
+    names = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear)
+        and (
+            type(module).forward is not nn.Linear.forward
+            or (stateful and name.rpartition(".")[2] in NO_ADAPTER)
+        )
+    ]
+    return names or None
+
+
 class Adapter:
     """The adapters inside one network; the network itself stays the plain class it was."""
 
@@ -32,7 +55,7 @@ class Adapter:
         self._config, self._causal = config, "score" not in dict(network.named_children())
         # As SEQ_CLS the library trains the head itself, and keeps it with the adapters.
         try:
-            self._peft = get_peft_model(network, self._lora())  # type: ignore[arg-type]
+            self._peft = get_peft_model(network, self._lora(network))  # type: ignore[arg-type]
         except ValueError as error:
             raise ModelError(f"peft.target_modules={config.target_modules}: {error}") from error
 
@@ -60,11 +83,11 @@ class Adapter:
 
     def _copy(self, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PeftModel:
         fresh = fresh_copy(network)
-        model = get_peft_model(fresh, self._lora())  # type: ignore[arg-type]
+        model = get_peft_model(fresh, self._lora(fresh))  # type: ignore[arg-type]
         load_weights(fresh, weights)
         return model  # type: ignore[return-value]
 
-    def _lora(self) -> LoraConfig:
+    def _lora(self, network: PreTrainedModel) -> LoraConfig:
         wanted = self._config.target_modules
         modules = wanted if wanted == "all-linear" else [m.strip() for m in wanted.split(",")]
         return LoraConfig(
@@ -72,6 +95,7 @@ class Adapter:
             lora_alpha=self._config.alpha,
             lora_dropout=self._config.dropout,
             target_modules=modules,
+            exclude_modules=unadaptable(network) if wanted == "all-linear" else None,
             task_type="CAUSAL_LM" if self._causal else "SEQ_CLS",
         )
 

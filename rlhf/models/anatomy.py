@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from rlhf.config.model import NewModelConfig, PeftConfig
 from rlhf.errors import ModelError
+from rlhf.models.families import language_config, provide_classifier
 from rlhf.models.pretrained import new_config
 
 CONFIG = "config.json"
@@ -91,7 +92,7 @@ def read_anatomy(path: str, *, scalar: bool = False) -> Anatomy:
             f"{path}: no config to size a model by ({reason}); give a folder with config.json, the "
             "config.json itself, or the name of a hub model that is in the local cache"
         ) from error
-    return anatomy_of(config, path, scalar=scalar)
+    return anatomy_of(language_config(config, path), path, scalar=scalar)
 
 
 def new_anatomy(config: NewModelConfig, *, scalar: bool = False) -> Anatomy:
@@ -103,8 +104,7 @@ def anatomy_of(config: Any, name: str, *, scalar: bool) -> Anatomy:
     """Build the network without memory, and measure it.
 
     Raises:
-        ModelError: for mixtures of experts, whose blocks differ from token to token; and where a
-            family has no scalar head.
+        ModelError: for mixtures of experts, whose blocks differ from token to token.
     """
     text = config.get_text_config()
     known = text.to_dict()
@@ -141,15 +141,12 @@ def _on_meta(config: Any, name: str, *, scalar: bool) -> Any:
     known = config.get_text_config().to_dict()
     if any("expert" in key and known[key] for key in known):
         raise ModelError(f"{name}: a mixture of experts ({config.model_type}); plans are for dense")
-    auto: Any = AutoModelForSequenceClassification if scalar else AutoModelForCausalLM
     if scalar:
         config.num_labels = 1
-    try:
-        with torch.device("meta"):
-            return auto.from_config(config)
-    except ValueError as error:
-        kind = config.model_type
-        raise ModelError(f"{name}: {kind} has no scalar head in transformers") from error
+        provide_classifier(config)
+    auto: Any = AutoModelForSequenceClassification if scalar else AutoModelForCausalLM
+    with torch.device("meta"):
+        return auto.from_config(config)
 
 
 def adapter_weights(anatomy: Anatomy, config: PeftConfig) -> int:

@@ -6,6 +6,9 @@ tokens take more than twice as long as widened copies in its fp32 kernel (`bench
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 NAME = "sdpa_short_rows_wide"
 """Of this attention among those of transformers."""
+ASKS_FOR_NAME = re.compile(r'_attn_implementation\s*(==|!=|in|not in)[^\n]*"sdpa"')
+"""In the code of a family that computes otherwise under another name."""
 LONGEST = 256
 """Tokens of a row from which on the bf16 kernel pays."""
 
@@ -28,7 +33,7 @@ def attend(
     q_BHTD: Tensor,
     k_BHTD: Tensor,
     v_BHTD: Tensor,
-    mask: Tensor | None,
+    attention_mask: Tensor | None,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attend as `sdpa` does; bf16 rows of 2 to LONGEST tokens on a CPU are widened to fp32.
@@ -38,18 +43,18 @@ def attend(
         q_BHTD: What each token looks for, [rows, heads, tokens, width].
         k_BHTD: As above; heads may be fewer.
         v_BHTD: As above.
-        mask: Bool or additive, or None for causal.
+        attention_mask: Bool or additive, or None for causal.
         options: What the layer tells its attention besides.
     """
     narrow = q_BHTD.dtype is torch.bfloat16 or torch.is_autocast_enabled("cpu")
     if q_BHTD.device.type != "cpu" or not narrow or not 1 < q_BHTD.shape[2] <= LONGEST:
-        return sdpa_attention_forward(module, q_BHTD, k_BHTD, v_BHTD, mask, **options)
-    if mask is not None and mask.is_floating_point():
-        mask = mask.float()
+        return sdpa_attention_forward(module, q_BHTD, k_BHTD, v_BHTD, attention_mask, **options)
+    if attention_mask is not None and attention_mask.is_floating_point():
+        attention_mask = attention_mask.float()
     with torch.autocast("cpu", enabled=False):
         # As a cache keeps them, whatever dtype the layer made them in.
         q, k, v = (states.to(torch.bfloat16).float() for states in (q_BHTD, k_BHTD, v_BHTD))
-        output, _ = sdpa_attention_forward(module, q, k, v, mask, **options)
+        output, _ = sdpa_attention_forward(module, q, k, v, attention_mask, **options)
     return output.to(torch.bfloat16), None
 
 
@@ -58,7 +63,13 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def widen_short_rows(network: PreTrainedModel) -> None:
-    """Let a network that attends by `sdpa` attend this way."""
+    """Let a network that attends by `sdpa` attend this way.
+
+    A family whose own code asks whether the name is `sdpa` keeps it: some choose by it whether the
+    tokens that an index picked are the only ones looked at.
+    """
     # transformers has no public name for what it chose.
-    if network.config._attn_implementation == "sdpa":  # pyright: ignore[reportPrivateUsage]
+    if network.config._attn_implementation != "sdpa":  # pyright: ignore[reportPrivateUsage]
+        return
+    if not ASKS_FOR_NAME.search(inspect.getsource(sys.modules[type(network).__module__])):
         network.set_attn_implementation(NAME)

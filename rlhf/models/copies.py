@@ -28,7 +28,7 @@ def fresh_copy(network: PreTrainedModel) -> PreTrainedModel:
     Its buffers are copies, and it is written under the names that the network was read by.
     """
     with torch.device("meta"):
-        fresh = type(network)(network.config)
+        fresh = type(network)(copy.deepcopy(network.config))  # saving writes in its config
     if network.can_generate():
         fresh.generation_config = copy.deepcopy(network.generation_config)
     for name in {"_weight_conversions", ATTRIBUTE} & set(vars(network)):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from rlhf.config.model import NewModelConfig, PeftConfig
+from rlhf.models.adapters import unadaptable
 from rlhf.models.pretrained import new_causal_lm, skeleton
 
 if TYPE_CHECKING:
@@ -47,12 +48,13 @@ def _counted(network: PreTrainedModel, peft: PeftConfig) -> Counts:
 def _adapters(network: PreTrainedModel, peft: PeftConfig) -> int:
     """Count rank * (in + out) of every matrix that gets an adapter."""
     names = peft.target_modules.split(",")
+    left_out = unadaptable(network) or []
     total = 0
     for name, module in network.named_modules():
         weight = dict(module.named_parameters(recurse=False)).get("weight")
         if weight is None or weight.dim() != 2 or isinstance(module, nn.Embedding):
             continue
         own = name.rpartition(".")[2]
-        if own in names or (names == ["all-linear"] and own != "lm_head"):
+        if own in names or (names == ["all-linear"] and own != "lm_head" and name not in left_out):
             total += peft.rank * sum(weight.shape)
     return total

@@ -17,7 +17,8 @@ from torch.nn.functional import pad
 
 from rlhf.algo.logprobs import logprobs_of, token_logprobs
 from rlhf.algo.packing import rounded
-from rlhf.models.packing import can_pack, placed
+from rlhf.models.families import base_of
+from rlhf.models.packing import can_pack, check_causal, placed
 from rlhf.models.rounding import RelativeHead, make_head_relative, narrow_products, widen_stream
 
 if TYPE_CHECKING:
@@ -31,8 +32,13 @@ class LanguageModel(nn.Module):
     """A causal language model of transformers (with or without peft adapters)."""
 
     def __init__(self, network: PreTrainedModel) -> None:
-        """Wrap the network; find out what it allows: a head apart, several texts a row."""
+        """Wrap the network; find out what it allows: a head apart, several texts a row.
+
+        Raises:
+            ModelError: when it reads a text from both sides.
+        """
         super().__init__()
+        check_causal(network)
         self.network = network
         self.packs = can_pack(network)
         self.split_head = _head_is_separable(network)
@@ -106,7 +112,7 @@ class LanguageModel(nn.Module):
 
 
 def _backbone(network: PreTrainedModel) -> nn.Module:
-    return network.base_model
+    return base_of(network)
 
 
 def _head(network: PreTrainedModel) -> nn.Module | None:

@@ -26,12 +26,20 @@ from rlhf.config.model import NewModelConfig
 from rlhf.errors import ModelError, RLHFError
 from rlhf.models.attention import widen_short_rows
 from rlhf.models.exact import loaded_exactly, put_exact
+from rlhf.models.families import (
+    context_of,
+    language_config,
+    left_out,
+    provide_classifier,
+    renamed,
+    save_as_text,
+)
 from rlhf.models.fit import check_fit
 from rlhf.models.folder import one_line
 from rlhf.models.pads import with_own_pad
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Network: TypeAlias = "PreTrainedModel"
 """A model of transformers, under the name that rooms without transformers know it by."""
@@ -49,8 +57,8 @@ def load_causal_lm(path: str, precision: str = "fp32") -> PreTrainedModel:
         ModelError: when there is none, it needs code from its own repository, or its weights are
             not those of its config.
     """
-    network, info = load_with_info(AutoModelForCausalLM, path, precision)
-    check_fit(path, network, info)
+    network, info = load_with_info(AutoModelForCausalLM, path, precision, **text_options(path))
+    check_fit(path, network, info, spare=lambda: left_out(network, info["unexpected_keys"]))
     return _settled(network)
 
 
@@ -70,9 +78,31 @@ def skeleton(path: str, *, scalar: bool = False) -> PreTrainedModel:
         ModelError: when there is no config, or no network can be made from it.
     """
     auto = AutoModelForSequenceClassification if scalar else AutoModelForCausalLM
-    config = _from_pretrained(AutoConfig, path)
+    config = language_config_of(path)
     with blaming(path, auto.__name__), torch.device("meta"):
+        if scalar:
+            provide_classifier(config)
         return auto.from_config(config, trust_remote_code=False)
+
+
+def language_config_of(path: str) -> PreTrainedConfig:
+    """Return the config of a folder's or a hub name's causal language model.
+
+    Raises:
+        ModelError: when there is no config, or it is of no causal language model.
+    """
+    config = _from_pretrained(AutoConfig, path)
+    with blaming(path, "AutoConfig"):
+        return language_config(config, path)
+
+
+def text_options(path: str) -> dict[str, Any]:
+    """Return what loads the text part of a folder that reads more than text."""
+    config = _from_pretrained(AutoConfig, path)
+    with blaming(path, "AutoConfig"):
+        text = language_config(config, path)
+        names = renamed(config, text)
+    return {"config": text, "key_mapping": names} if names else {"config": text}
 
 
 def load_scalar(
@@ -90,15 +120,19 @@ def load_scalar(
     Raises:
         ModelError: when the folder cannot serve.
     """
-    labels: dict[str, int] = {} if head == "trained" else {"num_labels": 1}
-    network, info = load_with_info(AutoModelForSequenceClassification, path, precision, **labels)
+    options = text_options(path)
+    if head != "trained":
+        options["config"].num_labels = 1
+    with blaming(path, "AutoModelForSequenceClassification"):
+        provide_classifier(options["config"])
+    network, info = load_with_info(AutoModelForSequenceClassification, path, precision, **options)
     # A language model's own head may be there in vain.
     check_fit(
         path,
         network,
         info,
         new_head=head != "trained",
-        spare=lambda: skeleton(path).state_dict(),
+        spare=lambda: [*skeleton(path).state_dict(), *left_out(network, info["unexpected_keys"])],
     )
     if head != "trained":
         _reset_head(network, head, seed)
@@ -157,7 +191,7 @@ def load_gguf(file: Path) -> PreTrainedModel:
 
 def context_length(path: str) -> int | None:
     """Return the longest sequence a model takes, in tokens; None when its config does not say."""
-    return stated(path, "max_position_embeddings")
+    return context_of(language_config_of(path))
 
 
 def stated(path: str, name: str) -> int | None:
@@ -166,10 +200,15 @@ def stated(path: str, name: str) -> int | None:
     Raises:
         ModelError: when there is no config.
     """
-    config = _from_pretrained(AutoConfig, path)
+    text = language_config_of(path)
     with blaming(path, "AutoConfig"):
-        text = config.get_text_config()
         return text.to_dict().get(text.attribute_map.get(name, name))
+
+
+def absent_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Return the rows of a model's embedding that stand for no token: often it is rounded up."""
+    rows = stated(path, "vocab_size") or 0
+    return tuple(sorted(set(range(rows)) - set(tokenizer.get_vocab().values())))
 
 
 def save_network(
@@ -256,6 +295,7 @@ def _reset_head(network: PreTrainedModel, head: HeadKind, seed: int) -> None:
 
 def _settled(network: PreTrainedModel) -> PreTrainedModel:
     """Return the network without dropout, attending to short rows as this device does best."""
+    save_as_text(network)
     for name in ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout"):
         if name in network.config.to_dict():
             setattr(network.config, name, 0.0)

@@ -3,12 +3,13 @@
 Chen et al. 2016 (gradient checkpointing). A block of transformers recomputes only in training mode,
 and drops the cache it is given; our networks are in evaluation mode, and samplers need the cache.
 So the blocks themselves, not what is in them, are in training mode while `forward` of the model
-around the network builds a graph, and at no other time.
+around the network builds a graph, and at no other time: what they compute, the first time and
+again, is in evaluation mode, as some blocks drop out by a number of their own where they train.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,16 +28,37 @@ def recompute_blocks(model: nn.Module) -> None:
     Raises:
         ModelError: when the network has no blocks that can.
     """
-    if not any(_blocks(model)):
+    network: PreTrainedModel = model.network  # type: ignore[assignment]
+    if not any(_blocks(model)) or not network.supports_gradient_checkpointing:
         raise ModelError(
             f"engine.gradient_checkpointing=true: {type(model.network).__name__} has no blocks "
             "that transformers can recompute; use another family, or set it to false"
         )
-    network: PreTrainedModel = model.network  # type: ignore[assignment]
     network.activation_checkpointing_enable({"use_reentrant": False})
     network.disable_input_require_grads()  # only reentrant recomputation needs such inputs
+    for block in _blocks(model):
+        kept = vars(block)
+        kept["_gradient_checkpointing_func"] = _evaluating(
+            block, kept["_gradient_checkpointing_func"]
+        )
     model.register_forward_pre_hook(_begin)
     model.register_forward_hook(_end, always_call=True)
+
+
+def _evaluating(block: nn.Module, recompute: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what runs a block's forward to be recomputed, in evaluation mode both times."""
+
+    def run(forward: Callable[..., Any], *inputs: Any) -> Any:
+        def evaluated(*inputs: Any) -> Any:
+            was_training, block.training = block.training, False
+            try:
+                return forward(*inputs)
+            finally:
+                block.training = was_training
+
+        return recompute(evaluated, *inputs)
+
+    return run
 
 
 def _begin(model: nn.Module, _inputs: Any) -> None:

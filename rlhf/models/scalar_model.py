@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from rlhf.errors import ModelError
-from rlhf.models.packing import can_pack, placed
+from rlhf.models.families import base_of
+from rlhf.models.packing import can_pack, check_causal, placed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,7 +31,8 @@ class ScalarModel(nn.Module):
         """Wrap the network.
 
         Raises:
-            ModelError: when the network has no linear `score` head of one output.
+            ModelError: when the network has no linear `score` head of one output, or reads a text
+                from both sides.
         """
         super().__init__()
         self.network, stored = network, network.config.to_dict()
@@ -43,6 +45,7 @@ class ScalarModel(nn.Module):
                 f"{network.config.num_labels} (head {tuple(weight.shape)}); train it with "
                 "num_labels=1"
             )
+        check_causal(network)
         self.packs = can_pack(network)
 
     @property
@@ -67,7 +70,7 @@ class ScalarModel(nn.Module):
             position_ids_BT: Int64; a text begins wherever they do not go on by 1. None where
                 every row is one text.
         """
-        hidden = self.network.base_model(input_ids=tokens_BT, **placed(position_ids_BT))[0]
+        hidden = base_of(self.network)(input_ids=tokens_BT, **placed(position_ids_BT))[0]
         raw_N = self.head(hidden.flatten(0, 1)[positions_N]).squeeze(-1)
         raw_N = raw_N.to(torch.promote_types(raw_N.dtype, torch.float32))
         return (raw_N - self.score_mean) / self.score_std

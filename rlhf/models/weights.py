@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,6 +10,7 @@ import torch
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from rlhf.errors import ModelError
+from rlhf.models.families import base_of, left_out
 from rlhf.models.fit import check_fit
 from rlhf.models.folder import check_folder, stored_tensors, weight_files
 from rlhf.models.pretrained import (
@@ -17,6 +19,7 @@ from rlhf.models.pretrained import (
     load_causal_lm,
     load_scalar,
     skeleton,
+    text_options,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +53,9 @@ def check_weights(path: str, *, scored: bool) -> None:
     _check_buffers(path, network)
     _check_quantization(path, network)
     fitted, info = _fitted(path, network)
-    check_fit(path, fitted, info, spare=lambda: skeleton(path).state_dict() if scored else ())
+    own_head: Iterable[str] = skeleton(path).state_dict() if scored else ()
+    others = left_out(fitted, info["unexpected_keys"])
+    check_fit(path, fitted, info, spare=lambda: [*own_head, *others])
     if sum(file.stat().st_size for file in weight_files(Path(path))) <= SMALL_BYTES:
         _run(path, scored=scored)
 
@@ -83,6 +88,7 @@ def _fitted(path: str, network: PreTrainedModel) -> tuple[PreTrainedModel, dict[
             None,
             config=network.config,
             state_dict=stored_tensors(path),
+            key_mapping=text_options(path).get("key_mapping"),
             device_map="meta",
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
@@ -100,7 +106,7 @@ def _run(path: str, *, scored: bool) -> None:
     network = load_scalar(path, "trained") if scored else load_causal_lm(path)
     size = network.config.get_text_config().vocab_size
     with blaming(path, type(network).__name__), torch.no_grad():
-        hidden_TH = network.base_model(input_ids=torch.arange(TOKENS)[None] % size)[0][0]
+        hidden_TH = base_of(network)(input_ids=torch.arange(TOKENS)[None] % size)[0][0]
     finite = hidden_TH.isfinite().all() and not any(b.isnan().any() for b in network.buffers())
     rotary = [b for name, b in network.named_buffers() if name.endswith("inv_freq")]
     if not finite or not all(b.isfinite().all() for b in rotary):

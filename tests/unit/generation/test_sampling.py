@@ -83,3 +83,20 @@ def test_a_row_is_drawn_alike_whatever_rows_are_beside_it():
         alone = draw(logits_BV[row : row + 1], 0.8, uniform_B[row : row + 1])
         assert torch.equal(alone[0], together[0][row : row + 1])
         assert torch.equal(alone[1], together[1][row : row + 1])
+
+
+@pytest.mark.parametrize("temperature", (0.0, 0.7, 1.0))
+def test_absent_ids_are_passed_over_and_keep_their_share(temperature):
+    # The log-probabilities are those of the whole vocabulary, as training computes them.
+    draws = 4000
+    logits_V = torch.tensor([0.3, 2.0, 0.1, 1.0, 5.0])
+    uniform_B = (torch.arange(draws).double() + 0.5) / draws
+    chosen_B, logprobs_B = draw(logits_V.expand(draws, -1), temperature, uniform_B, (1, 4))
+    whole_V = (logits_V / (temperature or 1.0)).log_softmax(-1)
+    torch.testing.assert_close(logprobs_B, whole_V[chosen_B], rtol=0, atol=1e-6)
+    if temperature == 0.0:
+        assert chosen_B.unique().tolist() == [3]
+        return
+    shares_V = torch.bincount(chosen_B, minlength=5) / draws
+    left_V = whole_V.exp() * torch.tensor([1, 0, 1, 1, 0])
+    torch.testing.assert_close(shares_V, left_V / left_V.sum(), rtol=0, atol=1e-3)

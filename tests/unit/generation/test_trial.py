@@ -19,8 +19,8 @@ from tests.unit.generation.rows import how
 WINDOW = 12
 
 
-def a_neo(window=WINDOW):
-    """GPT-Neo, whose every other layer sees a window that its cached decoding knows nothing of."""
+def a_neo():
+    """GPT-Neo, whose every other layer sees a window that is no sliding attention by name."""
     torch.manual_seed(0)
     config = GPTNeoConfig(
         vocab_size=290,
@@ -28,18 +28,34 @@ def a_neo(window=WINDOW):
         num_layers=2,
         num_heads=4,
         attention_types=[[["global", "local"], 1]],
-        window_size=window,
+        window_size=WINDOW,
         max_position_embeddings=128,
         initializer_range=0.3,
     )
     return LanguageModel(AutoModelForCausalLM.from_config(config).eval())
 
 
+class Forgetful(LanguageModel):
+    """Its cached steps are wrong where a row is longer than the window that its config tells of."""
+
+    def logits(self, *arguments, position_ids=None, **options):
+        if position_ids is not None:
+            options["position_ids"] = position_ids
+        found_NV = super().logits(*arguments, **options)
+        window = self.network.config.window_size
+        if position_ids is None or int(position_ids.max()) < window:
+            return found_NV
+        return found_NV.roll(1, -1)
+
+
 def test_a_window_that_the_longest_row_passes_is_passed_in_the_trial():
-    choice = choose(a_neo(), how(max_new_tokens=16), prompts())
+    asked, longest = prompts(), int(prompts().lengths_B.max()) + 100
+    model = Forgetful(causal(window_size=longest - 40))
+    choice = choose(model, how(max_new_tokens=100), asked)
     assert choice.backend == "padded"
     assert "nats a token off a whole forward" in choice.reason
-    assert choose(a_neo(window=64), how(max_new_tokens=16), prompts()).backend == "continuous"
+    model.network.config.window_size = longest + 1
+    assert choose(model, how(max_new_tokens=100), asked).backend == "continuous"
 
 
 def test_the_choice_is_right_by_the_whole_forward_of_transformers_itself():

@@ -84,5 +84,12 @@ def test_what_cannot_be_sized_is_said(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "mixtral", "num_local_experts": 4}')
     with pytest.raises(ModelError, match="mixture of experts"):
         read_anatomy(str(tmp_path))
-    with pytest.raises(ModelError, match="granite has no scalar head"):
-        anatomy_of(models.config("granite"), "a", scalar=True)
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    with pytest.raises(ModelError, match="t5 .* is an encoder-decoder"):
+        read_anatomy(str(tmp_path))
+
+
+def test_a_family_without_a_classifier_in_transformers_is_sized_with_one():
+    scalar = anatomy_of(models.config("granite"), "a", scalar=True)
+    language = anatomy_of(models.config("granite", tie_word_embeddings=True), "a", scalar=False)
+    assert scalar.num_weights == language.num_weights + scalar.hidden

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from rlhf.models.attention import LONGEST, NAME, attend
+from rlhf.models.attention import LONGEST, NAME, attend, widen_short_rows
 from rlhf.models.pretrained import load_causal_lm
+from tests.families import tiny
 from tests.models import SEPARABLE
 
 
@@ -67,3 +68,15 @@ def test_every_loaded_network_attends_this_way_and_its_folder_says_nothing_of_it
     assert network.config._attn_implementation == NAME
     network.save_pretrained(tmp_path)
     assert NAME not in (tmp_path / "config.json").read_text()
+
+
+def test_a_family_that_asks_for_the_name_of_its_attention_keeps_it():
+    # DeepSeek-V3.2 looks at what its index picked only where the name is sdpa or eager.
+    for family, name in (("llama", NAME), ("deepseek_v32", "sdpa"), ("doge", NAME)):
+        network = tiny.causal(family)
+        tokens_BT = torch.arange(30, 54)[None]
+        with torch.no_grad():
+            wanted = network(input_ids=tokens_BT, use_cache=False).logits
+            widen_short_rows(network)
+            assert network.config._attn_implementation == name
+            assert torch.equal(network(input_ids=tokens_BT, use_cache=False).logits, wanted)

@@ -17,6 +17,7 @@ from rlhf.algo.packing import lay_out
 from rlhf.models.language_model import LanguageModel
 from rlhf.models.packing import can_pack
 from rlhf.models.scalar_model import ScalarModel
+from tests.families import tiny
 from tests.models import VOCAB, causal, classifier, ragged
 
 FAMILIES = ("llama", "qwen2", "gpt2", "mistral", "gemma2", "granite", "cohere")
@@ -171,3 +172,32 @@ def test_a_mixture_of_experts_packs_too():
     assert model.packs
     separate, packed = passed(model, packs=False)[0], passed(model, packs=True)[0]
     torch.testing.assert_close(packed, separate, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", ("gpt2", "gpt_neo", "opt", "deepseek_v32"))
+def test_rows_as_long_as_the_context_are_read_in_bins_as_alone(family):
+    # GPT-2 has no place past its context, GPT-Neo a mask no wider, DeepSeek-V3.2 an index a row.
+    model = LanguageModel(tiny.causal(family))
+    lengths = [tiny.CONTEXT, 9, tiny.CONTEXT, 21, tiny.CONTEXT - 3, 40]
+    tokens_BT = torch.randint(30, 250, (6, tiny.CONTEXT), generator=torch.manual_seed(0))
+    rows = lay_out(tokens_BT, torch.tensor(lengths), packs=model.packs)
+    places = [(row, column) for row, n in enumerate(lengths) for column in range(n - 1)]
+    rows_N, columns_N = torch.tensor(places).T
+    with torch.no_grad():
+        found_N, _ = model(
+            rows.tokens_SW,
+            rows.starts_B[rows_N] + columns_N,
+            tokens_BT[rows_N, columns_N + 1],
+            1.0,
+            rows.position_ids_SW,
+        )
+        alone = [
+            model.network(input_ids=row[None, :n]).logits[0]
+            for row, n in zip(tokens_BT, lengths, strict=True)
+        ]
+    wanted = [
+        logits_TV[:-1].log_softmax(-1).gather(1, row[1:n, None])[:, 0]
+        for logits_TV, row, n in zip(alone, tokens_BT, lengths, strict=True)
+    ]
+    assert model.packs == (family == "gpt2")
+    torch.testing.assert_close(found_N, torch.cat(wanted), rtol=0, atol=1e-4)

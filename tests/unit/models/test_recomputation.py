@@ -13,6 +13,7 @@ from rlhf.models.adapters import Adapter
 from rlhf.models.language_model import LanguageModel
 from rlhf.models.recomputation import recompute_blocks
 from rlhf.models.scalar_model import ScalarModel
+from tests.families import tiny
 from tests.models import causal, classifier, ragged
 
 FAMILIES = ("llama", "qwen2", "gpt2", "mistral", "gemma2", "granite", "cohere")
@@ -119,3 +120,20 @@ def test_a_network_without_such_blocks_is_refused():
     bare.network = nn.Linear(2, 2)
     with pytest.raises(ModelError, match=r"engine\.gradient_checkpointing=true: Linear has no"):
         recompute_blocks(bare)
+
+
+@pytest.mark.parametrize("family", ("opt", "xglm", "biogpt", "mpt"))
+def test_blocks_that_drop_out_by_a_number_recompute_what_they_computed(family):
+    # Their dropout is a float, read where the block is in training mode; here it is 0.1.
+    def trained(recompute):
+        model = LanguageModel(tiny.causal(family))
+        if recompute:
+            recompute_blocks(model)
+        tokens_BT, positions_N = inputs()[0], inputs()[1]
+        logprobs_N, _ = model(tokens_BT, positions_N, tokens_BT[0, 1:], 1.0)
+        logprobs_N.sum().backward()
+        return logprobs_N.detach(), [p.grad for p in model.parameters() if p.grad is not None]
+
+    (wanted, want_grads), (got, grads) = trained(False), trained(True)
+    assert torch.equal(got, wanted)
+    assert all(torch.equal(one, other) for one, other in zip(grads, want_grads, strict=True))
