@@ -40,7 +40,7 @@ def test_every_failure_is_told_and_none_ends_the_examination(folder, capsys):
         diagnose(Case("pipeline", bad))
     told = capsys.readouterr().out
     assert "FAIL  settings: data.prompts is not set" in told
-    assert "skip  data: needs settings" in told
+    assert "skip  data: needs folders" in told
     assert "FAIL  cluster: cluster.value.ranks=999" in told
 
 
