@@ -182,8 +182,8 @@ def test_a_policy_that_is_nowhere(refused, model):
 @pytest.mark.parametrize(
     ("gone", "told"),
     [
-        (("config.json",), "not a model AutoConfig can load"),
-        (("model.safetensors",), "no *.safetensors"),
+        (("config.json",), "has no config.json"),
+        (("model.safetensors",), "no weights (model.safetensors"),
     ],
 )
 def test_a_folder_that_is_no_whole_model(refused, model, home, gone, told):
