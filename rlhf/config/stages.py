@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from rlhf.config.optimizer import OptimizerConfig
-from rlhf.config.section import Section
+from rlhf.config.section import Place, Section
 
 
 class SFTConfig(Section):
@@ -31,7 +31,7 @@ class SFTConfig(Section):
 class RewardModelConfig(Section):
     """Reward model: Bradley-Terry on ranked answers (Ouyang et al. 2022, eq. 1)."""
 
-    path: str | None = None
+    path: Place | None = None
     """A trained reward model to use; the reward-model stage is then skipped."""
     num_epochs: float = Field(default=1.0, gt=0)
     """Passes over the rankings; more than one overfits."""
@@ -53,7 +53,7 @@ class RewardModelConfig(Section):
 class RewardConfig(Section):
     """Where a score comes from: model, function, or the weighted sum of both."""
 
-    function: str | None = None
+    function: Place | None = None
     """FILE.py:NAME of f(prompts, completions, **columns) -> list[float], TRL's signature."""
     function_weight: float = 1.0
     """Weight of the function's score."""
