@@ -21,8 +21,7 @@ from rlhf.models.language_model import LanguageModel
 from rlhf.models.pretrained import HeadKind, load_causal_lm, load_scalar, num_weights, stop_ids
 from rlhf.models.recomputation import recompute_blocks
 from rlhf.models.scalar_model import ScalarModel
-from rlhf.rewards.function import FunctionReward
-from rlhf.rewards.load import load_function
+from rlhf.rewards.process import RewardProcess
 from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner
 from rlhf.roles.passes import Settings
@@ -124,7 +123,8 @@ def _judge(part: Part, world: World) -> object:
     if part.path is not None:
         model = _model_judge(part, _frozen_scalar(part, world), policy_tokenizer)
     if part.function is not None:
-        reward = FunctionReward(load_function(_here(part.function)), part.function)
+        timeout_s = part.experiment.reward.timeout_s
+        reward = RewardProcess(_here(part.function), timeout_s)
         function = FunctionJudge(reward, policy_tokenizer)
     return Reward(model, function)
 

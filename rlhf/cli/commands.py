@@ -117,7 +117,11 @@ def _typed(command: str) -> list[str]:
 
 def _judge(experiment: Experiment) -> Judge | None:
     judge = experiment.evaluation.judge
-    return load_judge(judge, experiment.seed) if judge is not None else None
+    return (
+        load_judge(judge, experiment.seed, experiment.reward.timeout_s)
+        if judge is not None
+        else None
+    )
 
 
 def _compare(run: Run, candidate: Path, baseline: Path, judge: Judge) -> None:

@@ -20,7 +20,7 @@ from rlhf.data.tokenizer import load_tokenizer, train_tokenizer
 from rlhf.errors import ConfigError
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
 from rlhf.models.pretrained import context_length
-from rlhf.rewards.load import load_function
+from rlhf.rewards.process import check_function
 
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
@@ -106,7 +106,7 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
     """
     data = experiment.data
     if experiment.reward.function is not None and "ppo" in stages:
-        load_function(experiment.reward.function)
+        check_function(experiment.reward.function, experiment.reward.timeout_s)
     start = model_file(start) if start is not None else None
     tokenizer = load_tokenizer(start) if start is not None else _new_tokenizer(experiment)
     wanted = _wanted(experiment, stages)

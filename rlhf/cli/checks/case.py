@@ -47,7 +47,7 @@ class Case:
         spec = self.experiment.evaluation.judge
         if spec is None or "ppo" not in self.stages:
             return None
-        return load_judge(spec, self.experiment.seed)
+        return load_judge(spec, self.experiment.seed, self.experiment.reward.timeout_s)
 
     @property
     def reward_model(self) -> str | None:

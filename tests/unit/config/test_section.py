@@ -47,7 +47,6 @@ def test_every_place_knows_home():
         ({"policy": {"optimizer": {"lr": float("nan")}}}, "lr=nan: should be a finite number"),
         ({"value": {"optimizer": {"lr": -1.0}}}, "value.optimizer.lr=-1.0: should be greater"),
         ({"seed": 10**400}, "seed=a number of over 300 digits: should be between"),
-        ({"seed": 10**5000}, "seed=a number of over 300 digits: should be between"),
         ({"reward": {"function_weight": -1e300}}, "reward.function_weight=-1e+300: should be"),
         ({"ppo": {"num_steps": 2**63}}, "ppo.num_steps=9.22337e+18: should be between"),
         ({"data": {"prompts": ["a", {"path": 3}]}}, "data.prompts.1.path=3: should be a valid"),
