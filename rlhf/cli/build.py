@@ -54,6 +54,8 @@ class Part:
     """State of a scalar head at the start."""
     total_updates: int = 1
     """Optimizer steps of the act, for the learning-rate curve."""
+    updates_a_step: int = 1
+    """Optimizer steps of one step of the stage, in which warm-up is counted."""
     policy_path: str = ""
     """Where a judge finds the policy's tokenizer."""
     function: str | None = None
@@ -207,7 +209,7 @@ def _engine(
 def _learner(part: Part, engine: TrainableEngine, optimizer: OptimizerConfig) -> Learner:
     return Learner(
         engine,
-        optimizer,
+        optimizer.model_copy(update={"warmup_steps": optimizer.warmup_steps * part.updates_a_step}),
         max_tokens=part.experiment.engine.max_tokens_per_microbatch,
         total_updates=part.total_updates,
     )

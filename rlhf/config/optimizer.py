@@ -23,7 +23,8 @@ class OptimizerConfig(Section):
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay."""
     warmup_steps: int = Field(default=10, ge=0)
-    """Optimizer steps over which the rate rises linearly from lr / warmup_steps."""
+    """Steps of the stage (in PPO: turns of its loop, each of several updates) over which the rate
+    rises linearly, from its share of the first update on."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """The curve after warm-up; linear and cosine reach 0 just after the last step."""
     max_grad_norm: float = Field(default=1.0, gt=0)

@@ -132,3 +132,9 @@ class PPOConfig(Section):
     """Shift and scale advantages to mean 0, variance 1 over all tokens of the step."""
     value_warmup_steps: int = Field(default=0, ge=0)
     """First steps in which only the value role learns (VC-PPO)."""
+
+    @property
+    def updates_a_step(self) -> int:
+        """Optimizer steps of each learning role a step."""
+        rows = self.rollout_batch_size * self.samples_per_prompt
+        return self.num_epochs * (rows // self.minibatch_size)
