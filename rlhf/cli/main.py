@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from rlhf import __version__
+from rlhf.cli.terminal import speak_plainly
 from rlhf.errors import ConfigError, RLHFError
 
 COMMANDS = {
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def end_with(deed: Callable[[], object]) -> NoReturn:
     """Do a deed and end this process with the documented code."""
+    speak_plainly()
     try:
         deed()
     except RLHFError as error:

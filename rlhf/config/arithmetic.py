@@ -68,7 +68,7 @@ def _ppo(experiment: Experiment, prompts: int) -> list[Line]:
         (
             "ppo",
             "responses in all",
-            f"{total:,} = {ppo.num_steps} steps x {responses:,} "
+            f"{total:,} = {_count(ppo.num_steps)} x {responses:,} "
             f"({ppo.num_steps * ppo.rollout_batch_size / max(prompts, 1):.3g} epochs of "
             f"{prompts:,} prompts)",
         ),
@@ -78,4 +78,8 @@ def _ppo(experiment: Experiment, prompts: int) -> list[Line]:
 
 def _rise(warmup: int, steps: int) -> str:
     never = "" if warmup < steps else "; the peak rate is never reached"
-    return f"{warmup:,} of {steps:,} steps{never}"
+    return f"{warmup:,} of {_count(steps)}{never}"
+
+
+def _count(steps: int) -> str:
+    return f"{steps:,} step" if steps == 1 else f"{steps:,} steps"

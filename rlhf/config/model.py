@@ -66,3 +66,9 @@ class PeftConfig(Section):
     """Adapter dropout; 0 keeps the first PPO ratio at exactly 1."""
     target_modules: str = "all-linear"
     """Module names to adapt, comma-separated, or all-linear."""
+
+    @property
+    def targets(self) -> str | list[str]:
+        """The module names, as the peft library takes them."""
+        names = [name.strip() for name in self.target_modules.split(",")]
+        return "all-linear" if names == ["all-linear"] else [name for name in names if name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +18,10 @@ from rlhf.models.pretrained import fresh_copy, load_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+# The library asks transformers for a name of old, and tells of what it then sets right by itself.
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+warnings.filterwarnings("ignore", message="fan_in_fan_out is set to", category=UserWarning)
 
 
 class Adapter:
@@ -53,12 +58,10 @@ class Adapter:
         return model  # type: ignore[return-value]
 
     def _lora(self) -> LoraConfig:
-        wanted = self._config.target_modules
-        modules = wanted if wanted == "all-linear" else [m.strip() for m in wanted.split(",")]
         return LoraConfig(
             r=self._config.rank,
             lora_alpha=self._config.alpha,
             lora_dropout=self._config.dropout,
-            target_modules=modules,
+            target_modules=self._config.targets,
             task_type="CAUSAL_LM" if self._causal else "SEQ_CLS",
         )

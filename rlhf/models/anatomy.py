@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from rlhf.config.model import NewModelConfig, PeftConfig
 from rlhf.errors import ModelError
+from rlhf.models.counts import num_adapted
 from rlhf.models.pretrained import new_config
 
 CONFIG = "config.json"
@@ -81,17 +82,25 @@ def read_anatomy(path: str, *, scalar: bool = False) -> Anatomy:
     Raises:
         ModelError: when there is none, or the network is of a kind this cannot size.
     """
+    return anatomy_of(read_config(path), path, scalar=scalar)
+
+
+def read_config(path: str) -> Any:
+    """Return the config of a file, of a folder that holds one, or of a cached hub name.
+
+    Raises:
+        ModelError: when there is none.
+    """
     file = Path(path)
     folder = file.parent if file.name == CONFIG else file
     try:
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+        return AutoConfig.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
             f"{path}: no config to size a model by ({reason}); give a folder with config.json, the "
             "config.json itself, or the name of a hub model that is in the local cache"
         ) from error
-    return anatomy_of(config, path, scalar=scalar)
 
 
 def new_anatomy(config: NewModelConfig, *, scalar: bool = False) -> Anatomy:
@@ -152,25 +161,13 @@ def _on_meta(config: Any, name: str, *, scalar: bool) -> Any:
         raise ModelError(f"{name}: {kind} has no scalar head in transformers") from error
 
 
-def adapter_weights(anatomy: Anatomy, config: PeftConfig) -> int:
-    """Return the weights that learn with adapters: rank x (inputs + outputs) a linear layer.
+def adapter_weights(config: Any, name: str, peft: PeftConfig, *, scalar: bool) -> int:
+    """Return the weights that learn with adapters, a scalar head's copy included: they are made.
 
     Raises:
         ModelError: when no layer is adapted.
     """
-    asked = [name.strip() for name in config.target_modules.split(",")]
-    everything = config.target_modules == "all-linear"
-    sizes = [
-        inputs + outputs
-        for name, inputs, outputs in anatomy.linears
-        if everything or name.rpartition(".")[2] in asked
-    ]
-    if not sizes:
-        raise ModelError(
-            f"peft.target_modules={config.target_modules}: no layer of this {anatomy.family} has "
-            "such a name; nearest: all-linear"
-        )
-    return config.rank * sum(sizes)
+    return num_adapted(_on_meta(config, name, scalar=scalar), peft)
 
 
 _HEAD_EXTRAS = ("final_logit_softcapping", "logits_scaling", "logit_scale")

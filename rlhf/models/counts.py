@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from rlhf.config.model import NewModelConfig, PeftConfig
+from rlhf.models.adapters import Adapter
 from rlhf.models.pretrained import new_causal_lm, skeleton
 
 if TYPE_CHECKING:
@@ -39,20 +39,17 @@ def count_new(new: NewModelConfig, tokenizer: PreTrainedTokenizerBase, peft: Pef
         return _counted(new_causal_lm(new, tokenizer, 0), peft)
 
 
+def num_adapted(network: PreTrainedModel, peft: PeftConfig) -> int:
+    """Put adapters into a network without memory, and return how many of its weights learn.
+
+    Raises:
+        ModelError: when no module has one of the names in peft.target_modules.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        Adapter(network, peft, seed=0)
+    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+
+
 def _counted(network: PreTrainedModel, peft: PeftConfig) -> Counts:
     total = sum(parameter.numel() for parameter in network.parameters())
-    return Counts(total, total if peft.method == "none" else _adapters(network, peft))
-
-
-def _adapters(network: PreTrainedModel, peft: PeftConfig) -> int:
-    """Count rank * (in + out) of every matrix that gets an adapter."""
-    names = peft.target_modules.split(",")
-    total = 0
-    for name, module in network.named_modules():
-        weight = dict(module.named_parameters(recurse=False)).get("weight")
-        if weight is None or weight.dim() != 2 or isinstance(module, nn.Embedding):
-            continue
-        own = name.rpartition(".")[2]
-        if own in names or (names == ["all-linear"] and own != "lm_head"):
-            total += peft.rank * sum(weight.shape)
-    return total
+    return Counts(total, total if peft.method == "none" else num_adapted(network, peft))

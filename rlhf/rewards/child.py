@@ -65,7 +65,8 @@ def main() -> None:
         Connection(int(writing), readable=False),
     )
     sys.argv = [spec.rpartition(":")[0]]
-    serve(spec, asked, answers)
+    with suppress(OSError):  # The function may have closed these, too; the asker says so.
+        serve(spec, asked, answers)
     os._exit(0)  # Threads of the function's do not keep it.
 
 

@@ -105,7 +105,6 @@ BODIES = {
     "segfaults": "import ctypes; ctypes.string_at(0)",
     "replaces": "import os; os.execv('/bin/true', ['true'])",
     "recursion": "return f(completions)",
-    "deep_recursion": "import sys; sys.setrecursionlimit(10**9)\n    return f(completions)",
     "no_such_name": "return scores",
     "no_such_module": "import nowhere_at_all",
     "divides": "return [1 / 0 for _ in completions]",
@@ -122,6 +121,7 @@ BODIES = {
     "future": "import asyncio; return asyncio.sleep",
 }
 HANGS = {
+    "deep_recursion": "import sys; sys.setrecursionlimit(10**9)\n    return f(completions)",
     "forever": "while True: pass",
     "stubborn": "while True:\n        try:\n            while True: pass\n        except BaseException: pass",
     "sleeps": "import time; time.sleep(10**6)",

@@ -59,6 +59,17 @@ class Case:
         return str(own) if _is_model(own) and self.experiment.reward.function is None else None
 
     @property
+    def left_out(self) -> str | None:
+        """The reward model in this run's folder, or its sweep's, where PPO does not use it."""
+        run_dir, used = Path(self.experiment.run_dir), self.reward_model
+        if "reward_model" in self.stages:
+            return None
+        near = [folder / "reward_model" for folder in (run_dir, run_dir.parent)]
+        there = [str(own) for own in near if _is_model(own)]
+        is_used = used is not None and Path(used).absolute() in [own.absolute() for own in near]
+        return None if is_used or not there else there[0]
+
+    @property
     def models(self) -> dict[str, str]:
         """Setting -> path of every model the stages load; a GGUF file is only read by its start."""
         experiment = self.experiment

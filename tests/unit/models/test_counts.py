@@ -20,7 +20,11 @@ def test_a_folder(folder, family):
     assert count(folder(family), WHOLE).total == count(folder(family), WHOLE).learned == total
 
 
-@pytest.mark.parametrize("target", ["all-linear", "q_proj,down_proj"])
+TARGETS = ["all-linear", "q_proj,down_proj", "q_proj, v_proj", " all-linear ", "v_proj,"]
+TARGETS += ["self_attn.q_proj", "embed_tokens", "lm_head,q_proj"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_adapters(folder, target):
     peft = PeftConfig(method="lora", rank=3, target_modules=target)
     network = load_causal_lm(folder("qwen2"))
