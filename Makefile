@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help run test check mutations fix docs lock image-check clean
+.PHONY: help run test check mutations hostile fix docs lock image-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ docs: $(READY) ## write docs/configuration.md from its docstrings, docs/correctn
 
 mutations: $(READY) ## break the code in known ways; the suite must catch every one
 	@$(BIN)/python -m tests.mutations $(ARGS)
+
+hostile: $(READY) ## reward functions and command lines of a bad day; each ends well or in one line
+	@$(BIN)/python -m tests.hostile $(ARGS)
 
 # torch is installed apart, by $(TORCH): left out here with the CUDA packages it would bring; what
 # its CPU build needs is named.

@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from rlhf.config.model import NewModelConfig, PeftConfig
 from rlhf.errors import ModelError
-from rlhf.models.counts import num_adapted
+from rlhf.models.counts import gguf_config, num_adapted
 from rlhf.models.pretrained import new_config
 
 CONFIG = "config.json"
@@ -86,11 +86,13 @@ def read_anatomy(path: str, *, scalar: bool = False) -> Anatomy:
 
 
 def read_config(path: str) -> Any:
-    """Return the config of a file, of a folder that holds one, or of a cached hub name.
+    """Return the config of a file (GGUF too), of a folder that holds one, or of a cached hub name.
 
     Raises:
         ModelError: when there is none.
     """
+    if path.endswith(".gguf"):
+        return gguf_config(path)
     file = Path(path)
     folder = file.parent if file.name == CONFIG else file
     try:

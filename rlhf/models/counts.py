@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from rlhf.config.model import NewModelConfig, PeftConfig
+from rlhf.errors import ModelError
 from rlhf.models.adapters import Adapter
 from rlhf.models.pretrained import new_causal_lm, skeleton
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, struct.error)
+"""What a file that is no GGUF file makes its reader raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +32,29 @@ class Counts:
 
 
 def count(path: str, peft: PeftConfig) -> Counts:
-    """Count a folder's or a hub name's weights, by its config alone.
+    """Count a folder's, a hub name's or a GGUF file's weights, by its config alone.
 
     Raises:
         ModelError: when there is no config.
     """
-    return _counted(skeleton(path), peft)
+    if not path.endswith(".gguf"):
+        return _counted(skeleton(path), peft)
+    with torch.device("meta"):
+        return _counted(AutoModelForCausalLM.from_config(gguf_config(path)), peft)
+
+
+def gguf_config(path: str) -> PreTrainedConfig:
+    """Return the config that a GGUF file's own fields say.
+
+    Raises:
+        ModelError: when it is no GGUF file, or of a family that transformers cannot read.
+    """
+    file = Path(path)
+    try:
+        return AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path}: no GGUF file that can be read ({reason})") from error
 
 
 def count_new(new: NewModelConfig, tokenizer: PreTrainedTokenizerBase, peft: PeftConfig) -> Counts:

@@ -10,6 +10,7 @@ from rlhf.algo.estimators import find_estimator
 from rlhf.config.cluster import RoleName
 from rlhf.config.commands import roles_of, stages_of
 from rlhf.config.experiment import Experiment
+from rlhf.data.packaged_model import model_file
 from rlhf.errors import ConfigError
 from rlhf.models.anatomy import Anatomy, adapter_weights, anatomy_of, read_config
 from rlhf.models.pretrained import new_config
@@ -112,7 +113,7 @@ def _source(experiment: Experiment, role: RoleName) -> str | None:
 def _config(experiment: Experiment, source: str | None) -> tuple[Any, str]:
     """Return a network's config, and where it was read."""
     if source is not None:
-        return read_config(source), source
+        return read_config(model_file(source)), source
     new = experiment.policy.new
     if new is None:
         raise ConfigError(

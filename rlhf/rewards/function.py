@@ -99,7 +99,10 @@ class FunctionReward:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        return asyncio.run_coroutine_threadsafe(_awaited(answer), self._loop).result()
+        result, error = asyncio.run_coroutine_threadsafe(_awaited(answer), self._loop).result()
+        if error is not None:
+            raise error
+        return result
 
     def _raised(self, error: BaseException, prompts: Sequence[object]) -> str:
         return (
@@ -109,8 +112,12 @@ class FunctionReward:
         )
 
 
-async def _awaited(answer: Awaitable[object]) -> object:
-    return await answer
+async def _awaited(answer: Awaitable[object]) -> tuple[object, BaseException | None]:
+    """Return the answer, or what was raised: an exit would end the loop, and be waited for."""
+    try:
+        return await answer, None
+    except BaseException as error:  # noqa: BLE001 - raised again where the loop is not
+        return None, error
 
 
 def _required(parameter: inspect.Parameter) -> bool:

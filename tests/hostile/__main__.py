@@ -1,41 +1,39 @@
-"""All hostile cases: `make hostile` runs them one after another and names those that end badly."""
+"""`make hostile`: all hostile functions and command lines, one after another."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.hostile.forks import Outcome, run
-from tests.hostile.functions import HANGS_S, Case, cases
-from tests.hostile.home import SETTINGS, make_home
+from tests.hostile.functions import cases
+from tests.hostile.home import make_home, try_function, try_line
+from tests.hostile.overrides import lines
 
 
-def try_function(home: Path, case: Case) -> Outcome:
-    """Run one PPO step against a function."""
-    folder = Path(tempfile.mkdtemp(dir=home))
-    (folder / "own.py").write_text(case.source, encoding="utf-8")
-    for name in ("model", "prompts.jsonl"):
-        (folder / name).symlink_to(home / name)
-    limit = (f"reward.timeout_s={HANGS_S}",) if case.hangs else ()
-    return run(folder, ("ppo", "run_dir=run", *SETTINGS, f"reward.function={case.spec}", *limit))
+def faults(home: Path, asked: str) -> Iterator[tuple[str, str | None]]:
+    """Yield each case whose name holds a word, and what is wrong with how it ended."""
+    for case in cases():
+        if asked in f"function {case.name}":
+            yield f"function {case.name}", try_function(home, case)
+    for line in lines():
+        name = f"line {' '.join(line.typed)[:80]}"
+        if asked in name:
+            yield name, try_line(home, line)
 
 
 def main() -> None:
-    """Try everything whose name holds the first argument."""
-    asked = sys.argv[1] if len(sys.argv) > 1 else ""
-    bad = 0
+    """Try everything whose name holds the first argument, such as `line`."""
+    start, tried, bad = time.monotonic(), 0, 0
     with tempfile.TemporaryDirectory() as scratch:
         home = make_home(Path(scratch))
-        for case in cases():
-            if asked not in case.name:
-                continue
-            outcome = try_function(home, case)
-            fault = outcome.fault(works=case.works)
-            bad += fault is not None
-            shown = "ok" if fault is None else f"{fault}\n{outcome.said}"
-            print(f"{case.name}: {shown}", flush=True)
-    print(f"{bad} ended badly")
+        for name, fault in faults(home, " ".join(sys.argv[1:])):
+            tried, bad = tried + 1, bad + (fault is not None)
+            if fault is not None:
+                print(ascii(name), fault, flush=True)
+    print(f"{bad} of {tried} ended badly, in {time.monotonic() - start:.0f} s")
     sys.exit(bad > 0)
 
 

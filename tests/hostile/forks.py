@@ -1,4 +1,4 @@
-"""Command lines run by the public main, each in a fork of a process that has imported what is slow."""
+"""Command lines run by the public main, each in a fork of this process, which imported it all."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def _be_rlhf(
         os.chdir(folder)
         os.environ.update(environment)
         encoding = environment.get("PYTHONIOENCODING", "utf-8")
-        sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115, PTH123
-        sys.stderr = open(  # noqa: SIM115, PTH123
+        sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
+        sys.stderr = open(  # noqa: SIM115
             2, "w", encoding=encoding, errors="backslashreplace", closefd=False
         )
         code = _code_of(arguments)
@@ -87,7 +87,7 @@ def _code_of(arguments: Sequence[str]) -> int:
         main(arguments)
     except SystemExit as ended:
         return int(ended.code or 0)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - this is what is looked for
         print_exc()
     return 1
 

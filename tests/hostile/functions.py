@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Reward functions that users may write on a bad day: what each does, and whether it may score."""
 
 from __future__ import annotations
@@ -227,27 +228,34 @@ GOOD_END = "return [float(i) for i in range(8)]"
 
 def cases() -> Iterator[Case]:
     """Yield every case."""
-    for name, value in VALUES.items():
-        source = f"def f(completions, **kwargs): return [1.0] * (len(completions) - 1) + [{value}]"
-        yield Case(f"value_{name}", source)
-    for name, value in GOOD.items():
-        source = f"def f(completions, **kwargs): return [1.0] * (len(completions) - 1) + [{value}]"
-        yield Case(f"good_{name}", source, works=True)
-    for name, result in RESULTS.items():
-        yield Case(f"result_{name}", f"def f(completions, **kwargs): return {result}")
-    for name, body in BODIES.items():
-        yield Case(f"body_{name}", f"def f(completions, **kwargs):\n    {body}")
-    for name, body in HANGS.items():
-        yield Case(f"hang_{name}", f"def f(completions, **kwargs):\n    {body}", hangs=True)
-    body = "await __import__('asyncio').sleep(10**6)"
-    yield Case("hang_async", f"async def f(completions):\n    {body}", hangs=True)
-    yield Case("hang_import", "while True: pass", hangs=True)
-    for name, body in HARMLESS.items():
-        source = f"def f(prompts, completions, **kwargs):\n    {body}\n    {GOOD_END}"
-        yield Case(f"harmless_{name}", source, works=True)
+    yield from _entries()
+    yield from _bodies()
     for name, source in FILES.items():
         yield Case(f"file_{name}", source)
     for name, source in WORKING_FILES.items():
         yield Case(f"working_{name}", source, works=True)
     for spec in SPECS:
         yield Case(f"spec_{spec}", WORKING_FILES["lambda"], spec=spec)
+
+
+def _entries() -> Iterator[Case]:
+    """One entry of the scores, or the whole of what is returned."""
+    for values, works in ((VALUES, False), (GOOD, True)):
+        for name, value in values.items():
+            scores = f"[1.0] * (len(completions) - 1) + [{value}]"
+            yield Case(f"value_{name}", f"def f(completions, **kwargs): return {scores}", works)
+    for name, result in RESULTS.items():
+        yield Case(f"result_{name}", f"def f(completions, **kwargs): return {result}")
+
+
+def _bodies() -> Iterator[Case]:
+    for name, body in BODIES.items():
+        yield Case(f"body_{name}", f"def f(completions, **kwargs):\n    {body}")
+    for name, body in HANGS.items():
+        yield Case(f"hang_{name}", f"def f(completions, **kwargs):\n    {body}", hangs=True)
+    forever = "async def f(completions):\n    await __import__('asyncio').sleep(10**6)"
+    yield Case("hang_async", forever, hangs=True)
+    yield Case("hang_import", "while True: pass", hangs=True)
+    for name, body in HARMLESS.items():
+        source = f"def f(prompts, completions, **kwargs):\n    {body}\n    {GOOD_END}"
+        yield Case(f"harmless_{name}", source, works=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from tests import models
-from tests.hostile.forks import write_rows
+from tests.hostile.forks import run, write_rows
+from tests.hostile.functions import HANGS_S, Case
+from tests.hostile.overrides import Line
 
 SETTINGS = (
     "policy.path=model",
@@ -32,4 +35,27 @@ def make_home(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     models.write(models.causal(), folder / "model")
     write_rows(folder / "prompts.jsonl", [{"prompt": f"the film {i} was"} for i in range(12)])
+    (folder / "good.py").write_text("f = lambda completions: [1.0] * len(completions)")
+    return folder
+
+
+def try_function(home: Path, case: Case) -> str | None:
+    """Run one PPO step against a function; return what is wrong with how it ended."""
+    folder = _folder(home)
+    (folder / "own.py").write_text(case.source, encoding="utf-8")
+    limit = (f"reward.timeout_s={HANGS_S}",) if case.hangs else ()
+    asked = ("ppo", "run_dir=run", *SETTINGS, f"reward.function={case.spec}", *limit)
+    return run(folder, asked).fault(works=case.works)
+
+
+def try_line(home: Path, line: Line) -> str | None:
+    """Run one PPO step with further settings; return what is wrong with how it ended."""
+    asked = ("ppo", "run_dir=run", *SETTINGS, "reward.function=good.py:f", *line.typed)
+    return run(_folder(home), asked).fault(works=line.works)
+
+
+def _folder(home: Path) -> Path:
+    folder = Path(tempfile.mkdtemp(dir=home))
+    for name in ("model", "prompts.jsonl", "good.py"):
+        (folder / name).symlink_to(home / name)
     return folder

@@ -38,6 +38,8 @@ def sleeps(completions): time.sleep(1000)
 def spins(completions): return [sum(itertools.repeat(0)) for _ in completions]
 async def waits(completions): await asyncio.sleep(1000)
 def closes(completions): os.closerange(3, 100); time.sleep(1000)
+async def exits(completions): sys.exit(4)
+async def cancels(completions): raise asyncio.CancelledError
 def deep(completions): return deep(completions)
 """
 TWO = (["p", "q"], ["x", "y"], [{}, {}])
@@ -87,6 +89,8 @@ def test_what_it_prints_is_seen(file, capfd):
         ("stops", "raised KeyboardInterrupt"),
         ("really_leaves", "it ended its process (exit code 0)"),
         ("crashes", "it ended its process (SIGSEGV)"),
+        ("exits", "raised SystemExit: 4 at"),
+        ("cancels", "raised CancelledError"),
         ("deep", "raised RecursionError"),
     ],
 )
