@@ -21,6 +21,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from rlhf.cli.evaluated import as_the_run_had
 from rlhf.cli.multirun import Multirun
 from rlhf.cli.overrides import for_hydra
 from rlhf.config.experiment import Experiment
@@ -38,7 +39,12 @@ def conf_folder() -> Path:
 
 def groups() -> list[str]:
     """Return the names of the configuration groups, such as recipe and peft."""
-    return sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
+    return [path.name for path in group_folders()]
+
+
+def group_folders() -> list[Path]:
+    """Return the folders of the configuration groups."""
+    return sorted(path for path in conf_folder().iterdir() if path.is_dir())
 
 
 def compose_and_run(command: str, overrides: list[str]) -> None:
@@ -49,8 +55,11 @@ def compose_and_run(command: str, overrides: list[str]) -> None:
         ConfigError: when Hydra cannot compose.
     """
     OmegaConf.register_new_resolver("rate", rate, replace=True)
-    ConfigStore.instance().store(name="schema", node=_schema())
     asked = [*for_hydra(overrides, groups()), *_for_the_search(overrides)]
+    schema = _schema()
+    if command == "evaluate":
+        schema = as_the_run_had(schema, overrides)
+    ConfigStore.instance().store(name="schema", node=schema)
     sys.argv = [f"rlhf {command}", *asked]
     with Multirun(command, _fixed(asked)) as multirun:
         errors = _compose(lambda config: _take(command, config, multirun))
@@ -102,6 +111,8 @@ def _without_advice(said: str) -> str:
     """Return what Hydra said of a fault on one line, without its advice to itself."""
     advice = ("See http", "Set the environment", "Config search path", "provider=")
     lines = [line.strip() for line in said.splitlines()]
+    if any(line.startswith("Traceback") for line in lines):
+        return lines[-1]
     return " ".join(line for line in lines if line and not line.startswith(advice))
 
 

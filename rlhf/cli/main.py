@@ -97,6 +97,12 @@ def _dispatch(command: str, overrides: list[str]) -> None:
         sys.exit(submit(overrides, [name for name in COMMANDS if name != "submit"]))
     if command == "doctor" and overrides and overrides[0] in EXAMINED:
         command, overrides = f"doctor {overrides[0]}", overrides[1:]
+    if any(word in ("--help", "-h") for word in overrides):
+        from rlhf.cli.compose import group_folders
+        from rlhf.cli.help import help_on
+
+        sys.stdout.write(help_on(command, COMMANDS[command.partition(" ")[0]], group_folders()))
+        return None
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if command == "reproduce":

@@ -59,9 +59,24 @@ def _passed(argument: str, groups: Sequence[str], *, sweeps: bool) -> str:
     key, equals, typed = argument.partition("=")
     if not equals or argument.startswith(PASSED_ON) or key.partition("@")[0] in groups:
         return argument
+    _check_digits(argument)
     plus = key[: len(key) - len(key.lstrip("+"))] or "++"
     name = key.lstrip("+")
     return f"{plus}{name}={_value(name, typed, sweeps=sweeps)}"
+
+
+def _check_digits(argument: str) -> None:
+    """Refuse a number that Python takes for an attack, which Hydra does not expect.
+
+    Raises:
+        ConfigError: for one of thousands of digits.
+    """
+    try:
+        OverridesParser.create().parse_overrides([argument])
+    except HydraException:
+        return  # Composing says what is wrong, if anything is.
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{argument[:60]}...: {str(error).partition(';')[0]}") from error
 
 
 def _value(name: str, typed: str, *, sweeps: bool) -> str:

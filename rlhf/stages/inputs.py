@@ -213,11 +213,12 @@ def _check_context(experiment: Experiment, prompts: PromptBatch, start: str | No
     longest = int(prompts.lengths_B.max()) if len(prompts) else 0
     wanted = experiment.generation.max_new_tokens
     if context is not None and longest + wanted > context:
+        room = context - wanted
+        drop = f", or set data.max_prompt_length={room} data.overlong=drop" if room > 0 else ""
         raise ConfigError(
             f"the longest prompt has {longest} tokens and generation.max_new_tokens={wanted}, "
             f"together {longest + wanted}, but the policy's context is {context}; lower "
-            f"generation.max_new_tokens to {max(1, context - longest)}, or set "
-            f"data.max_prompt_length={max(1, context - wanted)} data.overlong=drop"
+            f"generation.max_new_tokens to {max(1, context - longest)}{drop}"
         )
 
 

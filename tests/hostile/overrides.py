@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Command lines that users may type on a bad day, and what is to come of each."""
 
 from __future__ import annotations

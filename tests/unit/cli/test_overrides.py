@@ -96,5 +96,10 @@ def test_a_flag_there_is_not(flag):
         for_hydra([flag, "install=bash"], GROUPS)
 
 
+def test_a_number_of_thousands_of_digits():
+    with pytest.raises(ConfigError, match=r"^ppo.num_steps=1+\.\.\.: Exceeds the limit"):
+        for_hydra([f"ppo.num_steps={'1' * 5000}"], GROUPS)
+
+
 def test_what_is_shown_is_settled():
     assert for_hydra(["--cfg", "job"], GROUPS) == ["--cfg", "job", "--resolve"]
