@@ -24,7 +24,8 @@ def as_the_run_had(schema: Mapping[str, Any], overrides: Sequence[str]) -> dict[
         schema: Every setting with its default.
         overrides: The command line as typed; run_dir is looked for in it.
     """
-    typed = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
+    pairs = (word.lstrip("+").partition("=") for word in overrides)
+    typed = {key: value for key, _, value in pairs}
     folder = str(at_home(typed.get("run_dir", schema["run_dir"]).strip("'\"")))
     had = read_object(Path(folder) / MANIFEST).get("config")
     if not isinstance(had, dict):

@@ -83,10 +83,10 @@ def margin_of(values: Mapping[str, object]) -> float:
     if margin is None:
         return 0.0
     is_number = isinstance(margin, int | float) and not isinstance(margin, bool)
-    if not is_number or not -LARGEST_MARGIN <= margin <= LARGEST_MARGIN:
-        shown = repr(margin)[:80]
-        raise DataError(f"margin={shown}; it must be a finite number of at most {LARGEST_MARGIN:g}")
-    return float(margin)
+    if is_number and abs(margin) <= LARGEST_MARGIN:
+        return float(margin)
+    shown = repr(margin)[:80]
+    raise DataError(f"margin={shown}; it must be a finite number of at most {LARGEST_MARGIN:g}")
 
 
 def _are_messages(named: Mapping[str, Text]) -> bool:

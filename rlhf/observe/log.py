@@ -49,7 +49,8 @@ class RunLog:
         self._stage, self._step = "", 0
         self._history: list[Mapping[str, object]] = []
         self._warned: set[str] = set()
-        self._earlier_s = 0.0
+        self.earlier_s = 0.0
+        """Seconds of the steps that the stage had taken before it began here."""
 
     def __enter__(self) -> Self:
         """Open every sink that is asked for."""
@@ -76,8 +77,11 @@ class RunLog:
         self._stage, self._step = stage, first_step
         self._attempt(files.WARNINGS, lambda: self._forget_warnings(stage, first_step))
         self._each(lambda sink: sink.begin(stage, first_step))
-        self._history = self._figures(stage)
-        self._earlier_s = sum(finite(row.get("time/step_s")) or 0.0 for row in self._history)
+        self._history = []
+        self._attempt(
+            files.METRICS, lambda: self._history.extend(files.read_figures(self._run_dir, stage))
+        )
+        self.earlier_s = sum(finite(row.get("time/step_s")) or 0.0 for row in self._history)
         self._console.begin(stage, total_steps, first_step, self._history)
 
     def record(
@@ -110,11 +114,6 @@ class RunLog:
             for name, line in named_alarms(self._history).items():
                 self._warn_once(name, line)
             stop_if_too_far(self._history, self._max_kl)
-
-    @property
-    def earlier_s(self) -> float:
-        """Seconds of the steps that this stage had taken before it began here."""
-        return self._earlier_s
 
     def samples(self, stage: str, step: int, rows: Sequence[Sample]) -> None:
         """Keep answers to the fixed prompts, in place of earlier ones of this stage and step."""
@@ -159,12 +158,6 @@ class RunLog:
                 f"{name} failed ({type(error).__name__}: {line}); training goes on without it "
                 "until it works again",
             )
-
-    def _figures(self, stage: str) -> list[Mapping[str, object]]:
-        """Return what was recorded of a stage so far."""
-        found: list[Mapping[str, object]] = []
-        self._attempt(files.METRICS, lambda: found.extend(files.read_figures(self._run_dir, stage)))
-        return found
 
     def _forget_warnings(self, stage: str, first_step: int) -> None:
         path = self._run_dir / files.WARNINGS

@@ -87,7 +87,7 @@ BODIES = {
             *("ValueError('a\\nb')", "KeyError('x')", "AssertionError", "MemoryError"),
             *("StopIteration", "StopAsyncIteration", "GeneratorExit", "KeyboardInterrupt"),
             *("SystemExit", "SystemExit(0)", "SystemExit('bye')", "BaseException('x')"),
-            *("NotImplementedError", "RecursionError", "TimeoutError", "OSError(28, 'full')"),
+            *("ArithmeticError", "RecursionError", "TimeoutError", "OSError(28, 'full')"),
             *("EOFError", "BrokenPipeError", "ConnectionResetError", "UnicodeError('x')"),
             *("ExceptionGroup('g', [ValueError('x')])", "BaseExceptionGroup('g', [SystemExit(1)])"),
             *(

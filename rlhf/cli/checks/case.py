@@ -34,7 +34,7 @@ class Case:
         if self.experiment.policy.path is not None:
             return self.experiment.policy.path
         sft = Path(self.experiment.run_dir) / "sft"
-        return str(sft) if self.command != "pipeline" and _is_model(sft) else None
+        return str(sft) if self.command != "pipeline" and is_model(sft) else None
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -56,18 +56,7 @@ class Case:
         if given is not None or "reward_model" in self.stages:
             return given
         own = Path(self.experiment.run_dir) / "reward_model"
-        return str(own) if _is_model(own) and self.experiment.reward.function is None else None
-
-    @property
-    def left_out(self) -> str | None:
-        """The reward model in this run's folder, or its sweep's, where PPO does not use it."""
-        run_dir, used = Path(self.experiment.run_dir), self.reward_model
-        if "reward_model" in self.stages:
-            return None
-        near = [folder / "reward_model" for folder in (run_dir, run_dir.parent)]
-        there = [str(own) for own in near if _is_model(own)]
-        is_used = used is not None and Path(used).absolute() in [own.absolute() for own in near]
-        return None if is_used or not there else there[0]
+        return str(own) if is_model(own) and self.experiment.reward.function is None else None
 
     @property
     def models(self) -> dict[str, str]:
@@ -99,5 +88,6 @@ def company_of(stages: list[StageName], experiment: Experiment) -> list[RoleName
     return roles_of(stages, experiment, reads_values=reads_values)
 
 
-def _is_model(folder: Path) -> bool:
+def is_model(folder: Path) -> bool:
+    """Return whether a folder holds a model."""
     return (folder / "config.json").is_file()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from rlhf.cli.checks.case import Case
+from rlhf.cli.checks.case import Case, is_model
 from rlhf.cli.checks.check import Caution
 
 
@@ -31,13 +32,12 @@ def reward_of(case: Case) -> str:
 
 def _left_out(case: Case) -> Iterator[str]:
     experiment, reward = case.experiment, case.experiment.reward
-    if case.left_out is not None:
-        why = "reward.function" if reward.function is not None else "reward_model.path"
-        if experiment.reward_model.path is not None:
-            why = "reward_model.path"
+    unused = _unused_model(case)
+    if unused is not None:
+        why = "reward.function" if experiment.reward_model.path is None else "reward_model.path"
         yield (
-            f"the reward is {reward_of(case)}; {case.left_out} is there and left out, as {why} is "
-            f"given; reward_model.path={case.left_out} would use it"
+            f"the reward is {reward_of(case)}; {unused} is there and left out, as {why} is "
+            f"given; reward_model.path={unused} would use it"
         )
     if case.command == "pipeline" and experiment.reward_model.path and experiment.data.preferences:
         yield (
@@ -47,6 +47,16 @@ def _left_out(case: Case) -> Iterator[str]:
     has_model = case.reward_model is not None or "reward_model" in case.stages
     yield from _weighs("function", reward.function_weight, is_there=reward.function is not None)
     yield from _weighs("model", reward.model_weight, is_there=has_model)
+
+
+def _unused_model(case: Case) -> str | None:
+    """Return the reward model in the run's folder, or in its sweep's, where PPO does not use it."""
+    run_dir, used = Path(case.experiment.run_dir), case.reward_model
+    if "reward_model" in case.stages:
+        return None
+    near = [folder / "reward_model" for folder in (run_dir, run_dir.parent)]
+    is_used = used is not None and Path(used).absolute() in [own.absolute() for own in near]
+    return next((str(own) for own in near if is_model(own) and not is_used), None)
 
 
 def _weighs(part: str, weight: float, *, is_there: bool) -> Iterator[str]:

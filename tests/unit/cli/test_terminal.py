@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -19,16 +20,16 @@ ODD = "\u2212\u2192\u2713 \u00e9 \u4e2d \U0001f600 \udcff"
 
 
 @pytest.fixture
-def spoken(monkeypatch):
+def spoken():
     """Give what is written to a standard output of some encoding."""
 
     def speak(encoding: str, deed) -> bytes:
         out = io.BytesIO()
-        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding=encoding))
-        speak_plainly()
-        deed()
-        sys.stdout.flush()
-        return out.getvalue()
+        with redirect_stdout(io.TextIOWrapper(out, encoding=encoding)):
+            speak_plainly()
+            deed()
+            sys.stdout.flush()
+            return out.getvalue()
 
     return speak
 
