@@ -82,11 +82,14 @@ def margin_of(values: Mapping[str, object]) -> float:
     margin = values.get("margin")
     if margin is None:
         return 0.0
-    is_number = isinstance(margin, int | float) and not isinstance(margin, bool)
-    if is_number and abs(margin) <= LARGEST_MARGIN:
-        return float(margin)
-    shown = repr(margin)[:80]
-    raise DataError(f"margin={shown}; it must be a finite number of at most {LARGEST_MARGIN:g}")
+    if (
+        isinstance(margin, bool)
+        or not isinstance(margin, int | float)
+        or not abs(margin) <= LARGEST_MARGIN
+    ):
+        shown = repr(margin)[:80]
+        raise DataError(f"margin={shown}; it must be a finite number of at most {LARGEST_MARGIN:g}")
+    return float(margin)
 
 
 def _are_messages(named: Mapping[str, Text]) -> bool:

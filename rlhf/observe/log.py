@@ -46,11 +46,9 @@ class RunLog:
         self._config, self._run_id, self._max_kl = config, run_id, max_kl
         self._console = Console(live=tracking.console)
         self._sinks: list[Sink] = []
-        self._stage, self._step = "", 0
+        self._stage, self._step, self.earlier_s = "", 0, 0.0
         self._history: list[Mapping[str, object]] = []
         self._warned: set[str] = set()
-        self.earlier_s = 0.0
-        """Seconds of the steps that the stage had taken before it began here."""
 
     def __enter__(self) -> Self:
         """Open every sink that is asked for."""

@@ -45,7 +45,6 @@ INTERPOLATIONS = (
         "${oc.decode:'{'}",
         "${oc.select:nope}",
         "${hydra:nope}",
-        "${now:%Q}",
         "${oc.create:x}",
         "x${nowhere}y",
     ),
