@@ -26,7 +26,7 @@ def as_the_run_had(schema: Mapping[str, Any], overrides: Sequence[str]) -> dict[
     """
     pairs = (word.lstrip("+").partition("=") for word in overrides)
     typed = {key: value for key, _, value in pairs}
-    folder = str(at_home(typed.get("run_dir", schema["run_dir"]).strip("'\"")))
+    folder = str(at_home(str(typed.get("run_dir") or schema["run_dir"]).strip("'\"")))
     had = read_object(Path(folder) / MANIFEST).get("config")
     if not isinstance(had, dict):
         return dict(schema)

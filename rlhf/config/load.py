@@ -127,12 +127,10 @@ def _too_large(mapping: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 def _remove(mapping: dict[str, Any], loc: tuple[int | str, ...]) -> None:
     """Drop the deepest part of loc that exists, so that its default takes its place."""
-    parent: Any = mapping
-    last: int | str = loc[0]
-    for part in loc:
-        if isinstance(parent, dict) and part in parent:
-            last = part
-            if not isinstance(parent[part], dict) or part == loc[-1]:
-                break
-            parent = parent[part]
-    parent.pop(last, None)
+    parent, key = mapping, loc[0]
+    for part in loc[1:]:
+        inner = parent.get(str(key))
+        if not isinstance(inner, dict) or part not in inner:
+            break
+        parent, key = cast("dict[str, Any]", inner), part
+    parent.pop(str(key), None)

@@ -50,6 +50,10 @@ def test_every_place_knows_home():
         ({"reward": {"function_weight": -1e300}}, "reward.function_weight=-1e+300: should be"),
         ({"ppo": {"num_steps": 2**63}}, "ppo.num_steps=9.22337e+18: should be between"),
         ({"data": {"prompts": ["a", {"path": 3}]}}, "data.prompts.1.path=3: should be a valid"),
+        ({"data": {"prompts": {}}}, "data.prompts={}: should be a valid"),
+        ({"data": {"prompts": {"path": "a"}}}, "data.prompts={'path': 'a'}: should be a valid"),
+        ({"policy": {"optimizer": {"lr": {}}}}, "policy.optimizer.lr={}: should be a valid number"),
+        ({"cluster": {"policy": {"ranks": {"x": {}}}}}, "cluster.policy.ranks={'x': {}}: should"),
     ],
 )
 def test_numbers_out_of_bounds_are_named(mapping, told):
