@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help run test check mutations families fix docs lock image-check clean
+.PHONY: help run test check mutations families hostile fix docs lock image-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,8 @@ mutations: $(READY) ## break the code in known ways; the suite must catch every 
 
 families: $(READY) ## every causal family of transformers through every stage; writes docs/models.md
 	@$(BIN)/python -m tests.families $(ARGS)
+
+hostile: $(READY) ## reward functions and command lines of a bad day; each ends well or in one line
 
 # torch is installed apart, by $(TORCH): left out here with the CUDA packages it would bring; what
 # its CPU build needs is named.

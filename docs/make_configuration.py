@@ -55,6 +55,8 @@ def show(value: object) -> str:
 
 def kind(annotation: object) -> str:
     """Return a type in words; the choices, where there are only a few."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is typing.Literal:
         return ", ".join(str(choice) for choice in arguments)

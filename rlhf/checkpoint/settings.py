@@ -34,6 +34,7 @@ FREE = (
     "engine.threads",
     "engine.max_tokens_per_microbatch",
     "generation.batch_size",
+    "reward.timeout_s",
 )
 """Sections and settings that say where and how fast, never what."""
 

@@ -28,8 +28,7 @@ from rlhf.models.pretrained import (
 from rlhf.models.recomputation import recompute_blocks
 from rlhf.models.scalar_model import ScalarModel
 from rlhf.models.stops import stop_ids
-from rlhf.rewards.function import FunctionReward
-from rlhf.rewards.load import load_function
+from rlhf.rewards.process import RewardProcess
 from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner
 from rlhf.roles.passes import Settings
@@ -67,6 +66,8 @@ class Part:
     """Of an apprentice: it is measured and normalised only; its adapters are written already."""
     total_updates: int = 1
     """Optimizer steps of the act, for the learning-rate curve."""
+    updates_a_step: int = 1
+    """Optimizer steps of one step of the stage, in which warm-up is counted."""
     policy_path: str = ""
     """Where a judge finds the policy's tokenizer."""
     function: str | None = None
@@ -143,7 +144,8 @@ def _judge(part: Part, world: World) -> object:
     if part.path is not None:
         model = _model_judge(part, _frozen_scalar(part, world), policy_tokenizer)
     if part.function is not None:
-        reward = FunctionReward(load_function(_here(part.function)), part.function)
+        timeout_s = part.experiment.reward.timeout_s
+        reward = RewardProcess(_here(part.function), timeout_s)
         function = FunctionJudge(reward, policy_tokenizer)
     return Reward(model, function)
 
@@ -228,7 +230,7 @@ def _engine(
 def _learner(part: Part, engine: TrainableEngine, optimizer: OptimizerConfig) -> Learner:
     return Learner(
         engine,
-        optimizer,
+        optimizer.model_copy(update={"warmup_steps": optimizer.warmup_steps * part.updates_a_step}),
         max_tokens=part.experiment.engine.max_tokens_per_microbatch,
         total_updates=part.total_updates,
     )

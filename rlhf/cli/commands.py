@@ -11,6 +11,7 @@ from rlhf.checkpoint.artifact import inputs_fingerprint
 from rlhf.checkpoint.files import write_json
 from rlhf.checkpoint.run import open_run
 from rlhf.cli.checks.case import Case, company_of
+from rlhf.cli.checks.reward import reward_of
 from rlhf.cli.company import Company
 from rlhf.cli.export import export
 from rlhf.cli.preflight import preflight
@@ -50,6 +51,8 @@ def _train(command: str, experiment: Experiment) -> float | None:
     with _opened(command, experiment, case.inputs, stages) as run:
         for line in warnings:
             run.log.warn(line)
+        if "ppo" in stages:
+            run.log.note(f"reward: {reward_of(case)}")
         start = run_start(run)
         policy = run_sft(run, start) if "sft" in stages else start
         reward_model = _reward_model(run, case, policy)
@@ -120,7 +123,11 @@ def _typed(command: str) -> list[str]:
 
 def _judge(experiment: Experiment) -> Judge | None:
     judge = experiment.evaluation.judge
-    return load_judge(judge, experiment.seed) if judge is not None else None
+    return (
+        load_judge(judge, experiment.seed, experiment.reward.timeout_s)
+        if judge is not None
+        else None
+    )
 
 
 def _compare(run: Run, candidate: Path, baseline: Path, judge: Judge) -> None:

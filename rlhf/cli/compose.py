@@ -1,14 +1,13 @@
 """Compose: command-line overrides and YAML files become one checked Experiment; the door to Hydra.
 
-The defaults come from the typed models, so Hydra knows every key. Values given on the command line
-are passed as `++key=value`, so that an unknown key reaches the models, which report all faults at
-once and name the nearest legal key; Hydra alone would stop at the first.
+The defaults come from the typed models, so Hydra knows every key. A learning rate that depends on
+peft.method is an interpolation there, so that `--cfg job` shows the settled number.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -20,14 +19,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from rlhf.cli.evaluated import as_the_run_had
 from rlhf.cli.multirun import Multirun
+from rlhf.cli.overrides import for_hydra
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
+from rlhf.config.rates import LEARNERS, rate
 from rlhf.errors import ConfigError, RLHFError
-
-PASSED_TO_HYDRA = ("-", "+", "~", "hydra.", "hydra/")
 
 
 def conf_folder() -> Path:
@@ -39,15 +39,12 @@ def conf_folder() -> Path:
 
 def groups() -> list[str]:
     """Return the names of the configuration groups, such as recipe and peft."""
-    return sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
+    return [path.name for path in group_folders()]
 
 
-def as_hydra_override(argument: str) -> str:
-    """Return one command-line argument in the form Hydra is to get it."""
-    key, equals, _ = argument.partition("=")
-    if not equals or argument.startswith(PASSED_TO_HYDRA) or key.partition("@")[0] in groups():
-        return argument
-    return f"++{argument}"
+def group_folders() -> list[Path]:
+    """Return the folders of the configuration groups."""
+    return sorted(path for path in conf_folder().iterdir() if path.is_dir())
 
 
 def compose_and_run(command: str, overrides: list[str]) -> None:
@@ -57,14 +54,27 @@ def compose_and_run(command: str, overrides: list[str]) -> None:
         RLHFError: what the command raised; of a sweep, after all its trials were tried.
         ConfigError: when Hydra cannot compose.
     """
-    ConfigStore.instance().store(name="schema", node=Experiment().model_dump(mode="json"))
-    asked = [*map(as_hydra_override, overrides), *_for_the_search(overrides)]
+    OmegaConf.register_new_resolver("rate", rate, replace=True)
+    asked = [*for_hydra(overrides, groups()), *_for_the_search(overrides)]
+    schema = _schema()
+    if command == "evaluate":
+        schema = as_the_run_had(schema, overrides)
+    ConfigStore.instance().store(name="schema", node=schema)
     sys.argv = [f"rlhf {command}", *asked]
     with Multirun(command, _fixed(asked)) as multirun:
         errors = _compose(lambda config: _take(command, config, multirun))
         if errors:
             raise errors[0]
         multirun.finish()
+
+
+def _schema() -> dict[str, Any]:
+    """Return every setting with its default."""
+    schema = Experiment().model_dump(mode="json")
+    for name in LEARNERS:
+        optimizer = schema[name]["optimizer"]
+        optimizer["lr"] = f"${{rate:{optimizer['lr']},${{peft.method}}}}"
+    return schema
 
 
 def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
@@ -101,11 +111,13 @@ def _without_advice(said: str) -> str:
     """Return what Hydra said of a fault on one line, without its advice to itself."""
     advice = ("See http", "Set the environment", "Config search path", "provider=")
     lines = [line.strip() for line in said.splitlines()]
+    if any(line.startswith("Traceback") for line in lines):
+        return lines[-1]
     return " ".join(line for line in lines if line and not line.startswith(advice))
 
 
 def _take(command: str, config: DictConfig, multirun: Multirun) -> float | None:
-    mapping = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
+    mapping = _resolved(config)
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         is_grid = hydra_config.sweeper._target_.endswith(".BasicSweeper")
@@ -120,6 +132,33 @@ def _take(command: str, config: DictConfig, multirun: Multirun) -> float | None:
     from rlhf.cli.commands import run_command
 
     return run_command(command, experiment)
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    """Return the configuration as plain values.
+
+    Raises:
+        ConfigError: naming every setting whose interpolation fails.
+    """
+    faults = list(_faults(config))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
+
+
+def _faults(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
+    names = range(len(node)) if isinstance(node, ListConfig) else list(node.keys())
+    for name in names:
+        path = f"{prefix}{name}"
+        raw = str(node._get_node(name))  # type: ignore[arg-type]
+        try:
+            value = cast("Any", node)[name]
+        except Exception as error:  # noqa: BLE001 - a resolver may raise anything
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            yield f"{path}={raw} cannot be resolved: {reason}"
+            continue
+        if isinstance(value, DictConfig | ListConfig):
+            yield from _faults(value, f"{path}.")
 
 
 def _fixed(asked: list[str]) -> list[str]:

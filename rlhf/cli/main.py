@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from rlhf import __version__
+from rlhf.cli.terminal import speak_plainly
 from rlhf.errors import ConfigError, RLHFError
 
 COMMANDS = {
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def end_with(deed: Callable[[], object]) -> NoReturn:
     """Do a deed and end this process with the documented code."""
+    speak_plainly()
     try:
         deed()
     except RLHFError as error:
@@ -95,6 +97,12 @@ def _dispatch(command: str, overrides: list[str]) -> None:
         sys.exit(submit(overrides, [name for name in COMMANDS if name != "submit"]))
     if command == "doctor" and overrides and overrides[0] in EXAMINED:
         command, overrides = f"doctor {overrides[0]}", overrides[1:]
+    if any(word in ("--help", "-h") for word in overrides):
+        from rlhf.cli.compose import group_folders
+        from rlhf.cli.help import help_on
+
+        sys.stdout.write(help_on(command, COMMANDS[command.partition(" ")[0]], group_folders()))
+        return None
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if command == "reproduce":

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from rlhf.cli.overrides import quoted
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
 from rlhf.errors import ConfigError, RLHFError
@@ -100,7 +101,7 @@ class Multirun:
             command=self._command,
             name=name,
             settings=settings,
-            typed=[*typed, f"run_dir='{experiment.run_dir}'"],
+            typed=[*typed, f"run_dir={quoted(experiment.run_dir)}"],
             experiment=experiment,
         )
 

@@ -62,6 +62,7 @@ class Players:
 
     def policy(self, path: Path) -> GroupPolicy:
         """Return the policy that PPO improves."""
+        ppo = self._experiment.ppo
         return GroupPolicy(
             self._play(
                 Part(
@@ -69,7 +70,8 @@ class Players:
                     role="policy",
                     experiment=self._experiment,
                     path=str(path),
-                    total_updates=self._num_ppo_updates,
+                    total_updates=ppo.num_steps * ppo.updates_a_step,
+                    updates_a_step=ppo.updates_a_step,
                 )
             )
         )
@@ -100,6 +102,7 @@ class Players:
 
     def value(self, path: Path, *, trained: bool) -> GroupValue:
         """Return the value model."""
+        ppo = self._experiment.ppo
         return GroupValue(
             self._play(
                 Part(
@@ -108,7 +111,8 @@ class Players:
                     experiment=self._experiment,
                     path=str(path),
                     head="trained" if trained else "zero",
-                    total_updates=self._num_ppo_updates,
+                    total_updates=ppo.num_steps * ppo.updates_a_step,
+                    updates_a_step=ppo.updates_a_step,
                 )
             )
         )
@@ -140,12 +144,6 @@ class Players:
         group = self._groups[part.role]
         group.become(part)
         return group
-
-    @property
-    def _num_ppo_updates(self) -> int:
-        ppo = self._experiment.ppo
-        rows = ppo.rollout_batch_size * ppo.samples_per_prompt
-        return ppo.num_steps * ppo.num_epochs * (rows // ppo.minibatch_size)
 
 
 def _absolute(function: str | None) -> str | None:

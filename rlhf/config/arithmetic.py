@@ -34,12 +34,13 @@ def _epochs(stage: Literal["sft", "reward_model"], rows: int, experiment: Experi
     steps = -(-rows // config.batch_size)
     total = math.ceil(config.num_epochs * steps)
     return [
+        (stage, "warm-up", _rise(config.optimizer.warmup_steps, total)),
         (
             stage,
             "optimizer steps",
             f"{total:,} at most = {config.num_epochs:g} epochs x {steps:,} "
             f"({rows:,} rows / {config.batch_size})",
-        )
+        ),
     ]
 
 
@@ -47,6 +48,10 @@ def _ppo(experiment: Experiment, prompts: int) -> list[Line]:
     ppo = experiment.ppo
     responses = ppo.rollout_batch_size * ppo.samples_per_prompt
     minibatches = responses // ppo.minibatch_size
+    rises = [
+        ("ppo", f"warm-up of the {name}", _rise(section.optimizer.warmup_steps, ppo.num_steps))
+        for name, section in (("policy", experiment.policy), ("value", experiment.value))
+    ]
     total = ppo.num_steps * responses
     return [
         (
@@ -57,14 +62,24 @@ def _ppo(experiment: Experiment, prompts: int) -> list[Line]:
         (
             "ppo",
             "optimizer steps a step",
-            f"{ppo.num_epochs * minibatches} = {ppo.num_epochs} epochs x {minibatches} minibatches "
+            f"{ppo.updates_a_step} = {ppo.num_epochs} epochs x {minibatches} minibatches "
             f"of {ppo.minibatch_size}",
         ),
         (
             "ppo",
             "responses in all",
-            f"{total:,} = {ppo.num_steps} steps x {responses:,} "
+            f"{total:,} = {_count(ppo.num_steps)} x {responses:,} "
             f"({ppo.num_steps * ppo.rollout_batch_size / max(prompts, 1):.3g} epochs of "
             f"{prompts:,} prompts)",
         ),
+        *rises,
     ]
+
+
+def _rise(warmup: int, steps: int) -> str:
+    never = "" if warmup < steps else "; the peak rate is never reached"
+    return f"{warmup:,} of {_count(steps)}{never}"
+
+
+def _count(steps: int) -> str:
+    return f"{steps:,} step" if steps == 1 else f"{steps:,} steps"

@@ -6,19 +6,19 @@ from typing import Literal
 
 from pydantic import Field
 
-from rlhf.config.section import Section
+from rlhf.config.section import Place, Section
 
 
 class SourceConfig(Section):
     """One file or data set of a mixture."""
 
-    path: str
+    path: Place
     """FILE.jsonl, .json or .parquet, a `datasets` name (NAME or NAME:SPLIT), or packaged:NAME."""
     weight: float = Field(default=1.0, gt=0)
     """How often each training row is used an epoch: 0.5 a fixed half, 2 every row twice."""
 
 
-Sources = str | list[str | SourceConfig]
+Sources = Place | list[Place | SourceConfig]
 """One path, or a mixture of them."""
 
 
@@ -33,9 +33,9 @@ class DataConfig(Section):
     """PPO rows: prompt; every other column goes to the reward function."""
     pretraining: Sources | None = None
     """Texts for ppo.ptx_coef: rows of any SFT format, as a rule text."""
-    test_preferences: str | None = None
+    test_preferences: Place | None = None
     """Rankings for the final figures, in place of the test side of `preferences`."""
-    test_prompts: str | None = None
+    test_prompts: Place | None = None
     """Prompts for samples and evaluation, in place of the test side of `prompts`."""
     validation_fraction: float = Field(default=0.05, ge=0, lt=0.5)
     """Share of rows for validation, by content hash: a row never changes side."""

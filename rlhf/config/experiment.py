@@ -14,7 +14,7 @@ from rlhf.config.model import PeftConfig, PolicyConfig, ReferenceConfig, ValueCo
 from rlhf.config.observe import CheckpointConfig, EvaluationConfig, ExportConfig, TrackingConfig
 from rlhf.config.plan import PlanConfig
 from rlhf.config.raw_deepspeed import raw_checks
-from rlhf.config.section import Section
+from rlhf.config.section import Place, Section
 from rlhf.config.stages import PPOConfig, RewardConfig, RewardModelConfig, SFTConfig
 from rlhf.config.sweep import SweepConfig
 
@@ -22,7 +22,7 @@ from rlhf.config.sweep import SweepConfig
 class Experiment(Section):
     """Everything one run needs."""
 
-    run_dir: str = "runs/default"
+    run_dir: Place = "runs/default"
     """Folder of the run; the same command in the same folder goes on where it stopped."""
     seed: int = Field(default=0, ge=0)
     """Decides every random draw, together with the step and the sample's index."""

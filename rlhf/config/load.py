@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from types import UnionType
+from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from rlhf.config.experiment import Experiment, cross_checks
+from rlhf.config.rates import fill_rates
 from rlhf.errors import ConfigError
+
+LARGEST = 1e18
+"""Of any number: 64-bit counts hold it, and 32-bit floats its square."""
+_NO_NUMBERS = (math.inf, -math.inf)
+"""Refused by the models themselves."""
 
 
 def load(mapping: Mapping[str, object]) -> Experiment:
@@ -20,7 +28,8 @@ def load(mapping: Mapping[str, object]) -> Experiment:
             each with its dotted path and the nearest legal value.
     """
     pruned = cast("dict[str, Any]", _copy(mapping))
-    problems: list[str] = []
+    problems = list(_too_large(pruned))
+    fill_rates(pruned, Experiment().model_dump())
     while True:
         try:
             experiment = Experiment.model_validate(pruned)
@@ -43,6 +52,25 @@ def keys(model: type[BaseModel] = Experiment, prefix: str = "") -> Iterator[str]
             yield f"{prefix}{name}"
         else:
             yield from keys(section, f"{prefix}{name}.")
+
+
+def texts(model: type[BaseModel] = Experiment, prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield (dotted path, whether it may be a list too) of every setting that is any text."""
+    for name, field in model.model_fields.items():
+        section, kinds = _section(field.annotation), _kinds(field.annotation)
+        if section is not None:
+            yield from texts(section, f"{prefix}{name}.")
+        elif str in kinds:
+            yield f"{prefix}{name}", list in kinds
+
+
+def _kinds(annotation: object) -> set[object]:
+    """Return the plain types of an annotation, such as str and list."""
+    if get_origin(annotation) in (Union, UnionType):
+        return {kind for each in get_args(annotation) for kind in _kinds(each)}
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    return {get_origin(annotation) or annotation}
 
 
 def _section(annotation: object) -> type[BaseModel] | None:
@@ -68,7 +96,7 @@ def _explain(detail: Any) -> str:
 
 def _is_branch(part: object) -> bool:
     """Whether a part of a location names a type of a union, which the user never wrote."""
-    return part in ("str", "SourceConfig") or str(part).startswith("list[")
+    return part in ("str", "SourceConfig") or str(part).startswith(("list[", "function-"))
 
 
 def _nearest(word: str, legal: list[str]) -> str:
@@ -86,14 +114,23 @@ def _copy(value: object) -> object:
     return value
 
 
+def _too_large(mapping: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield one message for every number that does not fit; it is taken out of the mapping."""
+    for key, value in list(mapping.items()):
+        if isinstance(value, dict):
+            yield from _too_large(cast("dict[str, Any]", value), f"{prefix}{key}.")
+        elif isinstance(value, int | float) and abs(value) > LARGEST and value not in _NO_NUMBERS:
+            del mapping[key]
+            shown = f"{value:.6g}" if abs(value) < 1e308 else "a number of over 300 digits"
+            yield f"{prefix}{key}={shown}: should be between -{LARGEST:g} and {LARGEST:g}"
+
+
 def _remove(mapping: dict[str, Any], loc: tuple[int | str, ...]) -> None:
     """Drop the deepest part of loc that exists, so that its default takes its place."""
-    parent: Any = mapping
-    last: int | str = loc[0]
-    for part in loc:
-        if isinstance(parent, dict) and part in parent:
-            last = part
-            if not isinstance(parent[part], dict) or part == loc[-1]:
-                break
-            parent = parent[part]
-    parent.pop(last, None)
+    parent, key = mapping, loc[0]
+    for part in loc[1:]:
+        inner = parent.get(str(key))
+        if not isinstance(inner, dict) or part not in inner:
+            break
+        parent, key = cast("dict[str, Any]", inner), part
+    parent.pop(str(key), None)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from rlhf.config.optimizer import OptimizerConfig
-from rlhf.config.section import Section
+from rlhf.config.section import Place, Section
 
 
 class NewModelConfig(Section):
@@ -28,7 +28,7 @@ class NewModelConfig(Section):
 class PolicyConfig(Section):
     """The language model that learns."""
 
-    path: str | None = None
+    path: Place | None = None
     """Local folder, hub name, FOLDER/FILE.gguf, or packaged:NAME; the start of SFT, or of PPO."""
     new: NewModelConfig | None = None
     """A fresh small model in place of `path`."""
@@ -39,14 +39,14 @@ class PolicyConfig(Section):
 class ReferenceConfig(Section):
     """The frozen language model the policy is held near."""
 
-    path: str | None = None
+    path: Place | None = None
     """Folder or name; the policy's own start when not given."""
 
 
 class ValueConfig(Section):
     """The model that predicts returns."""
 
-    path: str | None = None
+    path: Place | None = None
     """Folder or name of a one-label sequence classifier; when not given: the reward model, or,
     without one, the policy's trunk with a zero head."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-5)
@@ -66,3 +66,9 @@ class PeftConfig(Section):
     """Adapter dropout; 0 keeps the first PPO ratio at exactly 1."""
     target_modules: str = "all-linear"
     """Module names to adapt, comma-separated, or all-linear."""
+
+    @property
+    def targets(self) -> str | list[str]:
+        """The module names, as the peft library takes them."""
+        names = [name.strip() for name in self.target_modules.split(",")]
+        return "all-linear" if names == ["all-linear"] else [name for name in names if name]

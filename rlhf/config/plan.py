@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rlhf.config.section import Section
+from rlhf.config.section import Place, Section
 
 
 class PlanConfig(Section):
     """`rlhf plan`: memory, time and placement, predicted before anything is started."""
 
-    hardware: str = "here"
+    hardware: Place = "here"
     """here: this machine, measured. GPUSxNAME or NODESxGPUSxNAME: devices of a kind it knows, such
     as 8xh100 or 4x8xa100-80gb. FILE.yaml: a description of your own (docs/planning.md)."""

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import os
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+def at_home(value: object) -> object:
+    """Return a text with ~ or ~user at its start replaced by that home folder, as a shell would."""
+    return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111 - not only paths
+
+
+Place = Annotated[str, BeforeValidator(at_home)]
+"""A file, a folder, or the name of something that is fetched; ~ is the home folder."""
 
 
 class Section(BaseModel):

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from rlhf.config.optimizer import OptimizerConfig
-from rlhf.config.section import Section
+from rlhf.config.section import Place, Section
 
 
 class SFTConfig(Section):
@@ -31,7 +31,7 @@ class SFTConfig(Section):
 class RewardModelConfig(Section):
     """Reward model: Bradley-Terry on ranked answers (Ouyang et al. 2022, eq. 1)."""
 
-    path: str | None = None
+    path: Place | None = None
     """A trained reward model to use; the reward-model stage is then skipped."""
     num_epochs: float = Field(default=1.0, gt=0)
     """Passes over the rankings; more than one overfits."""
@@ -53,8 +53,12 @@ class RewardModelConfig(Section):
 class RewardConfig(Section):
     """Where a score comes from: model, function, or the weighted sum of both."""
 
-    function: str | None = None
-    """FILE.py:NAME of f(prompts, completions, **columns) -> list[float], TRL's signature."""
+    function: Place | None = None
+    """FILE.py:NAME of f(prompts, completions, **columns) -> list[float], TRL's signature; run in a
+    process of its own, so that it cannot end or change the run."""
+    timeout_s: float = Field(default=300.0, gt=0)
+    """Longest that loading the function, and each call of it (a step's responses), may take, in
+    seconds; a judge's too."""
     function_weight: float = 1.0
     """Weight of the function's score."""
     model_weight: float = 1.0
@@ -128,3 +132,9 @@ class PPOConfig(Section):
     """Shift and scale advantages to mean 0, variance 1 over all tokens of the step."""
     value_warmup_steps: int = Field(default=0, ge=0)
     """First steps in which only the value role learns (VC-PPO)."""
+
+    @property
+    def updates_a_step(self) -> int:
+        """Optimizer steps of each learning role a step."""
+        rows = self.rollout_batch_size * self.samples_per_prompt
+        return self.num_epochs * (rows // self.minibatch_size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import cast
@@ -21,6 +20,8 @@ from rlhf.data.template import Message, Text
 from rlhf.errors import DataError
 from rlhf.flow.text import Rankings
 
+LARGEST_MARGIN = 1e18
+"""32-bit floats hold its square."""
 LEGAL: tuple[Columns, ...] = (
     ("prompt", "answers"),
     ("prompt", "chosen", "rejected"),
@@ -76,13 +77,18 @@ def margin_of(values: Mapping[str, object]) -> float:
     """Return how much better the first answer is, 0 where the row does not say.
 
     Raises:
-        DataError: when the margin is not a finite number.
+        DataError: when the margin is not a finite number, or does not fit.
     """
     margin = values.get("margin")
     if margin is None:
         return 0.0
-    if isinstance(margin, bool) or not isinstance(margin, int | float) or not math.isfinite(margin):
-        raise DataError(f"margin={margin!r}; it must be a finite number")
+    if (
+        isinstance(margin, bool)
+        or not isinstance(margin, int | float)
+        or not abs(margin) <= LARGEST_MARGIN
+    ):
+        shown = repr(margin)[:80]
+        raise DataError(f"margin={shown}; it must be a finite number of at most {LARGEST_MARGIN:g}")
     return float(margin)
 
 

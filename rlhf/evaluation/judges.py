@@ -10,8 +10,7 @@ from rlhf.config.data import SourceConfig
 from rlhf.data.rows import read_rows
 from rlhf.errors import ConfigError
 from rlhf.evaluation.judge import RidgeJudge
-from rlhf.rewards.function import FunctionReward
-from rlhf.rewards.load import load_function
+from rlhf.rewards.process import RewardProcess
 
 PACKAGED = "packaged:movie_reviews"
 
@@ -38,7 +37,7 @@ class Judge(Protocol):
 class FunctionJudge:
     """A reward function, used to judge."""
 
-    function: FunctionReward
+    function: RewardProcess
     agreement: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def score(
@@ -68,8 +67,13 @@ class RatingsJudge:
         return self.model.score(responses)
 
 
-def load_judge(spec: str, seed: int) -> Judge:
+def load_judge(spec: str, seed: int, timeout_s: float) -> Judge:
     """Return the judge FILE.py:NAME or packaged:movie_reviews.
+
+    Args:
+        spec: Which.
+        seed: Of a model of ratings.
+        timeout_s: Longest that a function may take to load, or for a call.
 
     Raises:
         ConfigError: when it is neither, or the function does not load.
@@ -80,7 +84,7 @@ def load_judge(spec: str, seed: int) -> Judge:
         model = RidgeJudge.fit(texts, ratings, seed)
         return RatingsJudge(model, model.held_out)
     if ".py:" in spec:
-        return FunctionJudge(FunctionReward(load_function(spec), spec))
+        return FunctionJudge(RewardProcess(spec, timeout_s))
     raise ConfigError(
         f"evaluation.judge={spec} is neither FILE.py:NAME nor {PACKAGED}; nearest: {PACKAGED}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -44,6 +45,11 @@ def unadaptable(network: nn.Module) -> list[str] | None:
         )
     ]
     return names or None
+
+
+# The library asks transformers for a name of old, and tells of what it then sets right by itself.
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+warnings.filterwarnings("ignore", message="fan_in_fan_out is set to", category=UserWarning)
 
 
 class Adapter:
@@ -88,14 +94,13 @@ class Adapter:
         return model  # type: ignore[return-value]
 
     def _lora(self, network: PreTrainedModel) -> LoraConfig:
-        wanted = self._config.target_modules
-        modules = wanted if wanted == "all-linear" else [m.strip() for m in wanted.split(",")]
+        targets = self._config.targets
         return LoraConfig(
             r=self._config.rank,
             lora_alpha=self._config.alpha,
             lora_dropout=self._config.dropout,
-            target_modules=modules,
-            exclude_modules=unadaptable(network) if wanted == "all-linear" else None,
+            target_modules=targets,
+            exclude_modules=unadaptable(network) if targets == "all-linear" else None,
             task_type="CAUSAL_LM" if self._causal else "SEQ_CLS",
         )
 

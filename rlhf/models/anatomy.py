@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from rlhf.config.model import NewModelConfig, PeftConfig
 from rlhf.errors import ModelError
+from rlhf.models.counts import gguf_config, num_adapted
 from rlhf.models.families import language_config, provide_classifier
 from rlhf.models.pretrained import new_config
 
@@ -82,6 +83,17 @@ def read_anatomy(path: str, *, scalar: bool = False) -> Anatomy:
     Raises:
         ModelError: when there is none, or the network is of a kind this cannot size.
     """
+    return anatomy_of(read_config(path), path, scalar=scalar)
+
+
+def read_config(path: str) -> Any:
+    """Return the config of a file (GGUF too), of a folder that holds one, or of a cached hub name.
+
+    Raises:
+        ModelError: when there is none.
+    """
+    if path.endswith(".gguf"):
+        return gguf_config(path)
     file = Path(path)
     folder = file.parent if file.name == CONFIG else file
     try:
@@ -92,7 +104,7 @@ def read_anatomy(path: str, *, scalar: bool = False) -> Anatomy:
             f"{path}: no config to size a model by ({reason}); give a folder with config.json, the "
             "config.json itself, or the name of a hub model that is in the local cache"
         ) from error
-    return anatomy_of(language_config(config, path), path, scalar=scalar)
+    return language_config(config, path)
 
 
 def new_anatomy(config: NewModelConfig, *, scalar: bool = False) -> Anatomy:
@@ -149,25 +161,13 @@ def _on_meta(config: Any, name: str, *, scalar: bool) -> Any:
         return auto.from_config(config)
 
 
-def adapter_weights(anatomy: Anatomy, config: PeftConfig) -> int:
-    """Return the weights that learn with adapters: rank x (inputs + outputs) a linear layer.
+def adapter_weights(config: Any, name: str, peft: PeftConfig, *, scalar: bool) -> int:
+    """Return the weights that learn with adapters, a scalar head's copy included: they are made.
 
     Raises:
         ModelError: when no layer is adapted.
     """
-    asked = [name.strip() for name in config.target_modules.split(",")]
-    everything = config.target_modules == "all-linear"
-    sizes = [
-        inputs + outputs
-        for name, inputs, outputs in anatomy.linears
-        if everything or name.rpartition(".")[2] in asked
-    ]
-    if not sizes:
-        raise ModelError(
-            f"peft.target_modules={config.target_modules}: no layer of this {anatomy.family} has "
-            "such a name; nearest: all-linear"
-        )
-    return config.rank * sum(sizes)
+    return num_adapted(_on_meta(config, name, scalar=scalar), peft)
 
 
 _HEAD_EXTRAS = ("final_logit_softcapping", "logits_scaling", "logit_scale")

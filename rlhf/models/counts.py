@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from rlhf.config.model import NewModelConfig, PeftConfig
-from rlhf.models.adapters import unadaptable
+from rlhf.errors import ModelError
+from rlhf.models.adapters import Adapter
 from rlhf.models.pretrained import new_causal_lm, skeleton
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, struct.error)
+"""What a file that is no GGUF file makes its reader raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +32,29 @@ class Counts:
 
 
 def count(path: str, peft: PeftConfig) -> Counts:
-    """Count a folder's or a hub name's weights, by its config alone.
+    """Count a folder's, a hub name's or a GGUF file's weights, by its config alone.
 
     Raises:
         ModelError: when there is no config.
     """
-    return _counted(skeleton(path), peft)
+    if not path.endswith(".gguf"):
+        return _counted(skeleton(path), peft)
+    with torch.device("meta"):
+        return _counted(AutoModelForCausalLM.from_config(gguf_config(path)), peft)
+
+
+def gguf_config(path: str) -> PreTrainedConfig:
+    """Return the config that a GGUF file's own fields say.
+
+    Raises:
+        ModelError: when it is no GGUF file, or of a family that transformers cannot read.
+    """
+    file = Path(path)
+    try:
+        return AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path}: no GGUF file that can be read ({reason})") from error
 
 
 def count_new(new: NewModelConfig, tokenizer: PreTrainedTokenizerBase, peft: PeftConfig) -> Counts:
@@ -40,21 +63,17 @@ def count_new(new: NewModelConfig, tokenizer: PreTrainedTokenizerBase, peft: Pef
         return _counted(new_causal_lm(new, tokenizer, 0), peft)
 
 
+def num_adapted(network: PreTrainedModel, peft: PeftConfig) -> int:
+    """Put adapters into a network without memory, and return how many of its weights learn.
+
+    Raises:
+        ModelError: when no module has one of the names in peft.target_modules.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        Adapter(network, peft, seed=0)
+    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+
+
 def _counted(network: PreTrainedModel, peft: PeftConfig) -> Counts:
     total = sum(parameter.numel() for parameter in network.parameters())
-    return Counts(total, total if peft.method == "none" else _adapters(network, peft))
-
-
-def _adapters(network: PreTrainedModel, peft: PeftConfig) -> int:
-    """Count rank * (in + out) of every matrix that gets an adapter."""
-    names = peft.target_modules.split(",")
-    left_out = unadaptable(network) or []
-    total = 0
-    for name, module in network.named_modules():
-        weight = dict(module.named_parameters(recurse=False)).get("weight")
-        if weight is None or weight.dim() != 2 or isinstance(module, nn.Embedding):
-            continue
-        own = name.rpartition(".")[2]
-        if own in names or (names == ["all-linear"] and own != "lm_head" and name not in left_out):
-            total += peft.rank * sum(weight.shape)
-    return total
+    return Counts(total, total if peft.method == "none" else num_adapted(network, peft))

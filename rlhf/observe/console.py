@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlhf.observe.figures import TITLES, headline
-from rlhf.observe.numbers import duration, signed
+from rlhf.observe.numbers import counted, duration, signed
 from rlhf.observe.progress import Progress
 from rlhf.observe.samples import Sample, prompt_text
 
@@ -34,13 +34,27 @@ class Console:
         self._printed = -1
         self._finished: list[tuple[str, str, str, str]] = []
 
-    def begin(self, stage: str, total_steps: int, first_step: int) -> None:
-        """Show the stage's heading and start its display."""
+    def begin(
+        self,
+        stage: str,
+        total_steps: int,
+        first_step: int,
+        earlier: Sequence[Mapping[str, object]] = (),
+    ) -> None:
+        """Show the stage's heading and start its display.
+
+        Args:
+            stage: sft, reward_model or ppo.
+            total_steps: Of the whole stage.
+            first_step: Where it goes on.
+            earlier: The figures of the steps before; the summary is over the whole stage.
+        """
         resumed = f", going on at step {first_step}" if first_step else ""
         self._say(
-            Text(f"\n{TITLES.get(stage, stage)}", "bold cyan"), f"  {total_steps} steps{resumed}"
+            Text(f"\n{TITLES.get(stage, stage)}", "bold cyan"),
+            f"  {counted(total_steps, 'step')}{resumed}",
         )
-        self._progress = Progress(stage, total_steps, first_step)
+        self._progress = Progress(stage, total_steps, first_step, earlier)
         self._printed = first_step * PLAIN_LINES // max(1, total_steps)
         if self._is_live:
             self._live = Live(self._progress, console=self._terminal, transient=True)
@@ -70,7 +84,9 @@ class Console:
             headline(progress.stage, progress.first, progress.last),
         )
         self._finished.append(row)
-        self._say(Text("\u2713 ", "green"), f"{row[1]} steps in {row[2]}  {row[3]}")
+        self._say(
+            Text("\u2713 ", "green"), f"{counted(progress.done, 'step')} in {row[2]}  {row[3]}"
+        )
 
     def close(self) -> None:
         """Stop the display and show the summary of all finished stages."""

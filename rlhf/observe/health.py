@@ -8,7 +8,7 @@ Each line says what was seen, its value, what it means and what to do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import Final
 
 from rlhf.errors import TrainingError
@@ -28,6 +28,9 @@ SAMPLER_LIMIT: Final = 1e-3
 STEPS_TOO_FAR: Final = 3
 """Steps in a row with a KL above sweep.max_kl, after which a trial is cut."""
 USELESS_STEPS: Final = 20
+STILL_STEPS: Final = 10
+STILL_KL: Final = 1e-6
+"""Nats a token; a policy that learns has 1e-5 to 1e-2 a step."""
 NEGATIVE_KL_STEPS: Final = 10
 NEGATIVE_KL: Final = -0.05
 """Nats a response; above this it is the noise of an estimate around 0."""
@@ -101,6 +104,21 @@ def _far_from_reference(history: History) -> Iterator[str]:
             f"KL to the reference is {short(kl)} nats a response (above {KL_LIMIT:.0f}): the "
             "policy may be gaming the reward; raise ppo.kl_coef, set ppo.kl_target, or stop earlier"
         )
+
+
+def _does_not_move(history: History) -> Iterator[str]:
+    moves = _series(history, "policy/approxkl_avg")[-STILL_STEPS:]
+    rates = _series(history, "lr")
+    if len(moves) < STILL_STEPS or median(moves) >= STILL_KL:
+        return
+    if rates and fmean(rates[-STILL_STEPS:]) < max(rates) / 2:
+        return  # The end of a falling schedule.
+    at = f" (it is {rates[-1]:.2g})" if rates else ""
+    yield (
+        f"the policy does not move: for {STILL_STEPS} steps approximate KL was about "
+        f"{median(moves):.1g} nats a token a step (below {STILL_KL:g}); raise policy.optimizer.lr"
+        f"{at}, or look for scores that are all alike"
+    )
 
 
 def _length_drift(history: History) -> Iterator[str]:
@@ -209,6 +227,7 @@ def _steepest(scores: Sequence[float]) -> tuple[float, float]:
 
 _CHECKS: Final[dict[str, Callable[[History], Iterator[str]]]] = {
     "kl": _far_from_reference,
+    "still": _does_not_move,
     "length": _length_drift,
     "entropy": _entropy_collapse,
     "eos": _cut_answers,

@@ -14,6 +14,7 @@ from rlhf.flow.metrics import Metrics
 from rlhf.observe import files
 from rlhf.observe.console import Console
 from rlhf.observe.health import named_alarms, stop_if_too_far
+from rlhf.observe.numbers import finite
 from rlhf.observe.samples import Sample
 from rlhf.observe.sinks import SINK_FAILURES, JsonlSink, Sink, TensorBoardSink, repeats
 from rlhf.observe.spans import KeptLap, Lap, append_lap, is_kept
@@ -45,7 +46,7 @@ class RunLog:
         self._config, self._run_id, self._max_kl = config, run_id, max_kl
         self._console = Console(live=tracking.console)
         self._sinks: list[Sink] = []
-        self._stage, self._step = "", 0
+        self._stage, self._step, self.earlier_s = "", 0, 0.0
         self._history: list[Mapping[str, object]] = []
         self._warned: set[str] = set()
 
@@ -78,7 +79,8 @@ class RunLog:
         self._attempt(
             files.METRICS, lambda: self._history.extend(files.read_figures(self._run_dir, stage))
         )
-        self._console.begin(stage, total_steps, first_step)
+        self.earlier_s = sum(finite(row.get("time/step_s")) or 0.0 for row in self._history)
+        self._console.begin(stage, total_steps, first_step, self._history)
 
     def record(
         self,

@@ -28,6 +28,11 @@ def short(value: float | None, digits: int = 3) -> str:
     return f"\u2212{text}" if value < 0 and text.strip("0.,") else text
 
 
+def counted(number: int, thing: str) -> str:
+    """Write how many there are: 1 step, 1,200 steps."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def signed(value: float, digits: int = 3) -> str:
     """Write a difference with its sign: +0.12, \u22120.3."""
     return f"+{short(value, digits)}" if value > 0 else short(value, digits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Final
 
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlhf.observe.figures import live_figures
-from rlhf.observe.numbers import duration
+from rlhf.observe.numbers import duration, finite
 
 STEPS_TIMED: Final = 31
 """Latest steps whose median predicts the rest: one slow checkpoint moves nothing."""
@@ -22,11 +22,16 @@ STEPS_TIMED: Final = 31
 class Progress:
     """The state of one stage; renders itself for `rich`."""
 
-    def __init__(self, stage: str, total: int, first_step: int) -> None:
-        """Begin at first_step of total steps, now."""
+    def __init__(
+        self, stage: str, total: int, first_step: int, earlier: Sequence[Mapping[str, object]] = ()
+    ) -> None:
+        """Begin at first_step of total steps, now; `earlier` are the figures of those before it."""
         self.stage, self.total, self.done = stage, total, first_step
-        self.first: dict[str, float] = {}
-        self.last: dict[str, float] = {}
+        known = [{k: v for k, x in row.items() if (v := finite(x)) is not None} for row in earlier]
+        self.first: dict[str, float] = {k: v for row in reversed(known) for k, v in row.items()}
+        self.last: dict[str, float] = {k: v for row in known for k, v in row.items()}
+        self.earlier_s = sum(row.get("time/step_s", 0.0) for row in known)
+        """Seconds that the steps before first_step took."""
         self._started = self._latest = time.monotonic()
         self._step_seconds: deque[float] = deque(maxlen=STEPS_TIMED)
 
@@ -42,8 +47,8 @@ class Progress:
             self.done, self._latest = step + 1, now
 
     def elapsed(self, now: float) -> float:
-        """Return the seconds since the stage began in this process."""
-        return now - self._started
+        """Return the seconds of the whole stage, an interruption left out."""
+        return self.earlier_s + now - self._started
 
     def remaining(self) -> float | None:
         """Return the seconds to the end; None before the first step."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rlhf.algo.estimators import find_estimator
 from rlhf.config.cluster import RoleName
 from rlhf.config.commands import roles_of, stages_of
 from rlhf.config.experiment import Experiment
+from rlhf.data.packaged_model import model_file
 from rlhf.errors import ConfigError
-from rlhf.models.anatomy import Anatomy, adapter_weights, new_anatomy, read_anatomy
+from rlhf.models.anatomy import Anatomy, adapter_weights, anatomy_of, read_config
+from rlhf.models.pretrained import new_config
 
 Act = Literal["reward_model", "ppo"]
 
@@ -77,13 +79,13 @@ def _shapes(experiment: Experiment) -> Iterator[RoleShape]:
 
 def _shape(experiment: Experiment, role: RoleName, act: Act) -> RoleShape:
     source = _source(experiment, role)
-    anatomy = _read(experiment, source, scalar=role in ("reward", "value"))
+    scalar = role in ("reward", "value")
+    config, name = _config(experiment, source)
+    anatomy = anatomy_of(config, name, scalar=scalar)
     learns = role in ("policy", "value") or act == "reward_model"
     added = trainable = 0
     if learns and experiment.peft.method == "lora":
-        # As the library trains a scalar head whole, it keeps a second one beside the first.
-        head = anatomy.hidden if role != "policy" else 0
-        added = trainable = adapter_weights(anatomy, experiment.peft) + head
+        added = trainable = adapter_weights(config, name, experiment.peft, scalar=scalar)
     elif learns:
         trainable = anatomy.num_weights
     return RoleShape(
@@ -92,7 +94,7 @@ def _shape(experiment: Experiment, role: RoleName, act: Act) -> RoleShape:
         anatomy=anatomy,
         num_weights=anatomy.num_weights + added,
         num_trainable=trainable,
-        source=source or "policy.new",
+        source=name,
     )
 
 
@@ -108,12 +110,14 @@ def _source(experiment: Experiment, role: RoleName) -> str | None:
     return given[role]
 
 
-def _read(experiment: Experiment, source: str | None, *, scalar: bool) -> Anatomy:
+def _config(experiment: Experiment, source: str | None) -> tuple[Any, str]:
+    """Return a network's config, and where it was read."""
     if source is not None:
-        return read_anatomy(source, scalar=scalar)
-    if experiment.policy.new is None:
+        return read_config(model_file(source)), source
+    new = experiment.policy.new
+    if new is None:
         raise ConfigError(
             "policy.path is not set; give a folder with config.json, or the file itself, such as "
             "policy.path=FOLDER/config.json, or policy.new.hidden_size=128"
         )
-    return new_anatomy(experiment.policy.new, scalar=scalar)
+    return new_config(new, new.vocab_size), "policy.new"

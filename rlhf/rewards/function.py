@@ -13,12 +13,11 @@ import asyncio
 import difflib
 import inspect
 import threading
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias, cast
 
 from rlhf.errors import DataError
-from rlhf.rewards.result import checked_scores, excerpt
+from rlhf.rewards.result import checked_scores, described, excerpt, place_of
 
 RewardFunction: TypeAlias = Callable[..., object]
 """f(prompts=..., completions=..., **columns), giving one number a response, or awaiting them."""
@@ -66,17 +65,19 @@ class FunctionReward:
             "prompts": list(prompts),
             "completions": [_shaped(p, c) for p, c in zip(prompts, completions, strict=True)],
         }
-        result = self._call(self._accepted(offered), prompts)
-        return checked_scores(result, prompts, self._name)
+        return self._call(self._accepted(offered), prompts)
 
-    def _call(self, arguments: Mapping[str, object], prompts: Sequence[object]) -> object:
+    def _call(self, arguments: Mapping[str, object], prompts: Sequence[object]) -> list[float]:
+        asked = list(prompts)  # The function may change the list it is given.
         try:
             result = self._function(**arguments)
             if inspect.isawaitable(result):
                 result = self._wait(cast("Awaitable[object]", result))
-        except Exception as error:  # a user's function may raise anything
-            raise DataError(self._raised(error, prompts)) from error
-        return result
+            return checked_scores(result, asked, self._name)
+        except DataError:
+            raise
+        except BaseException as error:  # a user's function may raise anything, and exit
+            raise DataError(self._raised(error, asked)) from error
 
     def _accepted(self, offered: Mapping[str, list[object]]) -> dict[str, list[object]]:
         """Return the arguments the function takes; refuse when it needs one that is not there."""
@@ -98,21 +99,25 @@ class FunctionReward:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        return asyncio.run_coroutine_threadsafe(_awaited(answer), self._loop).result()
+        result, error = asyncio.run_coroutine_threadsafe(_awaited(answer), self._loop).result()
+        if error is not None:
+            raise error
+        return result
 
-    def _raised(self, error: Exception, prompts: Sequence[object]) -> str:
-        frames = traceback.extract_tb(error.__traceback__)
-        place = f"{frames[-1].filename}:{frames[-1].lineno}"
-        message = " ".join(str(error).split())
+    def _raised(self, error: BaseException, prompts: Sequence[object]) -> str:
         return (
-            f"reward function {self._name} raised {type(error).__name__}: {message} at {place}, "
+            f"reward function {self._name} raised {described(error)} at {place_of(error)}, "
             f"scoring {len(prompts)} responses (first prompt {excerpt(prompts[0])}); it must "
             "return one finite number for any response"
         )
 
 
-async def _awaited(answer: Awaitable[object]) -> object:
-    return await answer
+async def _awaited(answer: Awaitable[object]) -> tuple[object, BaseException | None]:
+    """Return the answer, or what was raised: an exit would end the loop, and be waited for."""
+    try:
+        return await answer, None
+    except BaseException as error:  # noqa: BLE001 - raised again where the loop is not
+        return None, error
 
 
 def _required(parameter: inspect.Parameter) -> bool:

@@ -14,6 +14,7 @@ from typing import cast
 
 from rlhf.errors import ConfigError
 from rlhf.rewards.function import RewardFunction
+from rlhf.rewards.result import described
 
 
 def load_function(spec: str) -> RewardFunction:
@@ -48,16 +49,15 @@ def _run(path: Path, spec: str) -> ModuleType:
         sys.path.append(folder)
     try:
         found.loader.exec_module(module)
-    except Exception as error:  # a user's file may raise anything
-        del sys.modules[found.name]
+    except BaseException as error:  # a user's file may raise anything, and exit
+        sys.modules.pop(found.name, None)
         raise ConfigError(
-            f"reward function {spec} does not import: "
-            f"{_place(error, path)}: {type(error).__name__}: {' '.join(str(error).split())}"
+            f"reward function {spec} does not import: {_place(error, path)}: {described(error)}"
         ) from error
     return module
 
 
-def _place(error: Exception, path: Path) -> str:
+def _place(error: BaseException, path: Path) -> str:
     """Return FILE:LINE of the last line of the user's file that took part in the error."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}"
@@ -85,6 +85,6 @@ def _with_signature(function: RewardFunction, spec: str) -> RewardFunction:
     """Return the function after making sure its parameters can be read, as scoring needs them."""
     try:
         inspect.signature(function)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ConfigError(f"reward function {spec}: {error}; wrap it in a def") from error
     return function

@@ -5,15 +5,15 @@ Nothing is skipped or replaced: a row without a usable score would silently trai
 
 from __future__ import annotations
 
-import math
+import traceback
 from collections.abc import Collection, Mapping, Sequence, Set
 from numbers import Real
-from typing import cast
-
-from torch import Tensor
+from typing import Any, cast
 
 from rlhf.errors import DataError
 
+LARGEST = 1e18
+"""Of a score: 32-bit floats, in which all is computed, hold its square."""
 _EXCERPT = 60
 
 
@@ -45,16 +45,32 @@ def excerpt(prompt: object) -> str:
     text: object = prompt
     if isinstance(prompt, Sequence) and not isinstance(prompt, str):
         messages = cast("Sequence[Mapping[str, object]]", prompt)
-        text = messages[-1]["content"] if messages else ""
+        text = messages[-1].get("content", "") if messages else ""
     return _short(text)
 
 
+def described(error: BaseException) -> str:
+    """Return an error's kind and message on one line; a user's own may not even write itself."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - it has been told already that something went wrong
+        message = "(no message)"
+    return f"{type(error).__name__}: {message}"
+
+
+def place_of(error: BaseException) -> str:
+    """Return FILE:LINE of where an error was raised."""
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)
+    return f"{frames[-1].filename}:{frames[-1].lineno}"
+
+
 def _entries(result: object, name: str) -> list[object]:
-    if isinstance(result, Tensor):
-        if result.dim() == 1:
-            return result.tolist()
-        shape = f"a tensor of shape {tuple(result.shape)}"
-        raise DataError(f"reward function {name} returned {shape}; return one number a response")
+    if _is_tensor(result):
+        shape = tuple(cast("Any", result).shape)
+        if len(shape) == 1:
+            return cast("Any", result).tolist()
+        kind = f"a tensor of shape {shape}"
+        raise DataError(f"reward function {name} returned {kind}; return one number a response")
     if isinstance(result, str | bytes | Mapping | Set) or not isinstance(result, Collection):
         kind = "None" if result is None else f"a {type(result).__name__}"
         raise DataError(
@@ -63,17 +79,29 @@ def _entries(result: object, name: str) -> list[object]:
     return list(cast("Collection[object]", result))
 
 
+def _is_tensor(value: object) -> bool:
+    """Tell a tensor without importing torch, which takes seconds that few functions need."""
+    return any(f"{kind.__module__}.{kind.__name__}" == "torch.Tensor" for kind in type(value).mro())
+
+
 def _number(entry: object, where: str) -> float:
-    if isinstance(entry, Tensor) and entry.dim() == 0:
-        entry = entry.item()
-    if not isinstance(entry, Real) or not math.isfinite(entry):
+    if _is_tensor(entry) and not cast("Any", entry).shape:
+        entry = cast("Any", entry).item()
+    try:
+        score = float(entry) if isinstance(entry, Real) else float("nan")
+    except OverflowError:
+        score = float("inf")
+    if not abs(score) <= LARGEST:
         raise DataError(
-            f"{where}: score {_short(entry)}; every score must be a finite number, "
-            "so give such a response the lowest score you mean"
+            f"{where}: score {_short(entry)}; every score must be a finite number of at most "
+            f"{LARGEST:g}, so give such a response the lowest score you mean"
         )
-    return float(entry)
+    return score
 
 
 def _short(value: object) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except Exception:  # noqa: BLE001 - a number of thousands of digits, or a user's own class
+        return f"a {type(value).__name__} too large to show"
     return shown if len(shown) <= _EXCERPT else f"{shown[:_EXCERPT]}..."

@@ -24,7 +24,7 @@ from rlhf.flow.rollout import Rollout
 from rlhf.flow.tensors import TensorBatch, join_rows
 from rlhf.flow.text import Rankings
 from rlhf.models.scalar_model import ScalarModel
-from rlhf.rewards.function import FunctionReward
+from rlhf.rewards.process import RewardProcess
 from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner, LossSum, Objective
 from rlhf.roles.passes import laid_out, map_rows
@@ -45,7 +45,7 @@ class Answers(TensorBatch):
 class FunctionJudge:
     """Scores decoded text with a Python function of the user's."""
 
-    def __init__(self, function: FunctionReward, tokenizer: TextTokenizer) -> None:
+    def __init__(self, function: RewardProcess, tokenizer: TextTokenizer) -> None:
         """Decode with the policy's tokenizer."""
         self._function, self._tokenizer = function, tokenizer
 

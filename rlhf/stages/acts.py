@@ -69,7 +69,8 @@ class Run:
         )
         start = time.monotonic()
         steps = drive(stage, store, self.log, every=checkpoint.every, timings=self.timings)
-        self.finished(stage.name, {"seconds": time.monotonic() - start, "steps": steps})
+        seconds = self.log.earlier_s + time.monotonic() - start
+        self.finished(stage.name, {"seconds": seconds, "steps": steps})
 
     def fingerprint(self, stage: str, *came_before: Path) -> str:
         """Return the fingerprint of all that decides a stage's result.

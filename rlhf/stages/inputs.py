@@ -21,7 +21,7 @@ from rlhf.data.tokenizer import load_tokenizer, train_tokenizer
 from rlhf.errors import ConfigError
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
 from rlhf.models.pretrained import context_length
-from rlhf.rewards.load import load_function
+from rlhf.rewards.process import check_function
 
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
@@ -109,7 +109,7 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
     """
     data = experiment.data
     if experiment.reward.function is not None and "ppo" in stages:
-        load_function(experiment.reward.function)
+        check_function(experiment.reward.function, experiment.reward.timeout_s)
     start = model_file(start) if start is not None else None
     tokenizer = load_tokenizer(start) if start is not None else _new_tokenizer(experiment)
     wanted = _wanted(experiment, stages)
@@ -219,11 +219,12 @@ def _check_context(experiment: Experiment, prompts: PromptBatch, start: str | No
     longest = int(prompts.lengths_B.max()) if len(prompts) else 0
     wanted = experiment.generation.max_new_tokens
     if context is not None and longest + wanted > context:
+        room = context - wanted
+        drop = f", or set data.max_prompt_length={room} data.overlong=drop" if room > 0 else ""
         raise ConfigError(
             f"the longest prompt has {longest} tokens and generation.max_new_tokens={wanted}, "
             f"together {longest + wanted}, but the policy's context is {context}; lower "
-            f"generation.max_new_tokens to {max(1, context - longest)}, or set "
-            f"data.max_prompt_length={max(1, context - wanted)} data.overlong=drop"
+            f"generation.max_new_tokens to {max(1, context - longest)}{drop}"
         )
 
 

@@ -233,7 +233,7 @@ def learning(
     curve = [
         f"{role}.{setting}"
         for role in BOTH
-        for setting in ("schedule=linear", "warmup_steps=5", "eps=1e-8")
+        for setting in ("schedule=linear", "warmup_steps=1", "eps=1e-8")
     ]
     return (
         f"ppo.num_steps={steps}",

@@ -11,7 +11,7 @@ from rlhf.cli.checks.case import Case
 from rlhf.cli.preflight import preflight
 from rlhf.errors import RLHFError
 from tests import models
-from tests.hostile import FILES, SETTINGS, WEIGHTS, changed, damages
+from tests.damaged import FILES, SETTINGS, WEIGHTS, changed, damages
 from tests.integration.conftest import ENGINE
 
 ROLES = {

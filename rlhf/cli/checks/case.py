@@ -36,7 +36,7 @@ class Case:
         if self.experiment.policy.path is not None:
             return self.experiment.policy.path
         sft = Path(self.experiment.run_dir) / "sft"
-        return str(sft) if self.command != "pipeline" and _is_model(sft) else None
+        return str(sft) if self.command != "pipeline" and is_model(sft) else None
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -49,7 +49,7 @@ class Case:
         spec = self.experiment.evaluation.judge
         if spec is None or "ppo" not in self.stages:
             return None
-        return load_judge(spec, self.experiment.seed)
+        return load_judge(spec, self.experiment.seed, self.experiment.reward.timeout_s)
 
     @property
     def reward_model(self) -> str | None:
@@ -58,7 +58,7 @@ class Case:
         if given is not None or "reward_model" in self.stages:
             return given
         own = Path(self.experiment.run_dir) / "reward_model"
-        return str(own) if _is_model(own) and self.experiment.reward.function is None else None
+        return str(own) if is_model(own) and self.experiment.reward.function is None else None
 
     @property
     def models(self) -> dict[str, str]:
@@ -91,5 +91,6 @@ def company_of(stages: list[StageName], experiment: Experiment) -> list[RoleName
     return roles_of(stages, experiment, reads_values=reads_values)
 
 
-def _is_model(folder: Path) -> bool:
+def is_model(folder: Path) -> bool:
+    """Return whether a folder holds a model."""
     return (folder / "config.json").is_file()

@@ -118,11 +118,8 @@ def is_writable(folder: Path) -> bool:
 
 def _policy(case: Case) -> Counts:
     experiment, start = case.experiment, case.inputs.start
-    if start is not None and not start.endswith(".gguf"):
-        return count(start, experiment.peft)
     if start is not None:
-        size = Path(start).stat().st_size
-        return Counts(2 * size, 2 * size)  # A quantized weight has half a byte or more.
+        return count(start, experiment.peft)
     assert experiment.policy.new is not None
     return count_new(experiment.policy.new, case.inputs.tokenizer, experiment.peft)
 

@@ -8,6 +8,7 @@ from rlhf.cli.checks.cluster import look_at_cluster, look_at_nodes, look_at_toke
 from rlhf.cli.checks.disk import look_at_disk, look_at_run_folder
 from rlhf.cli.checks.machine import look_at_machine
 from rlhf.cli.checks.models import look_at_folders, look_at_models, look_at_reward_head
+from rlhf.cli.checks.reward import look_at_reward
 from rlhf.cli.checks.settings import look_at_packages, look_at_settings
 from rlhf.cli.checks.tokenizers import look_at_tokenizers
 
@@ -43,6 +44,7 @@ CHECKS = (
     Check(name="models", look=look_at_models, needs="data"),
     Check(name="tokenizers", look=look_at_tokenizers, needs="models"),
     Check(name="reward head", look=look_at_reward_head, needs="models"),
+    Check(name="reward", look=look_at_reward, needs="settings"),
     Check(name="run folder", look=look_at_run_folder),
     Check(name="disk", look=look_at_disk, needs="models"),
     Check(name="machine", look=look_at_machine),

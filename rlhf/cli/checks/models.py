@@ -43,7 +43,7 @@ def look_at_models(case: Case) -> str:
     )
     for path, scored in wanted:
         _check_handed_over(path, scored=scored)
-    return ", ".join(f"{name}={path}" for name, path in case.models.items()) or "a new one is made"
+    return ", ".join(f"{name}={path}" for name, path in case.models.items()) or _start(case)
 
 
 def look_at_reward_head(case: Case) -> str:
@@ -93,3 +93,8 @@ def _check_handed_over(path: str, *, scored: bool) -> None:
             f"{path}: its tokenizer or chat template is not the one it was trained with; put the "
             "files of its training back"
         )
+
+
+def _start(case: Case) -> str:
+    start = case.inputs.start
+    return "a new one is made" if start is None else f"policy.path={start}, which is converted"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rlhf.observe.numbers import duration, percent, short
+from rlhf.observe.numbers import counted, duration, percent, short
 from rlhf.observe.report.html import Markup, el
 from rlhf.observe.report.read import RunFiles, ends, number, section, sft_loss
 
@@ -69,6 +69,6 @@ def _effort(run: RunFiles, stage: str) -> str:
     if steps is None:
         recorded = [points[-1][0] for points in run.curves.get(stage, {}).values()]
         steps = max(recorded) + 1 if recorded else None
-    parts = [f"{steps:,.0f} steps" if steps is not None else ""]
+    parts = [counted(round(steps), "step") if steps is not None else ""]
     parts.append(duration(seconds) if seconds is not None else "")
     return " \u00b7 ".join(part for part in parts if part)

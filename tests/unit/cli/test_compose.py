@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 import pytest
+import yaml
 
-from rlhf.cli.compose import as_hydra_override, compose_and_run, conf_folder, groups
+from rlhf.cli.compose import compose_and_run, conf_folder, groups
 from rlhf.errors import ConfigError
 
 
@@ -15,26 +16,6 @@ def same_argv():
     before = sys.argv
     yield
     sys.argv = before
-
-
-@pytest.mark.parametrize(
-    ("typed", "passed"),
-    [
-        ("ppo.kl_coef=0.1", "++ppo.kl_coef=0.1"),
-        ("unknown.key=1", "++unknown.key=1"),
-        ("recipe=quickstart", "recipe=quickstart"),
-        ("peft=lora", "peft=lora"),
-        ("peft.rank=4", "++peft.rank=4"),
-        ("hydra.sweep.dir=x", "hydra.sweep.dir=x"),
-        ("+a=1", "+a=1"),
-        ("~peft", "~peft"),
-        ("-m", "-m"),
-        ("--cfg", "--cfg"),
-        ("job", "job"),
-    ],
-)
-def test_only_settings_are_forced(typed, passed):
-    assert as_hydra_override(typed) == passed
 
 
 def test_the_groups_are_the_folders():
@@ -71,3 +52,55 @@ def test_the_composed_configuration_can_be_shown(capsys):
     shown = capsys.readouterr().out
     assert "kl_coef: 0.7" in shown
     assert "minibatch_size: 32" in shown
+
+
+INTERPOLATIONS = [
+    ("run_dir=${oc.env:NOPE_AT_ALL}", "Environment variable 'NOPE_AT_ALL' not found"),
+    ("ppo.kl_coef=${nowhere.at_all}", "Interpolation key 'nowhere.at_all' not found"),
+    ("ppo.kl_coef=${ppo.kl_coef}", "Recursive interpolation"),
+    ("sft.batch_size=${unheard_of:1}", "Unsupported interpolation type unheard_of"),
+    ("seed=${oc.decode:'{'}", "seed=${oc.decode:"),
+    ("seed=???", "seed=??? cannot be resolved"),
+    ("data.prompts=[a,'${nowhere}']", "data.prompts.1=${nowhere}"),
+    ("run_dir='${'", "run_dir"),
+    ("run_dir=${oc.env:", "run_dir"),
+]
+
+
+@pytest.mark.parametrize(("typed", "told"), INTERPOLATIONS)
+def test_an_interpolation_that_fails_is_one_line_naming_its_setting(typed, told):
+    with pytest.raises(ConfigError) as caught:
+        compose_and_run("report", [typed])
+    assert told in str(caught.value)
+    assert typed.partition("=")[0] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_failing_interpolations_at_once():
+    with pytest.raises(ConfigError) as caught:
+        compose_and_run("report", ["run_dir=${oc.env:NOPE_AT_ALL}", "seed=${nowhere}"])
+    assert [line.partition("=")[0] for line in str(caught.value).splitlines()] == [
+        "run_dir",
+        "seed",
+    ]
+
+
+RATES = {"sft": 1e-5, "reward_model": 1e-5, "policy": 1e-6, "value": 1e-5}
+
+
+@pytest.mark.parametrize(
+    ("typed", "factor"), [((), 1), (("peft=lora",), 10), (("peft.method=lora",), 10)]
+)
+def test_the_rates_shown_are_those_of_the_method(capsys, typed, factor):
+    compose_and_run("pipeline", ["--cfg", "job", *typed])
+    shown = yaml.safe_load(capsys.readouterr().out)
+    for name, whole in RATES.items():
+        assert float(shown[name]["optimizer"]["lr"]) == pytest.approx(factor * whole)
+
+
+def test_a_rate_that_is_given_wins(capsys):
+    given = ["peft=lora", "value.optimizer.lr=3e-7"]
+    compose_and_run("pipeline", ["--cfg", "job", *given])
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert float(shown["value"]["optimizer"]["lr"]) == 3e-7
+    assert float(shown["policy"]["optimizer"]["lr"]) == 1e-5

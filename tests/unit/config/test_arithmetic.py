@@ -21,18 +21,31 @@ SETTINGS = {
 def test_every_stage_that_has_rows_has_its_lines():
     lines = arithmetic(load(SETTINGS), {"demonstrations": 34, "preferences": 33, "prompts": 40})
     assert [(stage, quantity) for stage, quantity, _ in lines] == [
+        ("sft", "warm-up"),
         ("sft", "optimizer steps"),
+        ("reward_model", "warm-up"),
         ("reward_model", "optimizer steps"),
         ("ppo", "responses a step"),
         ("ppo", "optimizer steps a step"),
         ("ppo", "responses in all"),
+        ("ppo", "warm-up of the policy"),
+        ("ppo", "warm-up of the value"),
     ]
-    values = [value for _, _, value in lines]
+    values = [value for _, quantity, value in lines if not quantity.startswith("warm-up")]
     assert values[0].startswith("8 at most = 1.5 epochs x 5 (34 rows / 8)")
     assert values[1].startswith("3 at most = 1 epochs x 3 (33 rows / 16)")
     assert values[2] == "16 = 8 prompts x 2"
     assert values[3] == "12 = 3 epochs x 4 minibatches of 4"
     assert values[4] == "160 = 10 steps x 16 (2 epochs of 40 prompts)"
+
+
+def test_a_warm_up_that_does_not_end_is_told():
+    lines = arithmetic(
+        load({"policy": {"optimizer": {"warmup_steps": 9}}, **SETTINGS}), {"prompts": 1}
+    )
+    told = {quantity: value for _, quantity, value in lines}
+    assert told["warm-up of the policy"] == "9 of 10 steps"
+    assert told["warm-up of the value"] == "10 of 10 steps; the peak rate is never reached"
 
 
 def test_a_stage_without_rows_is_left_out():

@@ -62,6 +62,8 @@ WRONG = [
     ({"chosen": [GOOD], "rejected": [BAD]}, "no prompt"),
     ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": "1"}, "margin='1'"),
     ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": float("nan")}, "margin=nan"),
+    ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": 10**399}, "margin=1000.*at most 1e"),
+    ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": -1e39}, "margin=-1e[+]39; it must"),
     ({"prompt": "x", "answer": ["a", "b"]}, r"nearest: prompt \+ answers"),
 ]
 

@@ -14,7 +14,7 @@ def test_a_function_judges_and_claims_no_agreement(tmp_path):
     file.write_text(
         "def length(completions, **columns):\n    return [len(c) for c in completions]\n"
     )
-    judge = load_judge(f"{file}:length", seed=0)
+    judge = load_judge(f"{file}:length", seed=0, timeout_s=60.0)
     assert judge.score(["p", "p"], ["a", "abc"], [{}, {}]) == [1.0, 3.0]
     assert not judge.agreement
 
@@ -30,4 +30,4 @@ def test_ratings_judge_reads_the_response_alone():
 @pytest.mark.parametrize("spec", ["nonsense", "packaged:movies", "judge.py"])
 def test_anything_else_names_what_is_legal(spec):
     with pytest.raises(ConfigError, match=f"evaluation.judge={spec} .*packaged:movie_reviews"):
-        load_judge(spec, seed=0)
+        load_judge(spec, seed=0, timeout_s=60.0)

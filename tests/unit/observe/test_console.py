@@ -56,6 +56,25 @@ def test_the_summary_lists_every_stage(shown):
     assert "score 0 \u2192 4.00" in summary
 
 
+def test_the_summary_of_a_resumed_stage_is_over_the_whole_of_it(shown):
+    console, out = shown
+    earlier = [{"objective/scores": float(step), "time/step_s": 60.0} for step in range(3)]
+    console.begin("ppo", 5, 3, earlier)
+    for step in (3, 4):
+        console.record(step, {"objective/scores": float(step)})
+    console.end()
+    console.close()
+    summary = out.getvalue().partition("Summary")[2]
+    assert "score 0 \u2192 4.00" in summary
+    assert "3 min 00 s" in summary
+
+
+def test_one_step_is_one_step(shown):
+    console, out = shown
+    _train(console, "ppo", 1)
+    assert "1 step\n" in out.getvalue() and "1 step in " in out.getvalue()
+
+
 def test_live_display_leaves_one_line_behind():
     out = io.StringIO()
     terminal = Terminal(file=out, force_terminal=True, width=100, highlight=False)

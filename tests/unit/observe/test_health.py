@@ -17,6 +17,8 @@ HEALTHY = {
     "completions/distinct_2": 0.8,
     "val/explained_variance": 0.5,
     "sampling/k3_mean": 1e-6,
+    "policy/approxkl_avg": 1e-4,
+    "lr": 1e-6,
 }
 
 
@@ -33,6 +35,7 @@ def test_a_healthy_run_is_quiet():
     ("name", "metric", "first", "fine", "bad"),
     [
         ("kl", "objective/kl", 3.0, 9.9, 10.1),
+        ("still", "policy/approxkl_avg", 1e-4, 1.1e-6, 0.9e-6),
         ("length", "completions/mean_length", 40.0, 49.0, 51.0),
         ("length", "completions/mean_length", 40.0, 31.0, 29.0),
         ("entropy", "policy/entropy_avg", 3.0, 1.6, 1.4),
@@ -55,6 +58,19 @@ def test_each_alarm_has_its_threshold(name, metric, first, fine, bad):
 def test_a_slow_rise_of_the_score_is_no_jump():
     history = [{**HEALTHY, "objective/scores": 0.1 * step} for step in range(100)]
     assert alarms(history) == []
+
+
+@pytest.mark.parametrize(("last", "rings"), [(1.1e-6, True), (0.9e-6, False), (1e-9, False)])
+def test_a_policy_at_the_end_of_its_schedule_may_stand_still(last, rings):
+    moving = [{**HEALTHY, "lr": 2e-6}] * 10
+    still = [{**HEALTHY, "policy/approxkl_avg": 1e-9, "lr": last}] * 10
+    assert ("still" in named_alarms(moving + still)) == rings
+
+
+def test_a_policy_that_stands_still_names_its_rate():
+    line = named_alarms([{**HEALTHY, "policy/approxkl_avg": 0.0}] * 10)["still"]
+    assert "raise policy.optimizer.lr (it is 1e-06)" in line
+    assert "still" not in named_alarms([{**HEALTHY, "policy/approxkl_avg": 0.0}] * 9)
 
 
 def test_missing_and_null_metrics_are_skipped():

@@ -55,6 +55,15 @@ def test_a_resume_repeats_no_step_and_touches_no_other_stage(tmp_path):
     assert files.read_rows(tmp_path / files.METRICS)[-4]["metrics"]["loss/train"] == 2.0
 
 
+def test_a_resume_knows_the_seconds_before_it(tmp_path):
+    with _log(tmp_path) as log:
+        _train(log, "ppo", 6)
+        assert log.earlier_s == 0
+    with _log(tmp_path) as log:
+        _train(log, "ppo", 8, first=4)
+        assert log.earlier_s == 4 * 0.5
+
+
 def test_laps_are_kept_for_some_steps_and_repeat_no_step_after_a_resume(tmp_path):
     lap = Lap(2.0, (Span("policy", 0, "improve", 0.5, 1.5),))
     for first, last in ((0, 33), (12, 41)):

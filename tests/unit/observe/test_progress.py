@@ -27,6 +27,18 @@ def test_a_resumed_stage_counts_only_its_own_steps():
     assert abs(progress.remaining() - 45) < 1.0
 
 
+def test_a_resumed_stage_is_summed_up_from_its_first_step_on():
+    earlier = [
+        {"objective/scores": 1.0, "time/step_s": 30.0},
+        {"objective/scores": None, "objective/kl": 5.0, "time/step_s": 40.0},
+    ]
+    progress = Progress("ppo", 9, 2, earlier)
+    progress.record(2, {"objective/scores": 7.0}, time.monotonic() + 1)
+    assert progress.first == {"objective/scores": 1.0, "objective/kl": 5.0, "time/step_s": 30.0}
+    assert (progress.last["objective/scores"], progress.last["objective/kl"]) == (7.0, 5.0)
+    assert 70 <= progress.elapsed(time.monotonic()) < 75
+
+
 def test_first_and_last_values_are_kept():
     progress = _progress([1.0] * 4)
     assert (progress.first["objective/scores"], progress.last["objective/scores"]) == (0.0, 3.0)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 
 from rlhf.errors import DataError
-from rlhf.rewards.result import checked_scores
+from rlhf.rewards.result import LARGEST, checked_scores, described, excerpt
+
+
+class Rude:
+    def __repr__(self):
+        raise RuntimeError("no")
+
 
 PROMPTS = ["first prompt", [{"role": "user", "content": "second prompt"}]]
 
@@ -32,7 +41,12 @@ def test_numbers_become_floats(result: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [None, float("nan"), float("inf"), "3.5", [1.0], 1j, torch.tensor([1.0])]
+    "bad",
+    [
+        *(None, float("nan"), float("inf"), "3.5", [1.0], 1j, torch.tensor([1.0])),
+        *(10**400, 1e39, Fraction(10**400), np.float64(1e19), Decimal("1.5")),
+        *(np.bool_(True), torch.tensor(float("nan")), Rude()),
+    ],
 )
 def test_a_bad_entry_names_function_index_prompt_and_rule(bad: object) -> None:
     with pytest.raises(DataError) as caught:
@@ -75,3 +89,26 @@ def test_a_long_prompt_is_cut() -> None:
     with pytest.raises(DataError) as caught:
         checked_scores([None], ["x" * 5000], "f")
     assert len(str(caught.value)) < 300
+
+
+def test_the_largest_score_squares_within_floats_of_32_bits():
+    assert checked_scores([LARGEST, -LARGEST], PROMPTS, "f") == [LARGEST, -LARGEST]
+    assert torch.isfinite(torch.tensor(LARGEST, dtype=torch.float32) ** 2)
+
+
+def test_an_error_that_cannot_be_written_is_described_all_the_same():
+    class Odd(Exception):
+        def __str__(self):
+            raise ValueError
+
+    assert described(Odd()) == "Odd: (no message)"
+    assert described(KeyError("a\nb")) == "KeyError: 'a\\nb'"
+
+
+def test_a_message_without_content_has_an_excerpt():
+    assert excerpt([{"role": "assistant", "tool_calls": []}]) == "''"
+
+
+def test_a_number_too_long_to_write_is_named_too() -> None:
+    with pytest.raises(DataError, match="score a int too large to show; every score must"):
+        checked_scores([1.0, 10**5000], PROMPTS, "f")

@@ -52,4 +52,4 @@ def test_the_held_out_accuracy_is_preferred_to_the_curve(tmp_path):
 def test_a_stage_without_its_figure_still_has_a_card(tmp_path, stage):
     record(tmp_path, stage, lr=[0.1])
     ((_, _, effort),) = cards(tmp_path)
-    assert effort == "1 steps"
+    assert effort == "1 step"

@@ -1,0 +1,74 @@
+"""The process of a reward function: loads it, and answers what is asked until the asker has gone.
+
+    python -m rlhf.rewards.child FILE.py:NAME READING WRITING
+
+An answer is ("done", scores), or the name of an error of rlhf/errors.py and its message.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+from rlhf.errors import RLHFError
+from rlhf.rewards.function import FunctionReward
+from rlhf.rewards.load import load_function
+
+POLL_S = 1.0
+"""Between looks whether the asker is still there, should the function be busy when it goes."""
+
+
+def serve(spec: str, asked: Connection[Any, Any], answers: Connection[Any, Any]) -> None:
+    """Load the function, then score every batch that is asked for."""
+    loaded: list[FunctionReward] = []
+    said = _said(lambda: loaded.append(FunctionReward(load_function(spec), spec)))
+    answers.send(said)
+    while loaded:
+        try:
+            batch = asked.recv()
+        except EOFError:
+            return
+        answers.send(_said(lambda batch=batch: loaded[0].score(*batch)))
+
+
+def _said(deed: Callable[[], object]) -> tuple[str, object]:
+    try:
+        return "done", deed()
+    except RLHFError as error:
+        return type(error).__name__, str(error)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # The function may have closed or replaced them.
+                stream.flush()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(POLL_S)
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the asker's to obey.
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    spec, reading, writing = sys.argv[1:]
+    asked, answers = (
+        Connection(int(reading), writable=False),
+        Connection(int(writing), readable=False),
+    )
+    sys.argv = [spec.rpartition(":")[0]]
+    with suppress(OSError):  # The function may have closed these, too; the asker says so.
+        serve(spec, asked, answers)
+    os._exit(0)  # Threads of the function's do not keep it.
+
+
+if __name__ == "__main__":
+    main()

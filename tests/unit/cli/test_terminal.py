@@ -1,0 +1,87 @@
+"""Whatever a terminal can print, nothing that is said ends the program."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from rlhf.cli.terminal import PLAIN, speak_plainly
+from rlhf.observe.console import Console
+from rlhf.observe.samples import Sample
+
+ROOT = Path(__file__).parents[3]
+ODD = "\u2212\u2192\u2713 \u00e9 \u4e2d \U0001f600 \udcff"
+
+
+@pytest.fixture
+def spoken():
+    """Give what is written to a standard output of some encoding."""
+
+    def speak(encoding: str, deed) -> bytes:
+        out = io.BytesIO()
+        with redirect_stdout(io.TextIOWrapper(out, encoding=encoding)):
+            speak_plainly()
+            deed()
+            sys.stdout.flush()
+            return out.getvalue()
+
+    return speak
+
+
+@pytest.mark.parametrize(
+    ("encoding", "seen"),
+    [
+        ("ascii", b"-->ok \\xe9 \\u4e2d \\U0001f600 \\udcff"),
+        ("latin-1", b"-->ok \xe9 \\u4e2d \\U0001f600 \\udcff"),
+        ("utf-8", ODD[:-1].encode() + b"\\udcff"),
+    ],
+)
+def test_what_cannot_be_written_is_written_nearly(spoken, encoding, seen):
+    assert spoken(encoding, lambda: sys.stdout.write(ODD)) == seen
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "gbk", "utf-8", "utf-16"])
+def test_a_run_is_shown(spoken, encoding):
+    def show():
+        console = Console(live=False)
+        console.begin("ppo", 1, 0)
+        console.record(0, {"objective/scores": -1.5, "objective/kl": -0.1})
+        console.warn(ODD)
+        console.end()
+        answer = Sample(prompt=ODD, response=ODD, score=-1.0, finished=True, length=3)
+        console.compare([answer], [answer])
+        console.close()
+
+    shown = spoken(encoding, show).decode(encoding)
+    assert "score" in shown
+    assert "1.50" in shown
+
+
+def test_the_plain_letters_are_plain():
+    assert all(text.isascii() for text in PLAIN.values())
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_the_program_names_a_folder_it_cannot_print(setting, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "rlhf", "report", "run_dir=\u2212/\u4e2d"],
+        env={**os.environ, **setting, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"rlhf: run_dir=")
+    assert b"holds no run" in done.stderr
+    assert b"Traceback" not in done.stderr

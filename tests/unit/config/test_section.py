@@ -1,0 +1,62 @@
+"""Section: strict values, and places that may start at home."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from rlhf.config.load import load
+from rlhf.config.section import at_home
+from rlhf.errors import ConfigError
+
+
+def test_home_is_the_shells():
+    assert at_home("~/runs") == f"{os.environ['HOME']}/runs"
+    assert at_home("~") == os.environ["HOME"]
+
+
+@pytest.mark.parametrize("value", ["runs/~", "a~b", "~nobody-at-all/x", 3, None, ["~"]])
+def test_everything_else_stays(value):
+    assert at_home(value) == value
+
+
+def test_every_place_knows_home():
+    home = os.environ["HOME"]
+    mapping = {
+        "run_dir": "~/r",
+        "policy": {"path": "~/p"},
+        "reward": {"function": "~/f.py:f"},
+        "data": {"prompts": ["~/a", {"path": "~/b"}], "preferences": "~/c"},
+        "evaluation": {"judge": "~/j.py:j"},
+    }
+    found = load(mapping)
+    assert found.run_dir == f"{home}/r"
+    assert found.policy.path == f"{home}/p"
+    assert found.reward.function == f"{home}/f.py:f"
+    assert [source.path for source in found.data.sources("prompts")] == [f"{home}/a", f"{home}/b"]
+    assert found.data.preferences == f"{home}/c"
+    assert found.evaluation.judge == f"{home}/j.py:j"
+
+
+@pytest.mark.parametrize(
+    ("mapping", "told"),
+    [
+        ({"policy": {"optimizer": {"betas": [0.9, 1.0]}}}, "betas.1=1.0: should be less than 1"),
+        ({"policy": {"optimizer": {"betas": [-0.1, 0.9]}}}, "betas.0=-0.1: should be greater"),
+        ({"policy": {"optimizer": {"lr": float("nan")}}}, "lr=nan: should be a finite number"),
+        ({"value": {"optimizer": {"lr": -1.0}}}, "value.optimizer.lr=-1.0: should be greater"),
+        ({"seed": 10**400}, "seed=a number of over 300 digits: should be between"),
+        ({"reward": {"function_weight": -1e300}}, "reward.function_weight=-1e+300: should be"),
+        ({"ppo": {"num_steps": 2**63}}, "ppo.num_steps=9.22337e+18: should be between"),
+        ({"data": {"prompts": ["a", {"path": 3}]}}, "data.prompts.1.path=3: should be a valid"),
+        ({"data": {"prompts": {}}}, "data.prompts={}: should be a valid"),
+        ({"data": {"prompts": {"path": "a"}}}, "data.prompts={'path': 'a'}: should be a valid"),
+        ({"policy": {"optimizer": {"lr": {}}}}, "policy.optimizer.lr={}: should be a valid number"),
+        ({"cluster": {"policy": {"ranks": {"x": {}}}}}, "cluster.policy.ranks={'x': {}}: should"),
+    ],
+)
+def test_numbers_out_of_bounds_are_named(mapping, told):
+    with pytest.raises(ConfigError) as caught:
+        load(mapping)
+    assert told in str(caught.value)

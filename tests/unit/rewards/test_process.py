@@ -1,0 +1,135 @@
+"""Whatever a function does in its own process is an answer in time, or one line."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from rlhf.errors import ConfigError, DataError
+from rlhf.rewards.process import RewardProcess, check_function
+
+FILE = """
+import asyncio, ctypes, itertools, os, sys, time
+calls = []
+
+def counts(completions, **kwargs):
+    calls.append(len(completions))
+    return [float(len(calls))] * len(completions)
+
+def pids(completions): return [float(os.getpid())] * len(completions)
+def wanders(completions):
+    os.chdir("/")
+    os.environ["HOME"] = "/nowhere"
+    return [0.0] * len(completions)
+def spoils(prompts, completions):
+    prompts.clear(); completions.clear()
+    return [0.0, 0.0]
+def speaks(completions):
+    print("said by the function")
+    return [0.0] * len(completions)
+def leaves(completions): sys.exit(3)
+def stops(completions): raise KeyboardInterrupt
+def really_leaves(completions): os._exit(0)
+def crashes(completions): os.kill(os.getpid(), 11)
+def sleeps(completions): time.sleep(1000)
+def spins(completions): return [sum(itertools.repeat(0)) for _ in completions]
+async def waits(completions): await asyncio.sleep(1000)
+def closes(completions): os.closerange(3, 100); time.sleep(1000)
+async def exits(completions): sys.exit(4)
+async def cancels(completions): raise asyncio.CancelledError
+def deep(completions): return deep(completions)
+"""
+TWO = (["p", "q"], ["x", "y"], [{}, {}])
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "own.py"
+    path.write_text(FILE)
+    return path
+
+
+def test_its_memory_lasts_from_call_to_call(file):
+    reward = RewardProcess(f"{file}:counts", 60.0)
+    assert [reward.score(*TWO) for _ in range(3)] == [[1.0] * 2, [2.0] * 2, [3.0] * 2]
+    assert reward.score([], [], []) == []
+
+
+def test_it_is_another_process_and_ends_when_closed(file):
+    reward = RewardProcess(f"{file}:pids", 60.0)
+    pid = int(reward.score(*TWO)[0])
+    assert pid != os.getpid()
+    os.kill(pid, 0)
+    reward.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_it_changes_nothing_here(file):
+    folder, home = Path.cwd(), os.environ["HOME"]
+    prompts, completions, _ = TWO
+    RewardProcess(f"{file}:wanders", 60.0).score(*TWO)
+    RewardProcess(f"{file}:spoils", 60.0).score(*TWO)
+    assert (Path.cwd(), os.environ["HOME"]) == (folder, home)
+    assert (prompts, completions) == (["p", "q"], ["x", "y"])
+
+
+def test_what_it_prints_is_seen(file, capfd):
+    RewardProcess(f"{file}:speaks", 60.0).score(*TWO)
+    assert capfd.readouterr().out == "said by the function\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("leaves", "raised SystemExit: 3 at"),
+        ("stops", "raised KeyboardInterrupt"),
+        ("really_leaves", "it ended its process (exit code 0)"),
+        ("crashes", "it ended its process (SIGSEGV)"),
+        ("exits", "raised SystemExit: 4 at"),
+        ("cancels", "raised CancelledError"),
+        ("deep", "raised RecursionError"),
+    ],
+)
+def test_how_it_failed_is_one_line(file, name, told):
+    with pytest.raises(DataError) as caught:
+        RewardProcess(f"{file}:{name}", 60.0).score(*TWO)
+    message = str(caught.value)
+    assert f"own.py:{name}" in message
+    assert told in message
+    assert "first prompt 'p'" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["sleeps", "spins", "waits", "closes"])
+def test_no_answer_in_time_is_one_line(file, name):
+    reward, start = RewardProcess(f"{file}:counts", 60.0), time.monotonic()
+    reward = RewardProcess(f"{file}:{name}", 0.7)
+    with pytest.raises(DataError) as caught:
+        reward.score(*TWO)
+    assert f"own.py:{name}, 2 responses (first prompt 'p'): " in str(caught.value)
+    assert ("reward.timeout_s=0.7 s" in str(caught.value)) == (name != "closes")
+    assert time.monotonic() - start < 60
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import sys; sys.exit(0)", "does not import: .*:1: SystemExit: 0"),
+        ("raise KeyboardInterrupt", "does not import: .*:1: KeyboardInterrupt"),
+        ("import os; os._exit(0)", "loading its file: it ended its process \\(exit code 0\\)"),
+        ("while True: pass", "loading its file: no answer after reward.timeout_s=2 s"),
+        ("def f(:", "does not import: .*:1: SyntaxError"),
+        ("import nowhere_at_all", "does not import: .*:1: ModuleNotFoundError"),
+        ("f = 3", "f is a int, not a function"),
+    ],
+)
+def test_a_file_that_does_not_load_is_one_line(tmp_path, source, told):
+    path = tmp_path / "bad.py"
+    path.write_text(source)
+    with pytest.raises(ConfigError, match=told) as caught:
+        check_function(f"{path}:f", 2.0)
+    assert "\n" not in str(caught.value)
