@@ -238,6 +238,9 @@ def write_rows(folder: Path, num_rows: int = 40) -> None:
             for i in rows
         ],
         "prompts": [{"prompt": texts[i], "wanted": good[i].strip()} for i in rows],
+        "other_demonstrations": [
+            {"prompt": f"What is {i}?", "completion": bad[i]} for i in range(24)
+        ],
         "texts": [{"text": f"A {NOUNS[i % 5]} is{bad[i]}"} for i in rows],
         "other_prompts": [
             {"prompt": f"One {NOUNS[i % 5]} of {i}", "wanted": "x"} for i in range(4)
