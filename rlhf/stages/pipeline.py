@@ -105,7 +105,12 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     splits, config = run.inputs.prompts, run.experiment.ppo
     assert splits is not None
     function = run.experiment.reward.function
-    before = [reward_model, None if function is None else Path(function.rpartition(":")[0])]
+    given = (run.experiment.reference.path, run.experiment.value.path)
+    before = [
+        reward_model,
+        None if function is None else Path(function.rpartition(":")[0]),
+        *(None if path is None else Path(path) for path in given),
+    ]
     inputs_sha256 = run.fingerprint("ppo", start, *[path for path in before if path is not None])
     # A longer run goes on from the checkpoints of a shorter one, but is not done when that is.
     finished_sha256 = inputs_fingerprint({"inputs": inputs_sha256, "num_steps": config.num_steps})

@@ -32,7 +32,7 @@ CASES = {
     "gpt2": ("policy.path=models/gpt2", "reward.function=reward.py:wanted", "seed=5"),
     "qwen3": ("policy.path=models/qwen3", "reward_model.path=models/qwen3_reward"),
     "lora": ("policy.path=models/policy", BY_MODEL, "peft=lora", "peft.rank=3", "peft.alpha=5"),
-    "lora on some": (
+    "lora-some": (
         "policy.path=models/policy",
         "reward.function=reward.py:letters",
         "peft=lora",
@@ -40,7 +40,7 @@ CASES = {
         "peft.target_modules='q_proj,v_proj'",
         "seed=4",
     ),
-    "every setting unusual": (
+    "unusual": (
         "policy.path=models/policy",
         BY_MODEL,
         "reference.path=models/reference",
@@ -84,7 +84,7 @@ CASES = {
         "value.optimizer.max_grad_norm=0.5",
         "seed=3",
     ),
-    "value first, policy cut short": (
+    "waits": (
         "policy.path=models/policy",
         BY_MODEL,
         "ppo.value_warmup_steps=1",
@@ -155,7 +155,7 @@ def test_every_figure_of_both_steps_is_the_plain_programs(replayed, name):
 
 def test_the_cases_are_no_easy_ones(replayed):
     """What is replayed must happen: cut and ended responses, clips, a KL, a policy that moved."""
-    _, plain = replayed("every setting unusual")
+    _, plain = replayed("unusual")
     rows = [row for step in plain.rows for row in step]
     assert {row["finished"] for row in rows} == {True, False}
     second = plain.figures[1]
@@ -163,6 +163,6 @@ def test_the_cases_are_no_easy_ones(replayed):
         assert 0 < second[figure] < 1
     assert abs(second["objective/kl"]) > 0.05
     assert plain.figures[0]["objective/kl_coef"] != second["objective/kl_coef"]
-    _, cut = replayed("value first, policy cut short")
+    _, cut = replayed("waits")
     assert "lr" not in cut.figures[0]
     assert cut.figures[1]["policy/num_updates"] < 4
