@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -41,7 +42,7 @@ def lines(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.open()]
 
 
-class Stage:
+class Stage(ABC):
     """One model that learns from rows, a batch a step; the best of them is kept."""
 
     def __init__(self, run: Path, home: Path, name: str, start: Path) -> None:
@@ -57,17 +58,17 @@ class Stage:
         self.figures: list[dict[str, float]] = []
         self.best: tuple[float, dict[str, Tensor]] = (math.inf, {})
 
+    @abstractmethod
     def load(self, start: Path) -> nn.Module:
         """Return the network at its start."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learn(self, rows: list[Row]) -> dict[str, float]:
         """Add the gradient of a batch, and report on it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def validate(self, rows: list[Row]) -> dict[str, float]:
         """Report on rows held out."""
-        raise NotImplementedError
 
     def run(self) -> dict[str, Tensor]:
         """Take every step; return the best weights."""

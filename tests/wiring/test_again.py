@@ -34,6 +34,11 @@ CHANGES = {
     "reward model": lambda home: same_name_other_weights(home / "models/reward", "scorer"),
     "value": lambda home: same_name_other_weights(home / "models/value", "scorer"),
     "reward file": lambda home: edit(home / "reward.py", "% 13 / 6", "% 11 / 6"),
+    "the ends of a response": lambda home: edit(
+        home / "models/policy/generation_config.json",
+        '"eos_token_id": 2',
+        f'"eos_token_id": {list(range(2, 150))}',
+    ),
     "prompts": lambda home: edit(home / "prompts.jsonl", "The ", "An "),
 }
 
@@ -76,6 +81,24 @@ def test_ppo_is_done_again_when_what_it_was_made_of_changed(other, what):
     assert ran.code == 0, ran.err
     assert DONE not in ran.out
     assert "policy" in kit.changed(before, kit.seen(ran))
+
+
+def test_what_is_shown_of_the_start_is_not_that_of_an_earlier_one(other):
+    sampled = [word for word in PPO if not word.startswith("tracking.sample")]
+    shown = (*sampled, "tracking.sample_prompts=3")
+    first = other.again("ppo", *shown, within="shown").samples("sft")
+    same_name_other_weights(other.folder / "models/policy", "writer")
+    again = other.again("ppo", *shown, within="shown").samples("sft")
+    fresh = other.again("ppo", *shown, within="fresh").samples("sft")
+    assert [row["response"] for row in first] != [row["response"] for row in again]
+    assert again == fresh
+
+
+def test_a_judgement_of_a_policy_that_is_no_more_is_gone(other):
+    (other.folder / "finished/evaluation.json").write_text("{}")
+    edit(other.folder / "reward.py", "% 13 / 6", "% 11 / 6")
+    assert other.again("ppo", *PPO, within="finished").code == 0
+    assert not (other.folder / "finished/evaluation.json").exists()
 
 
 def test_evaluate_compares_policy_with_sft_where_no_folder_is_named(home, tmp_path):
