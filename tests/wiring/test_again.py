@@ -133,3 +133,30 @@ def test_the_answers_shown_of_an_averaged_policy_are_those_of_its_folder(home):
     assert shown == [answer["text"].strip() for answer in found]
     last = [sample["response"] for sample in home.run("ppo", *base).samples("ppo")]
     assert shown != last
+
+
+def test_a_run_that_broke_and_went_on_is_the_run_that_did_not(home):
+    # correctness 66: weights, moments, schedules, KL coefficient, score scale and average.
+    base = [word for word in BASES["ppo"] if not word.startswith(("ppo.num_steps", "reward"))]
+    settings = (
+        *HERE,
+        *base,
+        "ppo.num_steps=7",
+        "ppo.num_epochs=1",
+        "ppo.kl_target=0.2",
+        "ppo.kl_horizon=50",
+        "ppo.scale_scores=true",
+        "ppo.ema_decay=0.5",
+        "checkpoint.every=2",
+    )
+    whole = home.run("ppo", *settings, "reward.function=reward.py:letters")
+    breaking = (*settings, "reward.function=reward.py:breaks")
+    broken = home.again("ppo", *breaking, within="broken")
+    assert (whole.code, broken.code) == (0, 2), whole.err
+    assert len(broken.steps("ppo")) == 4
+    ran = home.again("ppo", *breaking, within="broken")
+    assert ran.code == 0, ran.err
+    assert "going on from step 4" in ran.out
+    assert kit.changed(kit.seen(whole), kit.seen(ran)) == set()
+    coefs = {step["objective/kl_coef"] for step in ran.steps("ppo")}
+    assert len(coefs) == 7
