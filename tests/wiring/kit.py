@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ class Ran:
         for row in rows:
             told = {k: v for k, v in row["metrics"].items() if not k.startswith(CLOCKED)}
             found.setdefault(row["step"], {}).update(told)
+        assert sorted(found) == list(range(len(found))), "steps count from 0"
         return [found[step] for step in sorted(found)]
 
     def weights(self, name: str) -> dict[str, Tensor]:
@@ -170,6 +172,7 @@ class Home:
         return Ran(self.folder / within, code, out.getvalue(), err.getvalue())
 
 
+@cache
 def tokenizer() -> PreTrainedTokenizerBase:
     """Train the tokenizer that all models here share."""
     return train_tokenizer([f"The {noun} was{word}" for noun in NOUNS for word in WORDS] * 2, 290)
