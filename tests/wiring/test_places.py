@@ -283,14 +283,16 @@ def test_tensorboard_gets_the_figures_when_asked(home):
 
 
 @sees("tracking.wandb", "tracking.project")
-def test_wandb_gets_the_project_when_asked(home, monkeypatch, tmp_path):
+def test_wandb_gets_the_project_when_asked(monkeypatch, tmp_path):
     for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
-        monkeypatch.setenv(name, str(tmp_path))
-    asked = (*HERE, *BASES["sft"], "tracking.project=a_project_of_ours")
-    assert not (home.run("sft", *asked).folder / "wandb").exists()
-    ran = home.run("sft", *asked, "tracking.wandb=offline")
-    (written,) = ran.folder.glob("wandb/offline-run-*/*.wandb")
-    assert b"a_project_of_ours" in written.read_bytes()
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    projects = {}
+    for asked in ("off", "offline"):
+        tracking = TrackingConfig(console=False, wandb=asked, project="a_project_of_ours")
+        with RunLog(tmp_path / asked, tracking, config={}) as log:
+            sinks = {sink.name: sink for sink in log._sinks}
+            projects[asked] = sinks["wandb"]._run.project if "wandb" in sinks else None
+    assert projects == {"off": None, "offline": "a_project_of_ours"}
 
 
 @sees("tracking.console")
