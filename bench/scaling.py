@@ -39,8 +39,8 @@ from bench.kit import (
     medians,
     prompts,
     ratio,
-    rounded,
     role_settings,
+    rounded,
     stop_ids,
 )
 from rlhf.algo.seeding import derive_seed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -79,6 +80,7 @@ def _reason(error: OSError | subprocess.CalledProcessError) -> str:
     return said[0] if said else f"git ended with {error.returncode}"
 
 
+@cache
 def _installed() -> str:
     names = {(found.metadata["Name"], found.version) for found in distributions()}
     text = "\n".join(sorted(f"{name.lower()}=={version}" for name, version in names))

@@ -14,6 +14,7 @@ import torch
 from rlhf.algo.kl import AdaptiveKL, FixedKL, KLController
 from rlhf.algo.scaling import NoScale, RunningScale
 from rlhf.checkpoint.artifact import (
+    ARTIFACT_FILE,
     Artifact,
     inputs_fingerprint,
     is_current,
@@ -37,6 +38,9 @@ from rlhf.stages.drive import Stage, drive
 from rlhf.stages.experience import Terms
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import Rehearsal
+
+LOADED = ("safetensors", "bin", "json", "jinja", "model", "txt")
+"""Files of a model folder that decide what it is: weights, configs, tokenizer, chat template."""
 
 Kind = Literal["policy", "reward_model", "value", "sft"]
 
@@ -145,13 +149,13 @@ def _rename_base(partial: Path, target: Path) -> None:
 
 
 def _identity(path: Path) -> object:
-    """Return the hashes of a model folder's config and weights, or of a file."""
+    """Return the hashes of all that a model folder loads, or of a file."""
     if path.is_file():
         return sha256(path)
     if not path.is_dir():
         return str(path)
-    files = sorted([*path.glob("*.safetensors"), *path.glob("*.bin"), path / "config.json"])
-    return {file.name: sha256(file) for file in files if file.is_file()}
+    files = {file for kind in LOADED for file in path.glob(f"*.{kind}")} - {path / ARTIFACT_FILE}
+    return {file.name: sha256(file) for file in sorted(files)}
 
 
 def build_kl(config: PPOConfig) -> KLController:

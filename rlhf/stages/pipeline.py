@@ -12,7 +12,7 @@ from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.flow.promise import settle
 from rlhf.models.pretrained import load_gguf, new_causal_lm, save_network
-from rlhf.observe.samples import read_samples
+from rlhf.observe.files import EVALUATION
 from rlhf.roles.no_value import NoValue
 from rlhf.roles.ports import BaselinePort
 from rlhf.stages.acts import Run, build_terms, prompt_source, text_source
@@ -106,9 +106,7 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     """Improve the policy on the prompts; return RUN/policy."""
     splits, config = run.inputs.prompts, run.experiment.ppo
     assert splits is not None
-    function = run.experiment.reward.function
-    before = [reward_model, None if function is None else Path(function.rpartition(":")[0])]
-    inputs_sha256 = run.fingerprint("ppo", start, *[path for path in before if path is not None])
+    inputs_sha256 = run.fingerprint("ppo", start, *_came_before(run, reward_model))
     # A longer run goes on from the checkpoints of a shorter one, but is not done when that is.
     finished_sha256 = inputs_fingerprint({"inputs": inputs_sha256, "num_steps": config.num_steps})
     if run.is_done("policy", finished_sha256):
@@ -131,8 +129,9 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
         texts=text_source(run.inputs.pretraining, config, run.experiment.seed),
     )
     fixed = held_out(splits, run.experiment.tracking.sample_prompts)
-    if ("sft", 0) not in read_samples(run.folder):
-        run.log.samples("sft", 0, take_samples(policy, reward, fixed, run.inputs.tokenizer))
+    # The policy is still the start's, where the stage will go on from a checkpoint too.
+    run.log.samples("sft", 0, take_samples(policy, reward, fixed, run.inputs.tokenizer))
+    (run.folder / EVALUATION).unlink(missing_ok=True)
     run.perform(stage, inputs_sha256)
     for kind, role in stage.keepers().items():
         role.save(run.partial(kind))  # type: ignore[arg-type]
@@ -144,6 +143,18 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
         run.publish(run.partial(kind), kind, str(start), finished_sha256)  # type: ignore[arg-type]
     run.forget("ppo")
     return run.folder / "policy"
+
+
+def _came_before(run: Run, reward_model: Path | None) -> list[Path]:
+    """Return what PPO is made of besides the policy's start."""
+    function = run.experiment.reward.function
+    given = (run.experiment.reference.path, run.experiment.value.path)
+    before = [
+        reward_model,
+        None if function is None else Path(function.rpartition(":")[0]),
+        *(None if path is None else Path(path) for path in given),
+    ]
+    return [path for path in before if path is not None]
 
 
 def _value(run: Run, start: Path, reward_model: Path | None) -> BaselinePort:

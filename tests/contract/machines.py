@@ -80,11 +80,11 @@ class EngineProbe:
         """Take the engine."""
         self.engine = engine
 
-    def train(self, first: int, last: int) -> list[tuple[float, float]]:
+    def train(self, first: int, last: int, lr: float = LR) -> list[tuple[float, float]]:
         """Take updates first to last - 1; return the (summed loss, norm) of each."""
-        return [self._update(number) for number in range(first, last)]
+        return [self._update(number, lr) for number in range(first, last)]
 
-    def _update(self, number: int) -> tuple[float, float]:
+    def _update(self, number: int, lr: float) -> tuple[float, float]:
         """Pass the rows to `backward` one by one; ranks with fewer run one at weight 0."""
         world, batch, total = self.engine.world, rollout(NUM_ROWS, seed=number), torch.zeros(1)
         mine = list(range(world.rank, NUM_ROWS, world.size))
@@ -93,7 +93,7 @@ class EngineProbe:
             loss = self._loss(batch.select([row])) * weight
             self.engine.backward(loss)
             total += loss.detach().float()
-        return float(world.total(total)), self.engine.step(LR)
+        return float(world.total(total)), self.engine.step(lr)
 
     def _loss(self, rows) -> Tensor:
         logprobs_N, _ = self.engine(*response_targets(rows), 1.0)

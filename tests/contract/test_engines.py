@@ -13,7 +13,7 @@ import torch
 from rlhf.checkpoint.files import read_tensors, write_tensors
 from rlhf.cluster.group import on_every_rank
 from rlhf.errors import ConfigError, TrainingError
-from tests.contract.machines import Machine
+from tests.contract.machines import LR, Machine
 from tests.routed import is_bias, routed, write_routed
 
 pytestmark = pytest.mark.ray
@@ -97,6 +97,22 @@ def test_the_norm_is_the_one_before_clipping_and_the_clip_is_global(build, seats
     ]
     # After one update the first moment is (1 - beta1) times the gradient as it was applied.
     assert sum(squares) ** 0.5 / 0.1 == pytest.approx(norm / 10, rel=1e-4)
+
+
+@engines
+def test_every_update_is_taken_at_the_rate_it_is_given(build, seats, stage):
+    # correctness 57: the schedule's rate, and not the one the optimizer was built with.
+    found = {}
+    for place in ("here", seats):
+        group = build(place, None if place == "here" else stage)
+        ask(group, "train", 0, 1, LR / 3)
+        first = ask(group, "weights")
+        ask(group, "train", 1, 2, 0.0)
+        assert_equal(ask(group, "weights"), first)
+        ask(group, "train", 2, 3, 2 * LR)
+        found[place] = first, ask(group, "weights")
+    assert_close(found[seats][0], found["here"][0])
+    assert_close(found[seats][1], found["here"][1])
 
 
 @engines

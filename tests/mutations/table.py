@@ -13,6 +13,8 @@ from tests.mutations import (
     roles,
     stages,
     steps,
+    wiring,
+    wiring_of_stages,
 )
 from tests.mutations.mutation import Mutation
 
@@ -27,5 +29,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *roles.MUTATIONS,
     *learning.MUTATIONS,
     *stages.MUTATIONS,
+    *wiring.MUTATIONS,
+    *wiring_of_stages.MUTATIONS,
 )
 """In the order of the rooms, from the lowest up."""

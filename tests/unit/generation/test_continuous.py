@@ -56,6 +56,17 @@ def test_samples_of_one_prompt_read_it_once():
     assert rollout.response_tokens() == alone.response_tokens()
 
 
+def test_a_prompt_that_ends_with_the_id_of_the_padding_is_another_prompt():
+    tokens_BP, lengths_B = torch.tensor([[40, 0], [40, 0], [41, 42]]), torch.tensor([1, 2, 2])
+    asked = replace(prompts(3), tokens_BP=tokens_BP, lengths_B=lengths_B)
+    model = Counting(causal())
+    together = sample(model, asked, how(batch_size=3), SEED).response_tokens()
+    assert model.seen[0] == (3, 2)
+    rows = [asked.select([row]) for row in range(3)]
+    alone = [sample(LanguageModel(causal()), row, how(batch_size=1), SEED) for row in rows]
+    assert together == [rollout.response_tokens()[0] for rollout in alone]
+
+
 def test_no_forward_is_spent_on_rows_that_have_ended():
     model, asked = Counting(causal()), prompts(40)
     rollout = sample(model, asked, how(batch_size=8), SEED)

@@ -1,0 +1,413 @@
+"""Mutations of the wiring in cli/ and roles/: a setting that reaches the wrong role, or none."""
+
+from __future__ import annotations
+
+from tests.mutations.mutation import Mutation
+
+BUILD, PLAYERS, COMMANDS = "rlhf/cli/build.py", "rlhf/cli/players.py", "rlhf/cli/commands.py"
+LEARNER, PASSES = "rlhf/roles/learner.py", "rlhf/roles/passes.py"
+POLICY, VALUE = "rlhf/roles/policy.py", "rlhf/roles/value.py"
+
+FIGURES = "tests/wiring/test_figures.py"
+STEP = "tests/wiring/test_second_step.py"
+SETTING = "tests/wiring/test_settings.py::test_a_setting_changes_what_it_should_and_nothing_else"
+PLACES = "tests/wiring/test_places.py"
+
+
+def step(case: str) -> tuple[str, ...]:
+    """Return the tests that replay one case of two PPO steps."""
+    names = (
+        "test_the_weights_after_the_second_step_are_the_plain_programs",
+        "test_every_figure_of_both_steps_is_the_plain_programs",
+    )
+    return tuple(f"{STEP}::{name}[{case}]" for name in names)
+
+
+def setting(*names: str) -> tuple[str, ...]:
+    """Return the tests that change some settings."""
+    return tuple(f"{SETTING}[{name}]" for name in names)
+
+
+UNUSUAL, LLAMA, LORA = step("unusual"), step("llama"), step("lora")
+SFT = (f"{FIGURES}::test_sft_is_the_plain_programs",)
+EVALUATION = (
+    f"{FIGURES}::test_the_evaluation_is_of_policy_against_sft",
+    f"{FIGURES}::test_evaluate_compares_the_folders_named_as_the_settings_say",
+)
+SAMPLES = (f"{FIGURES}::test_samples_are_the_answers_of_sft_and_policy_with_the_rewards_scores",)
+REWARD = (
+    f"{FIGURES}::test_the_reward_model_is_the_plain_programs_and_normalised_on_training_rows",
+    f"{FIGURES}::test_its_report_is_of_rows_never_seen_and_of_raw_scores",
+)
+
+MUTATIONS = (
+    Mutation(
+        "sft-learns-as-the-policy-does",
+        "SFT gets the optimizer of PPO",
+        BUILD,
+        "_learning_policy(part, world, part.experiment.sft.optimizer)",
+        "_learning_policy(part, world, part.experiment.policy.optimizer)",
+        SFT,
+    ),
+    Mutation(
+        "policy-learns-as-sft-does",
+        "PPO gets the optimizer of SFT",
+        BUILD,
+        "_learning_policy(part, world, part.experiment.policy.optimizer)",
+        "_learning_policy(part, world, part.experiment.sft.optimizer)",
+        LLAMA,
+    ),
+    Mutation(
+        "reward-model-at-the-rate-of-sft",
+        "the reward model's schedule is that of SFT",
+        BUILD,
+        "_learner(part, engine, config.optimizer)",
+        "_learner(part, engine, part.experiment.sft.optimizer)",
+        REWARD,
+    ),
+    Mutation(
+        "value-learns-as-the-policy-does",
+        "the value role gets the policy's optimizer",
+        BUILD,
+        "optimizer = part.experiment.value.optimizer",
+        "optimizer = part.experiment.policy.optimizer",
+        UNUSUAL,
+    ),
+    Mutation(
+        "reference-at-temperature-1",
+        "the reference is asked at another temperature than the policy",
+        BUILD,
+        "temperature=part.experiment.generation.temperature",
+        "temperature=1.0",
+        UNUSUAL,
+    ),
+    Mutation(
+        "evaluation-without-the-runs-seed",
+        "a frozen policy draws the same answers whatever the seed",
+        BUILD,
+        "seed=part.experiment.seed,\n        max_tokens",
+        "seed=0,\n        max_tokens",
+        EVALUATION,
+    ),
+    Mutation(
+        "roles-without-the-runs-seed",
+        "responses and minibatches are the same whatever the seed",
+        BUILD,
+        "seed=experiment.seed,",
+        "seed=0,",
+        UNUSUAL,
+    ),
+    Mutation(
+        "longest-response-is-the-longest-text",
+        "a loss that is divided by the longest response takes another setting for it",
+        BUILD,
+        "longest_response=experiment.generation.max_new_tokens",
+        "longest_response=experiment.data.max_length",
+        step("waits"),
+    ),
+    Mutation(
+        "samples-at-temperature-1",
+        "the sampler's temperature is the default",
+        BUILD,
+        "temperature=generation.temperature",
+        "temperature=1.0",
+        UNUSUAL,
+    ),
+    Mutation(
+        "as-many-slots-as-by-default",
+        "the sampler's batch size is read and not used",
+        BUILD,
+        "batch_size=generation.batch_size",
+        "batch_size=64",
+        (f"{PLACES}::test_a_batch_of_two_takes_more_forwards_than_one_of_eight",),
+    ),
+    Mutation(
+        "backend-always-auto",
+        "the padded sampler cannot be asked for",
+        BUILD,
+        "backend=generation.backend",
+        'backend="auto"',
+        (f"{PLACES}::test_what_says_how_fast_moves_nothing_but_rounding",),
+    ),
+    Mutation(
+        "adapters-without-the-runs-seed",
+        "adapters start alike whatever the seed",
+        BUILD,
+        "Adapter(network, peft, seed=part.experiment.seed)",
+        "Adapter(network, peft, seed=0)",
+        step("lora-some"),
+    ),
+    Mutation(
+        "new-head-without-the-runs-seed",
+        "the reward model's head starts alike whatever the seed",
+        BUILD,
+        "_weights_precision(part), part.experiment.seed)",
+        "_weights_precision(part), 0)",
+        REWARD,
+    ),
+    Mutation(
+        "schedule-of-one-update",
+        "the learner is not told how many updates there will be",
+        BUILD,
+        "total_updates=part.total_updates,",
+        "total_updates=1,",
+        UNUSUAL,
+    ),
+    Mutation(
+        "bf16-is-ignored",
+        "plain torch computes in fp32 whatever was asked",
+        BUILD,
+        'bf16=config.precision == "bf16"',
+        "bf16=False",
+        (f"{PLACES}::test_bf16_moves_every_figure_of_a_forward_by_its_rounding",),
+    ),
+    Mutation(
+        "forwards-of-any-size",
+        "what a role computes at a time is the default",
+        BUILD,
+        "max_tokens=part.experiment.engine.max_tokens_per_microbatch,\n        total_updates",
+        "max_tokens=8192,\n        total_updates",
+        (f"{PLACES}::test_what_says_how_fast_moves_nothing_but_rounding",),
+    ),
+    Mutation(
+        "every-role-by-the-policys-row",
+        "stage and offload of a role are those of the policy",
+        BUILD,
+        "part.experiment.cluster.placement(part.role), optimizer",
+        'part.experiment.cluster.placement("policy"), optimizer',
+        ("tests/contract/test_wiring.py",),
+    ),
+    Mutation(
+        "schedule-without-the-epochs",
+        "the curve ends after the first epoch's worth of updates",
+        PLAYERS,
+        "ppo.num_steps * ppo.num_epochs * (rows // ppo.minibatch_size)",
+        "ppo.num_steps * (rows // ppo.minibatch_size)",
+        UNUSUAL,
+    ),
+    Mutation(
+        "schedule-of-one-step",
+        "the curve ends with the first step",
+        PLAYERS,
+        "ppo.num_steps * ppo.num_epochs * (rows // ppo.minibatch_size)",
+        "ppo.num_epochs * (rows // ppo.minibatch_size)",
+        UNUSUAL,
+    ),
+    Mutation(
+        "schedule-counts-rows",
+        "the curve is stretched by the minibatch size",
+        PLAYERS,
+        "(rows // ppo.minibatch_size)",
+        "rows",
+        UNUSUAL,
+    ),
+    Mutation(
+        "schedule-counts-prompts",
+        "several samples a prompt are left out of the curve",
+        PLAYERS,
+        "rows = ppo.rollout_batch_size * ppo.samples_per_prompt",
+        "rows = ppo.rollout_batch_size",
+        UNUSUAL,
+    ),
+    Mutation(
+        "model-weighed-as-the-function",
+        "the weight of the function is the model's too",
+        PLAYERS,
+        "None if model is None else reward.model_weight",
+        "None if model is None else reward.function_weight",
+        UNUSUAL,
+    ),
+    Mutation(
+        "function-weighed-as-the-model",
+        "the weight of the model is the function's too",
+        PLAYERS,
+        "None if reward.function is None else reward.function_weight",
+        "None if reward.function is None else reward.model_weight",
+        UNUSUAL,
+    ),
+    Mutation(
+        "value-head-always-zero",
+        "the value role forgets the head it was given",
+        PLAYERS,
+        'head="trained" if trained else "zero"',
+        'head="zero"',
+        LLAMA,
+    ),
+    Mutation(
+        "reward-model-measured-with-a-new-head",
+        "the best reward model is loaded with a head of noise",
+        PLAYERS,
+        'head="trained" if trained else "new"',
+        'head="new"',
+        REWARD,
+    ),
+    Mutation(
+        "value-schedule-of-one-update",
+        "the value role is not told how many updates there will be",
+        PLAYERS,
+        'head="trained" if trained else "zero",\n'
+        "                    total_updates=self._num_ppo_updates",
+        'head="trained" if trained else "zero",\n                    total_updates=1',
+        UNUSUAL,
+    ),
+    Mutation(
+        "win-rate-turned-round",
+        "candidate and baseline have changed places",
+        COMMANDS,
+        "compare(new, old, str(config.judge)",
+        "compare(old, new, str(config.judge)",
+        EVALUATION,
+    ),
+    Mutation(
+        "a-policy-compared-with-itself",
+        "the baseline's answers are the candidate's",
+        COMMANDS,
+        "old = answer(run.cast.writer(baseline)",
+        "old = answer(run.cast.writer(candidate)",
+        EVALUATION,
+    ),
+    Mutation(
+        "as-many-judged-as-sampled",
+        "the number of judged prompts is another setting's",
+        COMMANDS,
+        "held_out(run.inputs.prompts, config.num_prompts",
+        "held_out(run.inputs.prompts, run.experiment.tracking.sample_prompts",
+        EVALUATION,
+    ),
+    Mutation(
+        "one-answer-a-judged-prompt",
+        "more samples a prompt are asked for and not taken",
+        COMMANDS,
+        "samples=config.samples_per_prompt)",
+        "samples=1)",
+        EVALUATION,
+    ),
+    Mutation(
+        "interval-without-the-runs-seed",
+        "the interval is resampled the same whatever the seed",
+        COMMANDS,
+        "str(config.judge), judge, run.experiment.seed)",
+        "str(config.judge), judge, 0)",
+        EVALUATION,
+    ),
+    Mutation(
+        "baseline-is-the-policy",
+        "evaluate compares RUN/policy with itself",
+        COMMANDS,
+        'Path(experiment.evaluation.baseline or run_dir / "sft")',
+        'Path(experiment.evaluation.baseline or run_dir / "policy")',
+        ("tests/wiring/test_again.py",),
+    ),
+    Mutation(
+        "baseline-of-the-pipeline-is-the-start",
+        "the pipeline judges against the weights before SFT",
+        COMMANDS,
+        "_compare(run, candidate, policy, case.judge)",
+        "_compare(run, candidate, start, case.judge)",
+        EVALUATION,
+    ),
+    Mutation(
+        "ppo-from-before-sft",
+        "PPO goes on from the start, not from SFT",
+        COMMANDS,
+        "run_ppo(run, policy, reward_model)",
+        "run_ppo(run, start, reward_model)",
+        (f"{FIGURES}::test_ppo_after_them_is_the_plain_programs",),
+    ),
+    Mutation(
+        "reward-model-from-before-sft",
+        "the reward model's trunk is the start's, not SFT's",
+        COMMANDS,
+        "_reward_model(run, case, policy)",
+        "_reward_model(run, case, start)",
+        REWARD,
+    ),
+    Mutation(
+        "rate-of-the-next-update",
+        "the schedule is one update ahead",
+        LEARNER,
+        "self.num_updates,\n            lr=config.lr",
+        "self.num_updates + 1,\n            lr=config.lr",
+        LLAMA,
+    ),
+    Mutation(
+        "minibatches-without-the-runs-seed",
+        "rows are shuffled alike whatever the seed",
+        PASSES,
+        'key = (settings.seed, "minibatches", step, epoch)',
+        'key = (0, "minibatches", step, epoch)',
+        UNUSUAL,
+    ),
+    Mutation(
+        "every-step-has-the-minibatches-of-the-first",
+        "rows are shuffled alike in every step",
+        PASSES,
+        'key = (settings.seed, "minibatches", step, epoch)',
+        'key = (settings.seed, "minibatches", 0 * step, epoch)',
+        LLAMA,
+    ),
+    Mutation(
+        "ratio-variance-about-0",
+        "val/ratio_var is the mean square",
+        POLICY,
+        'update.means["val/ratio_square"] - update.means["val/ratio"] ** 2',
+        'update.means["val/ratio_square"] - 0 * update.means["val/ratio"] ** 2',
+        LLAMA,
+    ),
+    Mutation(
+        "largest-ratio-of-the-last-minibatch",
+        "a token that ran away earlier in the step is not seen",
+        POLICY,
+        'max(update.peaks["val/ratio_max"] for update in updates)',
+        'updates[-1].peaks["val/ratio_max"]',
+        LLAMA,
+    ),
+    Mutation(
+        "first-ratio-of-the-last-minibatch",
+        "what must be 0 is measured after the policy has learned",
+        POLICY,
+        'updates[0].peaks["log_ratio_max"]',
+        'updates[-1].peaks["log_ratio_max"]',
+        LLAMA,
+    ),
+    Mutation(
+        "policy-waits-a-step-too-long",
+        "the value role's warm-up lasts one step more",
+        POLICY,
+        "if step < self._config.value_warmup_steps:",
+        "if step <= self._config.value_warmup_steps:",
+        LLAMA,
+    ),
+    Mutation(
+        "dual-clip-never-handed-on",
+        "the bound for negative advantages is read and not used",
+        POLICY,
+        "low if high is None else high, settings.ppo.dual_clip)",
+        "low if high is None else high, None)",
+        UNUSUAL,
+    ),
+    Mutation(
+        "value-clipped-by-the-policys-range",
+        "the value's clip takes the ratio's epsilon",
+        VALUE,
+        "self._config.value_clip_range",
+        "self._config.clip_range",
+        UNUSUAL,
+    ),
+    Mutation(
+        "value-learns-from-the-first-minibatch-alone",
+        "later minibatches are reported and dropped",
+        VALUE,
+        "experience.select(rows)",
+        "experience.select(rows[:1])",
+        LLAMA,
+    ),
+    Mutation(
+        "padding-share-among-the-values-figures",
+        "the value role's packing is averaged into the policy's",
+        VALUE,
+        "if n != PADDING_SHARE}",
+        'if n != "none"}',
+        ("tests/unit/roles/test_value.py", *step("waits")),
+    ),
+)
