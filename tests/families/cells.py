@@ -32,6 +32,8 @@ from tests.models import experiment
 
 CLOSE, CLOSE_AFTER_SAVING = 2e-4, 1e-5
 """Nats (or units of a score) that fp32 may be apart; logits of a written folder."""
+MOST_SAMPLED = 0.02
+"""Nats that a single drawn token may be apart: cached states of some families round more."""
 LORA = {"method": "lora", "rank": 4, "alpha": 8}
 TEXTS = ["the film was good", "a bad film about the world", "what a good world this is"] * 3
 NUM_TOKENS = 280
@@ -265,8 +267,12 @@ class Family:
         writer = self.role("writer", generation=generation)
         name = writer.sampler().partition(",")[0]
         written = joined(list(writer.generate(self.prompts(), 0)))
-        wanted_BR = self.response_logprobs(written)
-        near(written.sampling_logprobs_BR, wanted_BR, 10 * CLOSE, f"{name} sampler")
+        apart_BR = (written.sampling_logprobs_BR - self.response_logprobs(written)).abs()
+        mean = float(apart_BR.sum() / written.response_lengths_B.sum())
+        if not (mean <= CLOSE and float(apart_BR.max()) <= MOST_SAMPLED):
+            raise Wrong(
+                f"{name} sampler: off by {mean:.2g} on average, {apart_BR.max():.2g} at most"
+            )
         if int(written.tokens_BT.max()) >= len(tokenizer()):
             raise Wrong(f"{name} sampler draws ids that the tokenizer lacks")
         return name
