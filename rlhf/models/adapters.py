@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -32,8 +33,10 @@ NO_ADAPTER = {"out_proj", "conv1d"}
 def unadaptable(network: nn.Module) -> list[str] | None:
     """Return the names of linear layers that all-linear leaves out, None where there are none.
 
-    Those that multiply in a way of their own (in groups), and those peft refuses.
+    Those that multiply in a way of their own (in groups), that share their weight with another, as
+    an adapter would be merged into both, and those peft refuses.
     """
+    owners = Counter(id(m.weight) for m in network.modules() if isinstance(m, nn.Linear))
     stateful = network.config.model_type in STATEFUL  # type: ignore[union-attr]
     names = [
         name
@@ -41,6 +44,7 @@ def unadaptable(network: nn.Module) -> list[str] | None:
         if isinstance(module, nn.Linear)
         and (
             type(module).forward is not nn.Linear.forward
+            or owners[id(module.weight)] > 1
             or (stateful and name.rpartition(".")[2] in NO_ADAPTER)
         )
     ]

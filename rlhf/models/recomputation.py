@@ -9,7 +9,7 @@ again, is in evaluation mode, as some blocks drop out by a number of their own w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,7 +29,7 @@ def recompute_blocks(model: nn.Module) -> None:
         ModelError: when the network has no blocks that can.
     """
     network: PreTrainedModel = model.network  # type: ignore[assignment]
-    if not any(_blocks(model)) or not network.supports_gradient_checkpointing:
+    if not _blocks(model) or not network.supports_gradient_checkpointing:
         raise ModelError(
             f"engine.gradient_checkpointing=true: {type(model.network).__name__} has no blocks "
             "that transformers can recompute; use another family, or set it to false"
@@ -71,7 +71,9 @@ def _end(model: nn.Module, _inputs: Any, _outputs: Any) -> None:
         block.training = False
 
 
-def _blocks(model: nn.Module) -> Iterator[nn.Module]:
-    for module in model.modules():
-        if isinstance(module, GradientCheckpointingLayer):
-            yield module
+def _blocks(model: nn.Module) -> list[nn.Module]:
+    """Return the outermost blocks: one inside another is recomputed with it, and not by itself."""
+    found: list[nn.Module] = []
+    for module in model.children():
+        found += [module] if isinstance(module, GradientCheckpointingLayer) else _blocks(module)
+    return list(dict.fromkeys(found))

@@ -232,7 +232,10 @@ class Family:
             found = live.logits(ids_T, torch.arange(ids_T.shape[1]), use_cache=False)
             wanted = read(input_ids=ids_T, use_cache=False).logits[0]
         near(
-            wanted.log_softmax(-1), found.log_softmax(-1), CLOSE_AFTER_SAVING * 10, "written folder"
+            wanted.log_softmax(-1),
+            found.log_softmax(-1),
+            CLOSE_AFTER_SAVING * (100 if sections else 10),
+            "written folder",
         )
         if sections:
             return
