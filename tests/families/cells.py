@@ -90,6 +90,7 @@ class Family:
         """Build a role as a run would."""
         place = {"judge": "reward", "apprentice": "reward", "value": "value"}.get(kind, "policy")
         sections = {"generation": {"max_new_tokens": 10, "batch_size": 3}, **sections}
+        sections["engine"] = {"precision": "fp32", **sections.get("engine", {})}
         part = Part(
             kind=kind,
             role=place,
