@@ -81,6 +81,7 @@ class Family:
         from rlhf.models.pretrained import language_config_of
 
         config = tiny.config_of(self.name)
+        config.architectures = [tiny.NAMES[self.name]]
         config.save_pretrained(self.path)
         language_config_of(self.path)
         tiny.write(self.oracle, config, self.path)
