@@ -43,7 +43,7 @@ def unadaptable(network: nn.Module) -> list[str] | None:
         for name, module in network.named_modules()
         if isinstance(module, nn.Linear)
         and (
-            type(module).forward is not nn.Linear.forward
+            not _multiplies(module)
             or owners[id(module.weight)] > 1
             or (stateful and name.rpartition(".")[2] in NO_ADAPTER)
         )
@@ -54,6 +54,17 @@ def unadaptable(network: nn.Module) -> list[str] | None:
 # The library asks transformers for a name of old, and tells of what it then sets right by itself.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 warnings.filterwarnings("ignore", message="fan_in_fan_out is set to", category=UserWarning)
+
+
+@torch.no_grad()
+def _multiplies(layer: nn.Linear) -> bool:
+    """Tell whether a layer maps its inputs to its outputs, whatever its own forward is."""
+    if type(layer).forward is nn.Linear.forward:
+        return True
+    try:
+        return layer(layer.weight[:1]).shape == (1, layer.out_features)
+    except (RuntimeError, ValueError):
+        return False
 
 
 class Adapter:

@@ -74,10 +74,12 @@ def language_config(config: PreTrainedConfig, path: str) -> PreTrainedConfig:
 
 def _text_part(config: PreTrainedConfig) -> PreTrainedConfig | None:
     """Return the part that transformers has a causal language model for, if there is one."""
-    for part in (config.get_text_config(decoder=True), config):
-        if type(part) in MODEL_FOR_CAUSAL_LM_MAPPING:
-            return part if causal_class(part).config_class is type(part) else None
-    return None
+    text = config.get_text_config(decoder=True)
+    if type(text) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return text
+    # What transformers has for the whole may be for a part that has no name of its own there.
+    whole = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+    return config if whole and causal_class(config).config_class is type(config) else None
 
 
 def renamed(config: PreTrainedConfig, text: PreTrainedConfig) -> dict[str, str]:
