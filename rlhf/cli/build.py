@@ -18,13 +18,8 @@ from rlhf.engine.zero import ZeroEngine
 from rlhf.generation.sampling import Sampling
 from rlhf.models.adapters import Adapter
 from rlhf.models.language_model import LanguageModel
-from rlhf.models.pretrained import (
-    HeadKind,
-    absent_ids,
-    load_causal_lm,
-    load_scalar,
-    num_weights,
-)
+from rlhf.models.outline import absent_ids, num_weights
+from rlhf.models.pretrained import HeadKind, load_causal_lm, load_scalar
 from rlhf.models.recomputation import recompute_blocks
 from rlhf.models.scalar_model import ScalarModel
 from rlhf.models.stops import stop_ids

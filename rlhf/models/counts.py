@@ -13,7 +13,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from rlhf.config.model import NewModelConfig, PeftConfig
 from rlhf.errors import ModelError
 from rlhf.models.adapters import Adapter
-from rlhf.models.pretrained import new_causal_lm, skeleton
+from rlhf.models.outline import skeleton
+from rlhf.models.pretrained import new_causal_lm
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

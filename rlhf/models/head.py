@@ -9,7 +9,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from rlhf.errors import ModelError
-from rlhf.models.pretrained import load_scalar, stated
+from rlhf.models.outline import stated
+from rlhf.models.pretrained import load_scalar
 from rlhf.models.scalar_model import ScalarModel
 
 SMALL_BYTES = 64 * 2**20

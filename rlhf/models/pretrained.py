@@ -5,16 +5,12 @@ Dropout is off everywhere: two forwards of one text must agree, or no ratio mean
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
 from torch import nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     LlamaConfig,
@@ -23,23 +19,19 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from rlhf.config.model import NewModelConfig
-from rlhf.errors import ModelError, RLHFError
 from rlhf.models.attention import widen_short_rows
 from rlhf.models.exact import loaded_exactly, put_exact
 from rlhf.models.families import (
-    context_of,
-    language_config,
     left_out,
     provide_classifier,
-    renamed,
     save_as_text,
 )
 from rlhf.models.fit import check_fit
-from rlhf.models.folder import one_line
+from rlhf.models.outline import blaming, from_pretrained, skeleton, text_options
 from rlhf.models.pads import with_own_pad
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Network: TypeAlias = "PreTrainedModel"
 """A model of transformers, under the name that rooms without transformers know it by."""
@@ -60,49 +52,6 @@ def load_causal_lm(path: str, precision: str = "fp32") -> PreTrainedModel:
     network, info = load_with_info(AutoModelForCausalLM, path, precision, **text_options(path))
     check_fit(path, network, info, spare=lambda: left_out(network, info["unexpected_keys"]))
     return _settled(network)
-
-
-def num_weights(path: str) -> int:
-    """Return how many weights a language model has, by its config alone.
-
-    Raises:
-        ModelError: when there is no config.
-    """
-    return sum(parameter.numel() for parameter in skeleton(path).parameters())
-
-
-def skeleton(path: str, *, scalar: bool = False) -> PreTrainedModel:
-    """Return a model without storage, by its config: a language model, or a classifier.
-
-    Raises:
-        ModelError: when there is no config, or no network can be made from it.
-    """
-    auto = AutoModelForSequenceClassification if scalar else AutoModelForCausalLM
-    config = language_config_of(path)
-    with blaming(path, auto.__name__), torch.device("meta"):
-        if scalar:
-            provide_classifier(config)
-        return auto.from_config(config, trust_remote_code=False)
-
-
-def language_config_of(path: str) -> PreTrainedConfig:
-    """Return the config of a folder's or a hub name's causal language model.
-
-    Raises:
-        ModelError: when there is no config, or it is of no causal language model.
-    """
-    config = _from_pretrained(AutoConfig, path)
-    with blaming(path, "AutoConfig"):
-        return language_config(config, path)
-
-
-def text_options(path: str) -> dict[str, Any]:
-    """Return what loads the text part of a folder that reads more than text."""
-    config = _from_pretrained(AutoConfig, path)
-    with blaming(path, "AutoConfig"):
-        text = language_config(config, path)
-        names = renamed(config, text)
-    return {"config": text, "key_mapping": names} if names else {"config": text}
 
 
 def load_scalar(
@@ -180,35 +129,13 @@ def load_gguf(file: Path) -> PreTrainedModel:
     """Load a GGUF file's weights, de-quantized to float32, as an ordinary saveable model."""
     from transformers import GgufConfig
 
-    return _from_pretrained(
+    return from_pretrained(
         AutoModelForCausalLM,
         str(file.parent),
         gguf_file=file.name,
         dtype=torch.float32,
         quantization_config=GgufConfig(gguf_file=file.name, dequantize=True),
     )
-
-
-def context_length(path: str) -> int | None:
-    """Return the longest sequence a model takes, in tokens; None when its config does not say."""
-    return context_of(language_config_of(path))
-
-
-def stated(path: str, name: str) -> int | None:
-    """Return a number of a model's config by transformers' name; None when it does not say.
-
-    Raises:
-        ModelError: when there is no config.
-    """
-    text = language_config_of(path)
-    with blaming(path, "AutoConfig"):
-        return text.to_dict().get(text.attribute_map.get(name, name))
-
-
-def absent_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Return the rows of a model's embedding that stand for no token: often it is rounded up."""
-    rows = stated(path, "vocab_size") or 0
-    return tuple(sorted(set(range(rows)) - set(tokenizer.get_vocab().values())))
 
 
 def save_network(
@@ -254,35 +181,9 @@ def load_with_info(
     asked = {"output_loading_info": True, "ignore_mismatched_sizes": True, **options}
 
     def load(kind: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
-        return _from_pretrained(kind, path, dtype=DTYPES[precision], **asked)
+        return from_pretrained(kind, path, dtype=DTYPES[precision], **asked)
 
     return loaded_exactly(load(auto), load) if precision == "bf16" else load(auto)
-
-
-def _from_pretrained(auto: Any, path: str, **options: Any) -> Any:
-    with blaming(path, auto.__name__):
-        return auto.from_pretrained(path, trust_remote_code=False, **options)
-
-
-@contextmanager
-def blaming(path: str, what: str) -> Iterator[None]:
-    """Turn whatever a library says of a model folder into one line that names the folder.
-
-    Configs hold anything, and transformers raises anything over them.
-
-    Raises:
-        ModelError: for every error.
-    """
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    except RLHFError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"{path}: not a model {what} can load ({one_line(error)}); give a local folder with "
-            "config.json and safetensors, or the name of a model on the hub"
-        ) from error
 
 
 def _reset_head(network: PreTrainedModel, head: HeadKind, seed: int) -> None:

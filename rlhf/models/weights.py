@@ -13,14 +13,8 @@ from rlhf.errors import ModelError
 from rlhf.models.families import base_of, left_out
 from rlhf.models.fit import check_fit
 from rlhf.models.folder import check_folder, stored_tensors, weight_files
-from rlhf.models.pretrained import (
-    blaming,
-    context_length,
-    load_causal_lm,
-    load_scalar,
-    skeleton,
-    text_options,
-)
+from rlhf.models.outline import blaming, context_length, skeleton, text_options
+from rlhf.models.pretrained import load_causal_lm, load_scalar
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

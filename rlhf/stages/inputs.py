@@ -20,7 +20,7 @@ from rlhf.data.split import Splits
 from rlhf.data.tokenizer import load_tokenizer, train_tokenizer
 from rlhf.errors import ConfigError
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
-from rlhf.models.pretrained import context_length
+from rlhf.models.outline import context_length
 from rlhf.rewards.process import check_function
 
 if TYPE_CHECKING:

@@ -113,9 +113,7 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
         return run.folder / "policy"
     run.rehearsal.settle_precision(start)
     policy = run.cast.policy(start)
-    prompts = run.rehearsal.texts()
-    assert prompts is not None
-    run.log.note(f"generation: {settle(policy.rehearse(prompts))}")
+    run.rehearsal.rehearse(policy)
     reference = run.cast.reference(Path(run.experiment.reference.path or start))
     reward = run.cast.judge(reward_model, start)
     value = _value(run, start, reward_model)

@@ -68,12 +68,14 @@ class PPO:
         prompts = self.prompts(step)
         rollout, scores = self.score(prompts, step)
         experience, seen = make_experience(rollout, scores, self.terms)
-        if is_first and not is_near(seen, self.terms.config):
-            sampler = settle(self.policy.sampler(prompts))
-            raise TrainingError(f"PPO step {step}: {sampler_differs(seen, sampler)}")
+        self._check_sampler(seen, prompts, is_first=is_first)
         learned = self._learn(experience, step)
         self.terms.kl.observe(seen["objective/kl"], len(rollout))
         return Metrics.merge([seen, learned])
+
+    def _check_sampler(self, seen: Metrics, prompts: PromptBatch, *, is_first: bool) -> None:
+        if is_first and not is_near(seen, self.terms.config):
+            raise TrainingError(sampler_differs(seen, settle(self.policy.sampler(prompts))))
 
     def score(self, prompts: PromptBatch, step: int) -> tuple[Rollout, Scores]:
         """Let the policy answer; reward model and value judge each piece while it writes the next.

@@ -9,6 +9,7 @@ import torch
 
 from rlhf.flow.promise import settle
 from rlhf.flow.text import Demonstrations, PromptBatch
+from rlhf.roles.ports import PolicyPort
 from rlhf.stages.cast import Cast
 from rlhf.stages.inputs import Inputs
 
@@ -35,23 +36,29 @@ class Rehearsal:
         if self._is_settled:
             return
         self.settle_precision(start)
-        prompts = self.texts()
-        if prompts is not None:
-            self._note(f"rehearsal: {settle(self._cast.policy(start).rehearse(prompts))}")
+        if self._inputs.prompts is not None:
+            self.rehearse(self._cast.policy(start))
+
+    def rehearse(self, policy: PolicyPort) -> None:
+        """Try sampler and first ratio of a policy on some prompts of the run."""
+        assert self._inputs.prompts is not None
+        prompts = _some(self._inputs.prompts.train)
+        self._note(f"generation: {settle(policy.rehearse(prompts))}")
 
     def settle_precision(self, start: Path) -> None:
         """Decide on the precision, if that was not done yet."""
         if self._is_settled:
             return
         self._is_settled = True
-        demonstrations = self._inputs.demonstrations
-        texts = self.texts() if demonstrations is None else _as_prompts(demonstrations.train)
+        texts = self._texts()
         if texts is not None:
             self._note(f"precision: {self._cast.settle_precision(start, texts)}")
 
-    def texts(self) -> PromptBatch | None:
-        """Return some prompts of the run."""
-        prompts = self._inputs.prompts
+    def _texts(self) -> PromptBatch | None:
+        """Return some texts of the run: demonstrations, which are whole, else prompts."""
+        demonstrations, prompts = self._inputs.demonstrations, self._inputs.prompts
+        if demonstrations is not None:
+            return _as_prompts(demonstrations.train)
         return None if prompts is None else _some(prompts.train)
 
 

@@ -78,7 +78,7 @@ class Family:
 
     def write(self) -> None:
         """Write the folder: the config alone, where that is refused already."""
-        from rlhf.models.pretrained import language_config_of
+        from rlhf.models.outline import language_config_of
 
         config = tiny.config_of(self.name)
         config.architectures = [tiny.NAMES[self.name]]

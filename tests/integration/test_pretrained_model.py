@@ -69,7 +69,6 @@ def arguments(model: str, home: Path, method: str, precision: str) -> list[str]:
 
 
 def check(run: Path, precision: str) -> None:
-    # correctness 27, 30, 45: on real weights, too
     (step,) = metrics(run)
     assert step["policy/ratio_first_max_error"] == 0, "bit for bit, in bf16 as well"
     assert step["objective/kl"] == 0
@@ -80,6 +79,7 @@ def check(run: Path, precision: str) -> None:
 
 @pytest.mark.parametrize(("method", "precision"), KINDS)
 def test_a_step_in_this_process(smollm2, tmp_path, capsys, method, precision):
+    # correctness 27, 30, 45: on real weights, too
     finished(tmp_path, *arguments(smollm2, tmp_path, method, precision), *ENGINE)
     check(tmp_path / "run", precision)
     assert "generation: continuous" in " ".join(capsys.readouterr().out.split())
@@ -88,6 +88,7 @@ def test_a_step_in_this_process(smollm2, tmp_path, capsys, method, precision):
 @pytest.mark.ray
 @pytest.mark.parametrize(("method", "precision"), KINDS)
 def test_a_step_on_ray(smollm2, tmp_path, method, precision):
+    # correctness 27, 30, 45
     command = [sys.executable, "-m", "rlhf", *arguments(smollm2, tmp_path, method, precision)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(

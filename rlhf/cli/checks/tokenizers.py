@@ -12,7 +12,7 @@ from rlhf.data.columns import options_of
 from rlhf.data.retokenize import encode_exchange
 from rlhf.data.tokenizer import TextTokenizer, fingerprint, load_tokenizer
 from rlhf.errors import DataError, ModelError
-from rlhf.models.pretrained import context_length, stated
+from rlhf.models.outline import context_length, stated
 from rlhf.models.stops import stop_ids
 
 if TYPE_CHECKING:

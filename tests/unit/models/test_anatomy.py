@@ -10,7 +10,7 @@ from rlhf.config.model import NewModelConfig, PeftConfig
 from rlhf.errors import ModelError
 from rlhf.models.adapters import Adapter
 from rlhf.models.anatomy import adapter_weights, anatomy_of, new_anatomy, read_anatomy
-from rlhf.models.pretrained import num_weights
+from rlhf.models.outline import num_weights
 from tests import models
 
 FAMILIES = ("llama", "qwen2", "gpt2", "mistral", "gemma2")

@@ -30,7 +30,8 @@ from transformers import (
 from rlhf.errors import ModelError
 from rlhf.models.families import base_of, context_of, language_config, left_out
 from rlhf.models.language_model import LanguageModel
-from rlhf.models.pretrained import context_length, load_causal_lm, load_scalar, save_network
+from rlhf.models.outline import context_length
+from rlhf.models.pretrained import load_causal_lm, load_scalar, save_network
 from rlhf.models.scalar_model import ScalarModel
 from tests.families import tiny
 from tests.models import tokenizer

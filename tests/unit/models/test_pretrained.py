@@ -8,13 +8,7 @@ from torch import nn
 
 from rlhf.config.model import NewModelConfig
 from rlhf.errors import ModelError
-from rlhf.models.pretrained import (
-    context_length,
-    load_causal_lm,
-    load_scalar,
-    new_causal_lm,
-    num_weights,
-)
+from rlhf.models.pretrained import load_causal_lm, load_scalar, new_causal_lm
 from tests.models import causal, ragged, tokenizer, write
 
 
@@ -91,14 +85,3 @@ def test_a_fresh_model_fits_its_tokenizer():
     )
     other = new_causal_lm(config, words, seed=4)
     assert not torch.equal(network.lm_head.weight, other.lm_head.weight)
-
-
-def test_context_length_is_the_configs(folder):
-    assert context_length(folder("llama")) == 64
-    assert context_length(folder("gpt2")) == 64
-
-
-@pytest.mark.parametrize(("family", "kind"), [("llama", "causal"), ("gpt2", "classifier")])
-def test_weights_are_counted_without_loading_them(folder, family, kind):
-    network = load_causal_lm(folder(family))
-    assert num_weights(folder(family, kind)) == sum(p.numel() for p in network.parameters())

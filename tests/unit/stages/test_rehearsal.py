@@ -55,14 +55,20 @@ def test_with_prompts_precision_comes_first_then_sampler_and_ratio_and_all_of_it
         ("policy", "start"),
         ("rehearse", NUM_TEXTS),
     ]
-    assert notes == ["precision: fp32 (told)", "rehearsal: continuous; first ratio 1"]
+    assert notes == ["precision: fp32 (told)", "generation: continuous; first ratio 1"]
 
 
-def test_its_texts_are_short_and_long():
-    prompts = models.prompts(50)
-    texts = Rehearsal(inputs(prompts=prompts), Players(), print).texts()
-    assert int(texts.lengths_B.max()) == int(prompts.lengths_B.max())
-    assert int(texts.lengths_B.min()) == int(prompts.lengths_B.min())
+def test_its_prompts_are_short_and_long():
+    prompts, seen = models.prompts(50), []
+
+    class Policy:
+        def rehearse(self, some):
+            seen.append(some)
+            return "continuous"
+
+    Rehearsal(inputs(prompts=prompts), Players(), print).rehearse(Policy())
+    assert int(seen[0].lengths_B.max()) == int(prompts.lengths_B.max())
+    assert int(seen[0].lengths_B.min()) == int(prompts.lengths_B.min())
 
 
 def test_sft_alone_measures_on_demonstrations_and_rehearses_no_ppo():
@@ -70,7 +76,6 @@ def test_sft_alone_measures_on_demonstrations_and_rehearses_no_ppo():
     rehearsal = Rehearsal(inputs(demonstrations=rows), players, print)
     rehearsal.before_training(Path("start"))
     assert players.asked == [("precision", "start", 3)]
-    assert rehearsal.texts() is None
 
 
 def test_precision_is_measured_on_whole_demonstrations_where_there_are_some():
