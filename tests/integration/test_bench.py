@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import attention, gpu, memory, orchestrator, ppo_vs_trl, rollout, scaling, update
+from bench import (
+    attention,
+    gpu,
+    memory,
+    orchestrator,
+    ppo_vs_trl,
+    rollout,
+    rounding,
+    scaling,
+    update,
+)
 from bench.company import Work, write_models
 from bench.kit import SHAPES, alternate, medians, ratio
 from rlhf.models.pretrained import load_causal_lm
@@ -44,6 +54,14 @@ def test_rollouts(lengths, precision):
         assert set(lengths_of) == {longest}
     else:
         assert all(1 <= length < longest for length in lengths_of)
+
+
+def test_rounding_holds_both_ways_of_bf16_against_fp32():
+    found = json.loads(rounding.main(["--tiny"]))
+    for side in ("ours", "plain"):
+        assert found[side]["tokens"] > 0
+        assert 0 <= found[side]["sampler"]["k3"] < 0.1
+        assert set(found[side]) == {"tokens", "sampler", "one_row_at_a_time", "fp32"}
 
 
 def test_attention_of_short_rows():
