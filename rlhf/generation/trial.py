@@ -32,7 +32,7 @@ BEYOND_ITSELF = 4.0
 """A sampler may be so many times as far from a whole forward as that is from itself."""
 BOUND = 20.0
 """Log-ratios are clamped to +- this before exp."""
-FLOOR = {torch.float32: 1e-3, torch.bfloat16: 0.03}
+FLOOR = {torch.float32: 3e-4, torch.bfloat16: 0.03}
 """Nats that are always allowed: kernels may agree with themselves to the bit."""
 
 

@@ -62,9 +62,10 @@ def _multiplies(layer: nn.Linear) -> bool:
     if type(layer).forward is nn.Linear.forward:
         return True
     try:
-        return layer(layer.weight[:1]).shape == (1, layer.out_features)
+        answer: object = layer(layer.weight[:1])
     except (RuntimeError, ValueError):
         return False
+    return isinstance(answer, Tensor) and answer.shape == (1, layer.out_features)
 
 
 class Adapter:

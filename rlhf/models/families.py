@@ -204,6 +204,12 @@ def _has_linear_score(text: PreTrainedConfig) -> bool:
         return isinstance(dict(known(text).named_children()).get("score"), nn.Linear)
 
 
+def num_logits(text: PreTrainedConfig) -> int:
+    """Return how many logits there are: some networks give fewer than their embedding has rows."""
+    known: dict[str, Any] = text.to_dict()
+    return known.get("unpadded_vocab_size") or int(text.vocab_size)
+
+
 def context_of(text: PreTrainedConfig) -> int | None:
     """Return the longest text that is read alike whatever its neighbours; None for no limit.
 

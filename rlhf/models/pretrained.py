@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 Network: TypeAlias = "PreTrainedModel"
 """A model of transformers, under the name that rooms without transformers know it by."""
 HeadKind = Literal["trained", "new", "zero"]
+OLD_HEAD = "embed_out.weight"
+"""What files of GPT-NeoX, Pythia's too, call the output embedding."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 transformers_logging.set_verbosity_error()
@@ -81,7 +83,11 @@ def load_scalar(
         network,
         info,
         new_head=head != "trained",
-        spare=lambda: [*skeleton(path).state_dict(), *left_out(network, info["unexpected_keys"])],
+        spare=lambda: [
+            *skeleton(path).state_dict(),
+            OLD_HEAD,
+            *left_out(network, info["unexpected_keys"]),
+        ],
     )
     if head != "trained":
         _reset_head(network, head, seed)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rlhf.errors import TrainingError
+from rlhf.models.families import num_logits
 from rlhf.models.language_model import LanguageModel
 from rlhf.models.pretrained import load_causal_lm, load_scalar
 from rlhf.models.scalar_model import ScalarModel
@@ -49,7 +50,7 @@ class Proof:
         tokens_BT = _encoded(tokenizer, config)
         self._inputs: tuple[Any, ...] = (tokens_BT, torch.arange(tokens_BT.numel()))
         if isinstance(model, LanguageModel):
-            self._inputs = (*_targets(tokens_BT, config.vocab_size), 1.0)
+            self._inputs = (*_targets(tokens_BT, num_logits(config)), 1.0)
 
     def ask(self, model: Callable[..., Any], device: str = "cpu") -> Tensor:
         """Return a model's numbers, float64, on the CPU: log-probabilities, or scalars.
