@@ -20,6 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from rlhf.cli.evaluated import as_the_run_had
 from rlhf.cli.multirun import Multirun
@@ -102,6 +103,8 @@ def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
             raise ConfigError(_without_advice(said.getvalue())) from error
         if not errors:
             raise
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).replace("\n", " ")) from error
     finally:
         composing.close()
     return errors

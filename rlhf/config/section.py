@@ -10,10 +10,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 def at_home(value: object) -> object:
     """Return a text with ~ or ~user at its start replaced by that home folder, as a shell would."""
-    return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111 - not only paths
+    return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111 - names too
 
 
-Place = Annotated[str, BeforeValidator(at_home)]
+def _place(value: object) -> object:
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a name that is no UTF-8 cannot stand in a run's records") from error
+    return at_home(value)
+
+
+Place = Annotated[str, BeforeValidator(_place)]
 """A file, a folder, or the name of something that is fetched; ~ is the home folder."""
 
 

@@ -82,7 +82,6 @@ TEXTS = (
     "'",
     "=",
     "\U0001f600",
-    "\udcff",
     "~nobody-at-all/x",
 )
 LINES = (
@@ -101,7 +100,6 @@ LINES = (
         "--config-name nope",
         "--config-path nope",
         "--config-dir nope",
-        "--package nope",
     ),
     *(
         "=",
@@ -116,10 +114,8 @@ LINES = (
         "ppo.kl_coef==1",
         "ppo=1",
         "ppo=null",
-        "ppo={}",
     ),
     *(
-        "~ppo",
         "~nope",
         "+ppo.kl_coef=1 +ppo.kl_coef=x",
         "++nope=1",
@@ -131,7 +127,6 @@ LINES = (
     ),
     *(
         "peft=nope",
-        "peft=[lora,none]",
         "algorithm=null",
         "hydra.nope=1",
         "hydra/launcher=nope",
@@ -217,5 +212,6 @@ def lines() -> Iterator[Line]:
         yield Line((f"policy.path={text}",))
         yield Line((f"data.prompts={text}",))
         yield Line((f"reward.function={text}",))
+    yield Line(("run_dir=runs/\udcff",))
     for line in LINES:
         yield Line(tuple(line.split(" ")))

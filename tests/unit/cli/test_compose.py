@@ -63,6 +63,7 @@ INTERPOLATIONS = [
     ("seed=???", "seed=??? cannot be resolved"),
     ("data.prompts=[a,'${nowhere}']", "data.prompts.1=${nowhere}"),
     ("run_dir='${'", "run_dir"),
+    ("hydra.run.dir=${nowhere}", "hydra.run.dir"),
     ("run_dir=${oc.env:", "run_dir"),
 ]
 

@@ -50,6 +50,7 @@ def test_every_place_knows_home():
         ({"reward": {"function_weight": -1e300}}, "reward.function_weight=-1e+300: should be"),
         ({"ppo": {"num_steps": 2**63}}, "ppo.num_steps=9.22337e+18: should be between"),
         ({"data": {"prompts": ["a", {"path": 3}]}}, "data.prompts.1.path=3: should be a valid"),
+        ({"run_dir": "a\udcff"}, "cannot stand in a run's records"),
         ({"data": {"prompts": {}}}, "data.prompts={}: should be a valid"),
         ({"data": {"prompts": {"path": "a"}}}, "data.prompts={'path': 'a'}: should be a valid"),
         ({"policy": {"optimizer": {"lr": {}}}}, "policy.optimizer.lr={}: should be a valid number"),
