@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutations.mutation import Mutation
 from tests.mutations.wiring import (
     EVALUATION,
+    FIGURES,
     LLAMA,
     LORA,
     PLACES,
@@ -374,6 +375,14 @@ MUTATIONS = (
         setting("sft.patience", "sft.keep"),
     ),
     Mutation(
+        "patience-never-refilled",
+        "a new best does not begin the count anew",
+        "rlhf/stages/best.py",
+        "self.loss, self.waited = loss, 0",
+        "self.loss, self.waited = loss, self.waited",
+        (f"{PLACES}::test_training_stops_after_so_many_validations_without_a_new_best",),
+    ),
+    Mutation(
         "validated-with-the-whole-margin",
         "the validation loss has another margin than training",
         RANKING,
@@ -411,7 +420,7 @@ MUTATIONS = (
         INPUTS,
         "test = load_prompts(_whole(data, prompts=data.test_prompts), tokenizer)",
         "test = load_prompts(_whole(data, prompts=data.prompts), tokenizer)",
-        setting("data.test_prompts"),
+        (f"{PLACES}::test_fixed_answers_and_final_figures_are_of_the_test_rows_named",),
     ),
     Mutation(
         "own-test-rankings-not-used",
@@ -419,7 +428,7 @@ MUTATIONS = (
         INPUTS,
         "test = load_rankings(_whole(data, preferences=data.test_preferences), tokenizer)",
         "test = load_rankings(_whole(data, preferences=data.preferences), tokenizer)",
-        setting("data.test_preferences"),
+        (f"{PLACES}::test_fixed_answers_and_final_figures_are_of_the_test_rows_named",),
     ),
     Mutation(
         "validation-prompts-for-the-test",
@@ -435,7 +444,7 @@ MUTATIONS = (
         INPUTS,
         "demonstrations=data.pretraining",
         "demonstrations=data.demonstrations or data.pretraining",
-        setting("data.pretraining"),
+        (f"{FIGURES}::test_ppo_after_them_is_the_plain_programs",),
     ),
     Mutation(
         "judges-scores-in-another-row-order",

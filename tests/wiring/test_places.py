@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from rlhf.config.observe import TrackingConfig
 from rlhf.engine.zero_config import Holding, zero_config
 from rlhf.errors import ConfigError
 from rlhf.observe.log import RunLog
+from tests.wiring.kit import lines
 from tests.wiring.table import BASES, EFFECTS, HERE
 
 ROLES = ("policy", "reference", "reward", "value")
@@ -160,6 +162,38 @@ def test_a_weight_says_how_often_a_row_is_used(home):
     ]
     once, twice = (next(iter(of.values()))["rows"] for of in counts)
     assert twice == 2 * once > 0
+
+
+def test_fixed_answers_and_final_figures_are_of_the_test_rows_named(home):
+    """That they change is in the table; here, to what."""
+    ran = home.run("ppo", *HERE, *BASES["ppo"], "data.test_prompts=other_prompts.jsonl")
+    asked = [row["prompt"] for row in lines(home.folder / "other_prompts.jsonl")]
+    for stage in ("sft", "ppo"):
+        assert [sample["prompt"] for sample in ran.samples(stage)] == asked[:2]
+    named = "data.test_preferences=other_preferences.jsonl"
+    ran = home.run("reward_model", *HERE, *BASES["reward_model"], named)
+    rows = lines(home.folder / "other_preferences.jsonl")
+    assert ran.json("reward_model.json")["pairs"] == len(rows) == 5
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+def test_training_stops_after_so_many_validations_without_a_new_best(home, patience):
+    wild = ("sft.optimizer.lr=3", "sft.num_epochs=4")
+    base = (*HERE, *BASES["sft"], *wild)
+    whole = home.run("sft", *base, "sft.patience=9").steps("sft")
+    losses = [step.get("loss/validation") for step in whole]
+    best, waited, wanted = float("inf"), 0, 0
+    for loss in losses:
+        if waited == patience:
+            break
+        wanted += 1
+        if loss is not None:
+            best, waited = (loss, 0) if loss < best else (best, waited + 1)
+    found = home.run("sft", *base, f"sft.patience={patience}").steps("sft")
+    assert len(found) == wanted
+    told = [loss for loss in losses if loss is not None]
+    ups = [later > earlier for earlier, later in pairwise(told)]
+    assert any(ups) and not all(ups), "a loss that falls again, or nothing is tested"
 
 
 @sees("generation.backend", "generation.batch_size", "engine.max_tokens_per_microbatch")

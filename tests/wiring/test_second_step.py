@@ -149,6 +149,8 @@ def test_every_figure_of_both_steps_is_the_plain_programs(replayed, name):
     assert len(steps) == len(plain.figures) == 2
     for got, wanted in zip(steps, plain.figures, strict=True):
         assert set(got) - UNCOMPUTED == set(wanted)
+        # Of the policy's updates: where it takes none, the value's are not told in their place.
+        assert ("speed/padding_share" in got) == ("lr" in got)
         for figure, value in wanted.items():
             assert got[figure] == pytest.approx(value, rel=1e-3, abs=2e-5), figure
 
