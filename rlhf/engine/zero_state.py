@@ -36,10 +36,11 @@ class ZeroState:
         DeepSpeed has cast all of them to one dtype; `exact` is what was in full precision among
         lower ones. It is put back: into the fp32 master, or (frozen, and whole) the module itself.
         """
-        self._parameters, self._optimizer, self._exact = parameters, optimizer, exact
+        self._parameters, self._optimizer = parameters, optimizer
         self._world, self._stage = world, stage
         for name, tensor in exact.items():
             self._restore(parameters[name], tensor.to(world.device))
+        self._exact = {n: None if parameters[n].requires_grad else t for n, t in exact.items()}
         self._names = [name for name, p in parameters.items() if p.requires_grad]
 
     def _restore(self, parameter: nn.Parameter, tensor: Tensor) -> None:
@@ -65,10 +66,9 @@ class ZeroState:
         for name, tensor in self.whole():
             if name not in self._exact:
                 yield name, tensor
-            elif self._parameters[name].requires_grad:
-                yield name, self._read(name, "weight")
             else:
-                yield name, self._exact[name]
+                exact = self._exact[name]
+                yield name, self._read(name, "weight") if exact is None else exact
 
     def read(self) -> dict[str, Tensor]:
         """Return trainable weights and moments, fp32, on rank 0; every rank must call."""

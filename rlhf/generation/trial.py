@@ -46,6 +46,8 @@ class Gap:
     """The largest of the rows' means."""
     k3: float
     """Mean over tokens of ratio - 1 - log ratio."""
+    surprise: float
+    """Mean -log p of the tokens, by the second of the two."""
 
 
 def gap(one_BR: Tensor, other_BR: Tensor, mask_BR: Tensor) -> Gap:
@@ -60,6 +62,7 @@ def gap(one_BR: Tensor, other_BR: Tensor, mask_BR: Tensor) -> Gap:
         mean=float(log_ratio_BR.abs().sum() / num_tokens),
         worst_row=float(rows_B.max()),
         k3=float(k3_BR.sum() / num_tokens),
+        surprise=float(-torch.where(mask_BR, other_BR, 0.0).sum() / num_tokens),
     )
 
 
@@ -75,7 +78,9 @@ def disagreement(
         write: Answers prompts with the model.
     """
     found, itself = gaps(model, prompts, how, write)
-    if found.worst_row <= FLOOR[_precision(model)] + BEYOND_ITSELF * itself.worst_row:
+    dtype = _precision(model)
+    least = FLOOR[dtype] + ROUNDINGS * torch.finfo(dtype).eps * found.surprise
+    if found.worst_row <= least + BEYOND_ITSELF * itself.worst_row:
         return None
     return (
         f"what it says while it writes is {found.worst_row:.2g} nats a token off a whole forward "
@@ -97,8 +102,7 @@ def gaps(
     for row in range(len(written)):
         one = written.select([row])
         alone_BR[row] = whole_logprobs(model, one, temperature)[0]
-    written_BR = written.sampling_logprobs_BR
-    return gap(written_BR, whole_BR, mask_BR), gap(whole_BR, alone_BR, mask_BR)
+    return gap(written.sampling_logprobs_BR, whole_BR, mask_BR), gap(whole_BR, alone_BR, mask_BR)
 
 
 def trial_rows(

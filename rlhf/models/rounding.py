@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rlhf.models.families import base_of
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -78,7 +80,9 @@ def widen_stream(network: PreTrainedModel) -> bool:
     """
     if network.dtype is not torch.bfloat16:
         return False
-    hook = network.get_input_embeddings().register_forward_hook(_widened)
+    hooks = [network.get_input_embeddings().register_forward_hook(_widened)]
+    # What a block's norm gives is multiplied next: rounded once here, and not by each product.
+    hooks += [norm.register_forward_hook(_narrowed) for norm in _block_norms(network)]
     norms = [module for module in network.modules() if type(module) is nn.LayerNorm]
     for norm in norms:
         norm.__class__ = WideLayerNorm
@@ -86,9 +90,10 @@ def widen_stream(network: PreTrainedModel) -> bool:
     tokens_BT = tokens_BT % network.config.get_text_config().vocab_size
     try:
         with narrow_products(network.device):
-            network.base_model(input_ids=tokens_BT, use_cache=False)
+            base_of(network)(input_ids=tokens_BT, use_cache=False)
     except RuntimeError:  # a product or sum that autocast does not know, of unlike dtypes
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
         for norm in norms:
             norm.__class__ = nn.LayerNorm
         return False
@@ -107,6 +112,17 @@ def narrow_products(
 def _product_dtype(weight: Tensor) -> torch.dtype:
     kind = weight.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+
+
+def _block_norms(network: PreTrainedModel) -> list[nn.Module]:
+    """Return the norms within blocks; one beside them may give the stream itself."""
+    beside = {id(module) for module in base_of(network).children()}
+    named = (m for m in network.modules() if type(m).__name__.endswith("Norm"))
+    return [norm for norm in named if id(norm) not in beside]
+
+
+def _narrowed(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    return output.to(torch.bfloat16)
 
 
 def _widened(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:

@@ -132,7 +132,7 @@ class Gauged:
         learn = taken(lambda: self._improve(learned))
         score = taken(lambda: self._policy.logprobs(written))
         prompts = prompt_rows(num_prompts, prompt, vocabulary)
-        self._policy.sampler()
+        self._policy.sampler(prompts)
         generate = taken(lambda: joined(self._policy.generate(prompts, 0)))
         return {
             "rest": rest,
