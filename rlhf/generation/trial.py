@@ -34,6 +34,9 @@ BOUND = 20.0
 """Log-ratios are clamped to +- this before exp."""
 FLOOR = {torch.float32: 3e-4, torch.bfloat16: 0.03}
 """Nats that are always allowed: kernels may agree with themselves to the bit."""
+ROUNDINGS = 2.0
+"""So many roundings of -log p are allowed too: a sampler rounds logits relative to the largest, and
+training relative to the target's."""
 
 
 @dataclass(frozen=True, slots=True)
