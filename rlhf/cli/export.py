@@ -32,6 +32,7 @@ def export(experiment: Experiment) -> Path:
     tokenizer = load_tokenizer(str(source))
     network = load_causal_lm(str(source), experiment.export.dtype)
     save_network(network, target, tokenizer)
-    proof = Proof(LanguageModel(network), tokenizer)
-    proof.check(target, proof.ask_network(network), rounded=experiment.export.dtype == "bf16")
+    model = LanguageModel(network)
+    proof = Proof(model, tokenizer)
+    proof.check(target, proof.ask(model), rounded=experiment.export.dtype == "bf16")
     return target

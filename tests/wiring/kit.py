@@ -53,6 +53,12 @@ def length(completions, **columns):
     return [float(len(text)) for text in completions]
 
 
+def sleeps(completions, **columns):
+    import time
+
+    time.sleep(60)
+
+
 def breaks(completions, calls=[], **columns):
     calls.append(1)
     if len(calls) % 6 == 0:

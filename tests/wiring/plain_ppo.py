@@ -159,8 +159,14 @@ class Program:
         total = (
             self.ppo["num_steps"] * self.ppo["num_epochs"] * (number // self.ppo["minibatch_size"])
         )
+        each = total // self.ppo["num_steps"]
+        # PPO's warm-up counts turns of the loop.
+        how = {
+            role: {**of, "warmup_steps": of["warmup_steps"] * each}
+            for role, of in ((r, config[r]["optimizer"]) for r in ("policy", "value"))
+        }
         self.learners = {
-            role: Learner(net, config[role]["optimizer"], total)
+            role: Learner(net, how[role], total)
             for role, net in (("policy", self.policy), ("value", self.value))
         }
         self.kl_coef, self.scores, self.average = self.ppo["kl_coef"], list[float](), None
@@ -439,9 +445,10 @@ class Program:
             }
         found = means(reports)
         found["policy/ratio_first_max_error"] = reports[0]["far"]
+        found["policy/ratio_first_k3"] = reports[0]["k3"]
         found["val/ratio_max"] = max(r["val/ratio_max"] for r in reports)
         found["policy/num_updates"] = float(len(reports))
-        del found["far"]
+        del found["far"], found["k3"]
         return found
 
     def surrogate(self, batch: list[Row]) -> dict[str, float]:
@@ -499,6 +506,7 @@ class Program:
             "val/ratio_var": float(every.var(correction=0)),
             "val/ratio_max": float(every.max()),
             "far": float(log.abs().max()),
+            "k3": float((every - 1 - log).mean()),
         }
 
     def texts(self, number: int, step: int) -> list[list[int]]:

@@ -112,7 +112,7 @@ def test_evaluate_compares_policy_with_sft_where_no_folder_is_named(home, tmp_pa
     config = {
         "seed": 0,
         "data": {"prompts": "prompts.jsonl", "validation_fraction": 0.2, "test_fraction": 0.2},
-        "generation": {"max_new_tokens": 6, "temperature": 1.0},
+        "generation": {"max_new_tokens": 6, "temperature": 0.9},  # as the run drew
         "evaluation": {"judge": "reward.py:wanted", "num_prompts": 4, "samples_per_prompt": 1},
     }
     folders = {"candidate": whole.folder / "policy", "baseline": whole.folder / "sft"}

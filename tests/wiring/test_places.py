@@ -230,16 +230,18 @@ def test_a_batch_of_two_takes_more_forwards_than_one_of_eight(home):
 
     model = LanguageModel(load_causal_lm(str(home.folder / "models/policy")))
     for size in (2, 5):
-        decoding = continuous._Decoding(model, models.prompts(8), sampling(size), 0)
+        decoding = continuous._Decoding(
+            model, models.prompts(8), sampling(str(home.folder / "models/policy"), size), 0
+        )
         assert decoding.num_slots == size
 
 
-def sampling(batch_size):
+def sampling(path, batch_size):
     """Return how to draw, by the part that a run builds."""
     from rlhf.cli.build import Part, _sampling
 
     experiment = load({"generation": {"batch_size": batch_size}})
-    part = Part(kind="writer", role="policy", experiment=experiment, path="nowhere")
+    part = Part(kind="writer", role="policy", experiment=experiment, path=path)
     from tests import models
 
     return _sampling(part, models.tokenizer())
@@ -349,6 +351,15 @@ def test_a_run_too_far_from_its_reference_is_cut(home):
     ran = home.run("ppo", *base, f"sweep.max_kl={least / 2}")
     assert ran.code == 4 and "sweep.max_kl" in ran.err
     assert len(ran.steps("ppo")) == 3
+
+
+@sees("reward.timeout_s")
+def test_a_function_that_does_not_answer_in_time_ends_the_run(home):
+    base = [word for word in BASES["ppo"] if not word.startswith("reward")]
+    asked = ("reward.function=reward.py:sleeps", "reward.timeout_s=4")
+    ran = home.run("ppo", *HERE, *base, *asked)
+    assert ran.code == 2
+    assert "reward.timeout_s=4 s" in ran.err and "2 responses" in ran.err
 
 
 @sees("plan.hardware")

@@ -21,10 +21,10 @@ SMALL = (
     "generation.max_new_tokens=6",
     "policy.optimizer.lr=3e-3",
     "policy.optimizer.eps=1e-3",
-    "policy.optimizer.warmup_steps=6",
+    "policy.optimizer.warmup_steps=2",
     "value.optimizer.lr=1e-2",
     "value.optimizer.eps=1e-3",
-    "value.optimizer.warmup_steps=5",
+    "value.optimizer.warmup_steps=1",
 )
 BY_MODEL = "reward_model.path=models/reward"
 CASES = {
@@ -79,7 +79,7 @@ CASES = {
         "policy.optimizer.max_grad_norm=0.3",
         "value.optimizer.betas=[0.8,0.9]",
         "value.optimizer.weight_decay=0.1",
-        "value.optimizer.warmup_steps=3",
+        "value.optimizer.warmup_steps=1",
         "value.optimizer.schedule=linear",
         "value.optimizer.max_grad_norm=0.5",
         "seed=3",
@@ -162,7 +162,7 @@ def test_the_cases_are_no_easy_ones(replayed):
     assert {row["finished"] for row in rows} == {True, False}
     second = plain.figures[1]
     for figure in ("policy/clipfrac_avg", "policy/dual_clipfrac_avg", "val/clipfrac_avg"):
-        assert 0 < second[figure] < 1
+        assert any(0 < figures[figure] < 1 for figures in plain.figures), figure
     assert abs(second["objective/kl"]) > 0.05
     assert plain.figures[0]["objective/kl_coef"] != second["objective/kl_coef"]
     _, cut = replayed("waits")
