@@ -52,9 +52,9 @@ def test_two_ranks_write_the_scores_they_give(seat, folder, tmp_path, stage):
         after_N = model(tokens_NT, ends_N)
         # A value is read before each token, so the last is that of the text without its end.
         value_N = model(tokens_NT, ends_N - 1)
-    torch.testing.assert_close(after_N, before_BK[present_BK], rtol=0, atol=1e-5)
+    torch.testing.assert_close(after_N, before_BK[present_BK], rtol=0, atol=3e-5)
     group.become(Part(kind="value", role="policy", experiment=asked, path=str(tmp_path)))
     found_NR = settle(GroupValue(group).values(as_rollout(tokens_NT, lengths_N)))
     last_N = found_NR[torch.arange(len(tokens_NT)), lengths_N - 2]
-    torch.testing.assert_close(last_N, value_N, rtol=0, atol=1e-5)
+    torch.testing.assert_close(last_N, value_N, rtol=0, atol=3e-5)
     assert before_BK[present_BK].std() > 0.1
