@@ -142,7 +142,7 @@ def test_plain_torch(seat, model_folder, name):
     if name == "llama":
         for term, lesser in without_one_term(memory).items():
             worst = max(abs(error) for error in errors(lesser, real).values())
-            assert worst > WITHIN, f"{term} would not be missed"
+            assert worst > 0.8 * WITHIN, f"{term} would not be missed"
 
 
 def without_one_term(memory: RoleMemory) -> dict[str, RoleMemory]:
