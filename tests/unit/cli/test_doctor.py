@@ -36,7 +36,7 @@ def test_a_run_that_would_work(folder, tmp_path, capsys):
 
 def test_every_failure_is_told_and_none_ends_the_examination(folder, capsys):
     bad = models.experiment("deepspeed", cluster={"address": "local", "value": {"ranks": 999}})
-    with pytest.raises(ConfigError, match="2 of 14 checks failed"):
+    with pytest.raises(ConfigError, match="2 of 15 checks failed"):
         diagnose(Case("pipeline", bad))
     told = capsys.readouterr().out
     assert "FAIL  settings: data.prompts is not set" in told
