@@ -122,8 +122,8 @@ MUTATIONS = (
         "samples-share-the-first-prompt",
         "all slots are filled with the first prompt read",
         SLOTS,
-        "self.values[cache.slots_N, :width] = value_states.transpose(1, 2)[cache.source_N]",
-        "self.values[cache.slots_N, :width] = value_states.transpose(1, 2)[0 * cache.source_N]",
+        "memory[cache.slots_N, :width] = kept[cache.source_N]",
+        "memory[cache.slots_N, :width] = kept[0 * cache.source_N]",
         SAMPLER_TESTS,
     ),
     Mutation(

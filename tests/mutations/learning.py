@@ -71,8 +71,8 @@ MUTATIONS = (
         "policy-loss-by-rows",
         "the sum over tokens is divided by the responses",
         POLICY,
-        "count=float(weighted.response_lengths_B.sum())",
-        "count=float(len(weighted))",
+        "count=float(minibatch.response_lengths_B.sum())",
+        "count=float(len(minibatch))",
         POLICY_TESTS,
     ),
     Mutation(
@@ -94,9 +94,9 @@ MUTATIONS = (
     Mutation(
         "first-ratio-not-watched",
         "a run whose scoring and update see different models goes on",
-        POLICY,
-        "if error > FIRST_RATIO_TOLERANCE[precision]:",
-        "if error > 1e6 + FIRST_RATIO_TOLERANCE[precision]:",
+        "rlhf/roles/first_ratio.py",
+        "if not found <= most:",
+        "if not found <= 1e6 + most:",
         POLICY_TESTS,
     ),
     Mutation(

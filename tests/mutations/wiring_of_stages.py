@@ -290,8 +290,8 @@ MUTATIONS = (
         "function-in-place-of-the-model",
         "with both, only the function counts",
         PPO,
-        "score_B=scores.score_B + settle(by_function)",
-        "score_B=0 * scores.score_B + settle(by_function)",
+        "score_B=score_B + settle(by_function)",
+        "score_B=0 * score_B + settle(by_function)",
         LLAMA,
     ),
     Mutation(
