@@ -277,7 +277,8 @@ def _whole_rollouts(plan: Plan, model: LanguageModel, rows: int) -> list[float]:
 def rollout(plan: Plan) -> dict[str, object]:
     """Return useful tokens a second of the continuous sampler and of padded `generate`."""
     network, vocabulary = qwen(plan.half, plan.device), plan.half["vocabulary"]
-    model, rows, longest = LanguageModel(network), plan.rollout_rows, plan.rollout_longest
+    model = LanguageModel(qwen(plan.half, plan.device))  # it changes how its network rounds
+    rows, longest = plan.rollout_rows, plan.rollout_longest
     stops = stop_ids(vocabulary, longest)
 
     def task(num_prompts: int, most: int) -> Task:

@@ -57,11 +57,14 @@ class Rank:
             rows_B=torch.arange(len(asked)),
         )
 
-    def logprobs(self, rollout: Rollout) -> Tensor:
-        """Give log-probabilities."""
-        return -torch.rand(len(rollout), LONGEST)
+    def step_rows(self, rollout: Rollout, step: int) -> tuple[Tensor, Tensor]:
+        """Give log-probabilities of a share of the rows."""
+        rows_N = torch.arange(max(1, len(rollout) // RANKS[0]))
+        return rows_N, -torch.rand(len(rows_N), LONGEST)
 
-    values = logprobs
+    def values(self, rollout: Rollout) -> Tensor:
+        """Give values."""
+        return -torch.rand(len(rollout), LONGEST)
 
     def score_by_model(self, rollout: Rollout) -> Tensor:
         """Give scores."""

@@ -181,7 +181,7 @@ def take_turns(size: str, precision: str, asked: Task, rounds: int) -> Samples:
         ),
     )
     with ExitStack() as stack:
-        model = LanguageModel(network)
+        model = LanguageModel(llama(shape, dtype))  # it changes how its network rounds
         sides: dict[str, Side] = {
             "continuous": continuous(model, asked),
             "padded": padded(network, asked),

@@ -79,7 +79,7 @@ class Players:
     def reference(self, path: Path) -> GroupReference:
         """Return the frozen reference; with adapters the policy's processes answer for it."""
         if "reference" not in self._groups:
-            return GroupReference(self._groups["policy"], "reference_logprobs")
+            return GroupReference(self._groups["policy"], "reference_rows")
         part = Part(kind="reference", role="reference", experiment=self._experiment, path=str(path))
         return GroupReference(self._play(part))
 

@@ -18,7 +18,7 @@ from rlhf.cluster.group import Group, Then, on_every_rank, over_ranks, row_order
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.promise import Eventually, Promise, settle
 from rlhf.flow.rollout import Experience, Piece, Rollout, joined
-from rlhf.flow.tensors import TensorBatch, join_rows
+from rlhf.flow.tensors import TensorBatch, join_rows, placed
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
 
 
@@ -86,16 +86,16 @@ class GroupPolicy(_Kept):
 
 
 class GroupReference:
-    """LanguageModelPort over a group; `reference_logprobs` asks a policy with its adapters off."""
+    """LanguageModelPort over a group; `reference_rows` asks a policy with its adapters off."""
 
-    def __init__(self, group: Group, method: str = "step_logprobs") -> None:
+    def __init__(self, group: Group, method: str = "step_rows") -> None:
         """Speak to a group whose ranks answer `method`."""
         self._group, self._method = group, method
 
     def step_logprobs(self, rollout: Rollout, step: int) -> Promise[Tensor]:
-        """Return logprobs_BR; each row is one rank's, and 0 on the others."""
+        """Return logprobs_BR."""
         calls = self._group.call(self._method, [(rollout, step)] * self._group.size)
-        return Then(calls, lambda answers: torch.stack(answers).sum(0))
+        return Then(calls, lambda parts: placed(parts, len(rollout)))
 
 
 class GroupReward:

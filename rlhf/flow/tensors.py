@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Self
 
@@ -88,3 +88,17 @@ def join_rows(tensors: Sequence[Tensor]) -> Tensor:
 def length_mask(lengths_B: Tensor, width: int) -> Tensor:
     """Return mask_BW, bool, true at the first lengths_B positions of each row."""
     return torch.arange(width, device=lengths_B.device) < lengths_B[:, None]
+
+
+def placed(parts: Iterable[tuple[Tensor, Tensor]], num_rows: int) -> Tensor:
+    """Return one tensor of num_rows from parts (rows_N int64, values_N...); 0 where none has a row.
+
+    Args:
+        parts: Of at least one; no row in two of them.
+        num_rows: Rows of the whole.
+    """
+    rows, values = zip(*parts, strict=True)
+    joined = join_rows(list(values))
+    whole = joined.new_zeros(num_rows, *joined.shape[1:])
+    whole[torch.cat(rows)] = joined
+    return whole

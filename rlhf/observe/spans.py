@@ -14,8 +14,8 @@ from rlhf.observe.numbers import finite
 
 PHASES: Final = {
     "generate": "generate",
-    "step_logprobs": "score",
-    "reference_logprobs": "score",
+    "step_rows": "score",
+    "reference_rows": "score",
     "values": "score",
     "score_by_model": "score",
     "score_by_function": "score",

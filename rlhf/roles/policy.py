@@ -46,11 +46,11 @@ class Policy(Writer):
         self._imitation = Imitation(engine, settings.max_tokens)
         self._average: WeightAverage | None = None
 
-    def reference_logprobs(self, rollout: Rollout, step: int) -> Tensor:
+    def reference_rows(self, rollout: Rollout, step: int) -> tuple[Tensor, Tensor]:
         """Answer for the reference: the same base weights with the adapters off."""
         assert self.keeper.adapter is not None
         with self.keeper.adapter.off():
-            return self.step_logprobs(rollout, step)
+            return self.step_rows(rollout, step)
 
     def rehearse(self, prompts: PromptBatch) -> str:
         """Try the sampler, and the ratio of an update that nothing was learned before.

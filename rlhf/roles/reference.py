@@ -11,6 +11,7 @@ from torch import Tensor
 from rlhf.algo.packing import response_targets, spread
 from rlhf.engine.base import Engine
 from rlhf.flow.rollout import Experience, Rollout
+from rlhf.flow.tensors import placed
 from rlhf.roles.passes import (
     Settings,
     filled_up,
@@ -36,8 +37,8 @@ class Reference:
         )
         return logprobs_BR.reshape(len(rollout), rollout.sampling_logprobs_BR.shape[1])
 
-    def step_logprobs(self, rollout: Rollout, step: int) -> Tensor:
-        """Return logprobs_BR, float32, of a step's whole rollout, as its update computes them.
+    def step_rows(self, rollout: Rollout, step: int) -> tuple[Tensor, Tensor]:
+        """Return (rows_N, logprobs_NR, float32) of a step's rollout, as its update computes them.
 
         bf16 rounds otherwise in another batch. So the rollout is cut as the update's first epoch
         will cut it, and each row is computed among the rows that it will be learned with: until
@@ -48,18 +49,21 @@ class Reference:
             step: Of the stage; seeds the minibatches.
 
         Returns:
-            This rank's rows; 0 in all others and at padding.
+            Which rows this rank has computed, int64, and their log-probabilities; 0 at padding.
         """
         world = self.engine.world
         all_pieces = first_epoch(rollout.lengths_B, step, self._settings, packs=packs(self.engine))
         pieces = all_pieces[world.rank :: world.size]
         most = -(-len(all_pieces) // world.size)
         answers = run_pieces(self.engine, rollout, filled_up(pieces, most), self._logprobs)
-        dtype = answers[0].dtype if answers else torch.float32
-        logprobs_BR = torch.zeros_like(rollout.sampling_logprobs_BR, dtype=dtype)
-        for rows, answer_NR in zip(pieces, answers, strict=True):
-            logprobs_BR[rows] = answer_NR
-        return logprobs_BR
+        if not pieces:
+            return torch.zeros(0, dtype=torch.long), rollout.sampling_logprobs_BR[:0]
+        return torch.cat(pieces), torch.cat(answers)
+
+    def step_logprobs(self, rollout: Rollout, step: int) -> Tensor:
+        """Return logprobs_BR: `step_rows` in the rollout's order, 0 in rows of other ranks."""
+        rows_N, logprobs_NR = self.step_rows(rollout, step)
+        return placed([(rows_N, logprobs_NR)], len(rollout))
 
     def _logprobs(self, batch: Rollout) -> Tensor:
         return self._logprobs_and_entropy(batch)[0]

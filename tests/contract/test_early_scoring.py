@@ -105,5 +105,5 @@ def test_early_scores_are_the_same_again_and_the_same_as_late_ones(
     assert len(writing) == policy.size
     assert len(early) in (3 * scoring.size, 4 * scoring.size)
     assert min(s.start for s in early) < min(s.end for s in writing)
-    for span in (s for s in spans if (s.role, s.method) == (policy.name, "step_logprobs")):
+    for span in (s for s in spans if (s.role, s.method) == (policy.name, "step_rows")):
         assert all(span.start >= w.end for w in writing if w.rank == span.rank)

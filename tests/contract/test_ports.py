@@ -193,7 +193,7 @@ def test_with_lora_the_policys_group_answers_for_the_reference(play, batch, seat
     written = rollout(7)
     separate = settle(GroupReference(play("here", "reference")).step_logprobs(written, 0))
     group = play(seats, "policy", stage=stage, peft=LORA)
-    port, reference = GroupPolicy(group), GroupReference(group, "reference_logprobs")
+    port, reference = GroupPolicy(group), GroupReference(group, "reference_rows")
     assert_near(settle(reference.step_logprobs(written, 0)), separate)
     settle(port.improve(batch, 1))
     assert not torch.allclose(settle(port.step_logprobs(written, 0)), separate, atol=1e-4)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rlhf.errors import DataError
-from rlhf.flow.tensors import TensorBatch, join_rows, length_mask
+from rlhf.flow.tensors import TensorBatch, join_rows, length_mask, placed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,3 +94,13 @@ def test_to_moves_the_tensors_and_leaves_the_rest():
 def test_length_mask_marks_the_first_positions_of_each_row():
     mask = length_mask(torch.tensor([0, 1, 3]), 3)
     assert mask.tolist() == [[False] * 3, [True, False, False], [True] * 3]
+
+
+def test_parts_are_placed_by_their_rows_and_padded_to_the_widest():
+    parts = [
+        (torch.tensor([3, 0]), torch.tensor([[1.0, 2.0], [3.0, 4.0]])),
+        (torch.tensor([], dtype=torch.long), torch.zeros(0, 1)),
+        (torch.tensor([1]), torch.tensor([[5.0]])),
+    ]
+    whole = placed(parts, 4)
+    assert whole.tolist() == [[3.0, 4.0], [5.0, 0.0], [0.0, 0.0], [1.0, 2.0]]

@@ -12,7 +12,7 @@ LAP = Lap(
     (
         Span("policy", 0, "generate", 0.5, 4.0),
         Span("policy", 1, "generate", 0.0, 3.5),
-        Span("reference", 0, "step_logprobs", 4.0, 6.0),
+        Span("reference", 0, "step_rows", 4.0, 6.0),
         Span("value", 0, "values", 4.5, 7.0),
         Span("policy", 0, "save", 8.0, 9.0),
         Span("policy", 1, "save", 8.0, 9.0),
@@ -37,7 +37,7 @@ def test_a_phase_counts_once_and_a_role_for_all_its_ranks():
 
 def test_a_phase_does_not_count_what_lies_between_its_calls():
     turns = [
-        Span("policy", 0, "step_logprobs", 0.0, 1.0),
+        Span("policy", 0, "step_rows", 0.0, 1.0),
         Span("policy", 0, "park", 1.0, 1.5),
         Span("value", 0, "wake", 1.5, 2.5),
         Span("value", 0, "values", 2.5, 4.0),
@@ -50,9 +50,9 @@ def test_a_phase_does_not_count_what_lies_between_its_calls():
 def test_scoring_counts_where_it_goes_beyond_the_writing():
     early = [
         Span("policy", 0, "generate", 0.0, 4.0),
-        Span("reference", 0, "step_logprobs", 1.0, 2.0),
-        Span("reference", 0, "step_logprobs", 3.5, 5.0),
-        Span("policy", 0, "step_logprobs", 4.0, 6.0),
+        Span("reference", 0, "step_rows", 1.0, 2.0),
+        Span("reference", 0, "step_rows", 3.5, 5.0),
+        Span("policy", 0, "step_rows", 4.0, 6.0),
         Span("policy", 0, "improve", 6.0, 8.0),
     ]
     figures = Lap(8.0, tuple(early)).figures()
