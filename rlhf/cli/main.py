@@ -97,7 +97,7 @@ def _dispatch(command: str, overrides: list[str]) -> None:
         sys.exit(submit(overrides, [name for name in COMMANDS if name != "submit"]))
     if command == "doctor" and overrides and overrides[0] in EXAMINED:
         command, overrides = f"doctor {overrides[0]}", overrides[1:]
-    if any(word in ("--help", "-h") for word in overrides):
+    if command != "reproduce" and any(word in ("--help", "-h") for word in overrides):
         from rlhf.cli.compose import group_folders
         from rlhf.cli.help import help_on
 
