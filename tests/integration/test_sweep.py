@@ -44,7 +44,7 @@ def told(place: Path) -> dict[str, dict[str, object]]:
 
 def test_a_trial_that_diverges_is_cut_told_and_not_tried_again(place, rlhf):
     asked = ("ppo", "-m", "run_dir=s", *ENGINE, *SMALL, *LENGTHS, "ppo.num_steps=8", WILD)
-    outcome = rlhf(*asked, "sweep.max_kl=2")
+    outcome = rlhf(*asked, "sweep.max_kl=1")
     assert outcome.code == 0, outcome.err
     rows = told(place)
     assert rows["0.0001"]["outcome"] == "done" and rows["0.0001"]["steps"] == 8
@@ -56,7 +56,7 @@ def test_a_trial_that_diverges_is_cut_told_and_not_tried_again(place, rlhf):
     assert (cut / "report.html").is_file()
 
     before = (cut / "metrics.jsonl").read_bytes()
-    again = rlhf(*asked, "sweep.max_kl=2")
+    again = rlhf(*asked, "sweep.max_kl=1")
     assert again.code == 0 and again.out.count("policy: already done") == 1
     assert (cut / "metrics.jsonl").read_bytes() == before
     assert told(place) == rows
