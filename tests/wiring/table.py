@@ -242,6 +242,7 @@ EFFECTS: dict[str, Effect] = {
         "2",
         ("ppo 1 objective/scores", "lr", "policy", "value"),
         ("value/lr", "ppo 1 *", *ALL_OF_IT),
+        beside=("policy.optimizer.warmup_steps=0",),
     ),
     "ppo.rollout_batch_size": Effect(
         "4", ("num_tokens", *SCORED, *JUDGED, "policy/num_updates"), (*ALL_OF_IT[:-4], "*lr")
@@ -279,7 +280,7 @@ EFFECTS: dict[str, Effect] = {
     ),
     "ppo.loss_aggregation": Effect("seq_mean_token_mean", POLICY_LEARNED, POLICY_CLIPPED),
     "ppo.clip_range": Effect("0.02", POLICY_LEARNED, POLICY_CLIPPED),
-    "ppo.clip_range_high": Effect("0.5", POLICY_LEARNED, POLICY_CLIPPED),
+    "ppo.clip_range_high": Effect("0.02", POLICY_LEARNED, POLICY_CLIPPED),
     "ppo.dual_clip": Effect("1.05", (*POLICY_LEARNED, "policy/dual_clipfrac_avg"), POLICY_CLIPPED),
     "ppo.max_approx_kl": Effect(
         "1e-6",
