@@ -104,7 +104,7 @@ def prompts(num_rows: int, vocabulary: int, lengths: tuple[int, int] = (8, 32)) 
 def role_settings(max_tokens: int) -> Settings:
     """Return what roles need to know of a run."""
     return Settings(
-        ppo=PPOConfig(),
+        ppo=PPOConfig(minibatch_size=1 << 20),  # whole batches, cut by tokens alone
         seed=0,
         precision="fp32",
         longest_response=1,

@@ -73,7 +73,7 @@ def point(vocabulary: int, num_rows: int) -> dict[str, float]:
     rows = rollout(num_rows, vocabulary)
     learner.update(imitation.objective(learned(rows.select([0]))))  # moments, gradients, libraries
     before = peak()
-    scorer.logprobs(rows)
+    scorer.step_logprobs(rows, 0)
     scored = peak()
     learner.update(imitation.objective(learned(rows)))
     num_logits = int(rows.response_lengths_B.sum()) * vocabulary

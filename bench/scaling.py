@@ -91,7 +91,7 @@ def over_rows(size: str, precision: str, rounds: int | None) -> dict[str, object
     written = [write(index, 0) for index in range(len(FACTORS))]
     passes: dict[str, Callable[[int, int], object]] = {
         "rollout": write,
-        "score": lambda index, _: scorer.logprobs(written[index]),
+        "score": lambda index, _: scorer.step_logprobs(written[index], 0),
         "update": lambda index, _: learner.update(imitation.objective(learned(written[index]))),
     }
     found = {

@@ -18,6 +18,7 @@ from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
 from rlhf.flow.promise import settle
 from rlhf.flow.text import PromptBatch
+from rlhf.roles.precision_probe import Verdict
 
 
 class Players:
@@ -123,16 +124,19 @@ class Players:
         return GroupPolicy(self._play(part))
 
     def settle_precision(self, path: Path, texts: PromptBatch) -> str:
-        """Decide what engine.precision=auto is for the policy; where bf16 is not right, for all."""
+        """Decide what engine.precision=auto is for the policy.
+
+        Where bf16 takes it too far from itself, all roles get fp32; else each goes by its size.
+        """
         engine = self._experiment.engine
         if engine.precision != "auto":
             return f"{engine.precision} (engine.precision={engine.precision})"
         probe = Part(kind="probe", role="policy", experiment=self._experiment, path=str(path))
-        precision, why = settle(on_every_rank(self._play(probe), "measure", texts))
-        if precision == "fp32":
-            changed = engine.model_copy(update={"precision": precision})
+        found: Verdict = settle(on_every_rank(self._play(probe), "measure", texts))
+        if found.measured and found.precision == "fp32":
+            changed = engine.model_copy(update={"precision": "fp32"})
             self._experiment = self._experiment.model_copy(update={"engine": changed})
-        return f"{precision} (engine.precision=auto: {why})"
+        return f"{found.precision} (engine.precision=auto: {found.why})"
 
     @property
     def _groups(self) -> Mapping[RoleName, Group]:

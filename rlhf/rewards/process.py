@@ -50,16 +50,10 @@ class RewardProcess:
         completions: Sequence[object],
         columns: Sequence[Mapping[str, object]],
     ) -> list[float]:
-        """Return one finite score a response.
-
-        Args:
-            prompts: B prompts, each a string or a list of messages.
-            completions: B responses as text, or already as messages.
-            columns: B rows of the other columns; one that a row lacks is None there.
+        """Return what `FunctionReward.score` says of the same arguments, there.
 
         Raises:
-            DataError: when the function raises, ends its process, takes too long, needs an argument
-                that no column fills, or does not return one finite number a response.
+            DataError: as it does; and when the function ends its process, or takes too long.
         """
         if not prompts:
             return []

@@ -57,6 +57,7 @@ class Keeper:
             return
         written = self._write(folder, {k.removeprefix("network."): v for k, v in weights.items()})
         live = proof.ask_network(written) if live is None else live
+        del weights, written  # the proof loads the folder, and needs their room
         proof.check(folder, live, rounded=self._rounded)
 
     def _live(self, proof: Proof) -> Tensor:

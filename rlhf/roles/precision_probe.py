@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -20,6 +21,17 @@ MOST_K3 = 5e-3
 FP32 = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `auto` is for a model."""
+
+    precision: str
+    """fp32 or bf16."""
+    why: str
+    measured: bool
+    """Whether the model was run; if not, size and device decided, and each model has its own."""
+
+
 class PrecisionProbe:
     """Loads a model twice, on the first rank, and compares."""
 
@@ -35,30 +47,31 @@ class PrecisionProbe:
         """
         self._load, self._num_weights, self._world = load, num_weights, world
 
-    def measure(self, texts: PromptBatch) -> tuple[str, str]:
-        """Return (fp32 or bf16, why); only the first rank answers, the others give nothing.
+    def measure(self, texts: PromptBatch) -> Verdict:
+        """Return what `auto` is for the model; only the first rank runs it.
 
         Args:
             texts: Some of the run's; all their tokens but the first are scored.
         """
         plainly = why_fp32(self._num_weights, self._world.device)
         if plainly is not None:
-            return "fp32", plainly
+            return Verdict("fp32", plainly, measured=False)
         rows = pretended(texts, share=1.0)
         if self._world.rank or rows is None:
-            return "bf16", "not measured: no text of two tokens"
+            return Verdict("bf16", "not measured: no text of two tokens", measured=False)
         return self._without_room() or self._measured(rows)
 
-    def _without_room(self) -> tuple[str, str] | None:
+    def _without_room(self) -> Verdict | None:
         needed, free = FP32 * self._num_weights, free_bytes(self._world.device)
         if needed <= SHARE * free:
             return None
-        return "bf16", (
+        why = (
             f"not measured: in fp32 the model takes {needed / 2**30:.1f} GiB, "
             f"{free / 2**30:.1f} GiB are free"
         )
+        return Verdict("bf16", why, measured=False)
 
-    def _measured(self, rows: Rollout) -> tuple[str, str]:
+    def _measured(self, rows: Rollout) -> Verdict:
         mask_BR = rows.response_mask_BR
         exact_BR, rounded_BR = (self._logprobs(dtype, rows) for dtype in ("fp32", "bf16"))
         found = gap(rounded_BR, exact_BR, mask_BR)
@@ -67,8 +80,8 @@ class PrecisionProbe:
             f"(rule: at most {MOST_K3:g})"
         )
         if found.k3 <= MOST_K3:
-            return "bf16", f"it is {seen}"
-        return "fp32", f"in bf16 the model is {seen}"
+            return Verdict("bf16", f"it is {seen}", measured=True)
+        return Verdict("fp32", f"in bf16 the model is {seen}", measured=True)
 
     def _logprobs(self, precision: str, rows: Rollout) -> Tensor:
         return whole_logprobs(self._load(precision), rows, 1.0)

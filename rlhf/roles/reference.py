@@ -17,7 +17,6 @@ from rlhf.roles.passes import (
     filled_up,
     first_epoch,
     laid_out,
-    map_rows,
     packs,
     run_pieces,
 )
@@ -29,13 +28,6 @@ class Reference:
     def __init__(self, engine: Engine, settings: Settings, *, temperature: float) -> None:
         """Judge at the sampling temperature, in microbatches as the settings say."""
         self.engine, self.temperature, self._settings = engine, temperature, settings
-
-    def logprobs(self, rollout: Rollout) -> Tensor:
-        """Return logprobs_BR, float32, of this rank's rows; 0 at padding."""
-        logprobs_BR = map_rows(
-            self.engine, rollout, rollout.lengths_B, self._settings.max_tokens, self._logprobs
-        )
-        return logprobs_BR.reshape(len(rollout), rollout.sampling_logprobs_BR.shape[1])
 
     def step_rows(self, rollout: Rollout, step: int) -> tuple[Tensor, Tensor]:
         """Return (rows_N, logprobs_NR, float32) of a step's rollout, as its update computes them.

@@ -125,12 +125,12 @@ class Gauged:
         experiment, vocabulary = self._gauge.experiment, self._gauge.vocabulary
         prompt, response = experiment.data.max_prompt_length, experiment.generation.max_new_tokens
         written = rows(num_rows, prompt, response, vocabulary)
-        logprobs_BR = self._policy.logprobs(written)
+        logprobs_BR = self._policy.step_logprobs(written, 0)
         learned = experience(written, logprobs_BR, torch.zeros_like(logprobs_BR))
         self._improve(learned)  # moments and the libraries' own are there from now on
         rest = live_bytes() - self._before - _bytes(written, learned, logprobs_BR)
         learn = taken(lambda: self._improve(learned))
-        score = taken(lambda: self._policy.logprobs(written))
+        score = taken(lambda: self._policy.step_logprobs(written, 0))
         prompts = prompt_rows(num_prompts, prompt, vocabulary)
         self._policy.sampler(prompts)
         generate = taken(lambda: joined(self._policy.generate(prompts, 0)))
@@ -146,7 +146,7 @@ class Gauged:
         experiment = self._gauge.experiment
         prompt, response = experiment.data.max_prompt_length, experiment.generation.max_new_tokens
         written = rows(num_rows, prompt, response, self._gauge.vocabulary)
-        logprobs_BR = self._policy.logprobs(written)
+        logprobs_BR = self._policy.step_logprobs(written, 0)
         self._improve(experience(written, logprobs_BR, torch.zeros_like(logprobs_BR)))
 
     def _improve(self, learned: Experience) -> None:

@@ -192,7 +192,7 @@ class Family:
         """One step: log-probabilities, first ratio, and a value model's update."""
         policy = self.role("policy", **sections)
         written = self._rollout()
-        old_BR = policy.logprobs(written)
+        old_BR = policy.step_logprobs(written, 0)
         near(old_BR, self.response_logprobs(written), CLOSE, "log-probabilities")
         value = self.role("value", head="zero", **sections)
         values_BR = value.values(written)
@@ -214,7 +214,7 @@ class Family:
         value.improve(experience, 0)
         if torch.equal(value.values(written), values_BR):
             raise Wrong("the value model does not learn")
-        if float((policy.logprobs(written) - old_BR).abs().max()) < 1e-5:
+        if float((policy.step_logprobs(written, 0) - old_BR).abs().max()) < 1e-5:
             raise Wrong("the policy does not learn")
         self._export(policy, sections)
         return ""

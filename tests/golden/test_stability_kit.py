@@ -17,7 +17,7 @@ ONE_UPDATE = {"rollout_batch_size": 8, "minibatch_size": 8, "num_epochs": 1}
 def experienced(policy):
     written = rollout(8)
     return experience(
-        written, policy.logprobs(written), torch.zeros(written.response_mask_BR.shape)
+        written, policy.step_logprobs(written, 0), torch.zeros(written.response_mask_BR.shape)
     )
 
 

@@ -79,7 +79,7 @@ def test_gradient_checkpointing_changes_nothing_that_a_policy_writes_or_learns(r
         assert recomputing(policy.engine) == {asked}
         for step in range(2):
             written = joined(policy.generate(models.prompts(8), step))
-            scored = policy.logprobs(written)
+            scored = policy.step_logprobs(written, 0)
             zeros = torch.zeros(written.response_mask_BR.shape)
             policy.improve(models.experience(written, scored, zeros), step)
         found.append((written.tokens_BT, scored, policy.engine.weights()))

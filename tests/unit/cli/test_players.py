@@ -10,6 +10,7 @@ import torch
 from rlhf.cli.players import Players
 from rlhf.cluster.in_process import InProcessGroup
 from rlhf.cluster.timeline import Timeline
+from rlhf.engine.precision import multiplies_bf16
 from rlhf.flow.promise import settle
 from rlhf.flow.rollout import joined
 from tests import models
@@ -63,3 +64,23 @@ def test_a_schedule_ends_with_the_last_update(folder):
     learned = models.experience(written, logprobs_BR, torch.zeros_like(logprobs_BR))
     report = settle(policy.improve(learned, 0))
     assert report["lr"] == pytest.approx(3e-3 * (1 + 0.5) / 2)
+
+
+@pytest.mark.skipif(not multiplies_bf16("cpu"), reason="bf16 never pays on this processor")
+@pytest.mark.parametrize(("scale", "wanted"), [(1.0, "bf16"), (300.0, "fp32")])
+def test_auto_is_what_the_policy_itself_allows_and_a_fall_back_is_for_all(tmp_path, scale, wanted):
+    large = {"vocab_size": 80_000, "hidden_size": 64, "tie_word_embeddings": False}
+    network = models.causal(**large)
+    with torch.no_grad():
+        network.lm_head.weight.mul_(scale)
+    path = Path(models.write(network, tmp_path))
+    cast = players(("policy", "reference"), engine={"precision": "auto", "backend": "torch"})
+    assert cast.settle_precision(path, models.prompts(8)).startswith(f"{wanted} (engine.precision=")
+    for role in (cast.policy(path).group, cast.reference(path)._group):
+        assert role._role._settings.precision == wanted
+
+
+def test_a_small_policy_decides_for_nobody_else(folder):
+    cast = players(("policy",), engine={"precision": "auto", "backend": "torch"})
+    assert "weights are few" in cast.settle_precision(Path(folder()), models.prompts(8))
+    assert cast._experiment.engine.precision == "auto"

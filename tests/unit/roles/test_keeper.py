@@ -26,9 +26,9 @@ def test_a_saved_policy_is_the_policy(role, folder, tmp_path, peft):
     policy, written = role("pupil", peft=peft), rollout(7)
     policy.imitate(demonstrations())
     policy.save(tmp_path)
-    again = role("reference", path=str(tmp_path)).logprobs(written)
-    torch.testing.assert_close(again, policy.logprobs(written), rtol=0, atol=1e-5)
-    before = role("reference").logprobs(written)
+    again = role("reference", path=str(tmp_path)).step_logprobs(written, 0)
+    torch.testing.assert_close(again, policy.step_logprobs(written, 0), rtol=0, atol=1e-5)
+    before = role("reference").step_logprobs(written, 0)
     assert not torch.allclose(again, before, atol=1e-4)
     names = {name for name, _ in load_causal_lm(str(tmp_path)).named_parameters()}
     assert names == {name for name, _ in causal().named_parameters()}

@@ -76,8 +76,8 @@ def test_packed_or_not_logprobs_are_those_of_a_row_alone(packs):
     engine, batch = LocalEngine(LanguageModel(causal())), rollout(7)
     engine.module.packs = packs
     role = Reference(engine, settings(max_tokens=60), temperature=0.7)
-    got = role.logprobs(batch)
-    wanted = torch.cat([role.logprobs(batch.select([row])) for row in range(7)])
+    got = role.step_logprobs(batch, 0)
+    wanted = torch.cat([role.step_logprobs(batch.select([row]), 0) for row in range(7)])
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
 
 

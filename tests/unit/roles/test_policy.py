@@ -22,7 +22,7 @@ ONE_UPDATE = {"rollout_batch_size": 8, "minibatch_size": 8, "num_epochs": 1}
 def experienced(policy, written=None):
     written = written or rollout(8)
     return experience(
-        written, policy.logprobs(written), torch.zeros(written.response_mask_BR.shape)
+        written, policy.step_logprobs(written, 0), torch.zeros(written.response_mask_BR.shape)
     )
 
 
@@ -122,7 +122,7 @@ def test_the_adapters_are_off_for_the_reference(role):
     policy.improve(experienced(policy), 0)
     found = placed([policy.reference_rows(written, 0)], len(written))
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
-    assert not torch.allclose(policy.logprobs(written), wanted, atol=1e-4)
+    assert not torch.allclose(policy.step_logprobs(written, 0), wanted, atol=1e-4)
 
 
 class Recorder:
@@ -177,7 +177,7 @@ def test_writing_and_scoring_leave_no_graph_behind(role, num_new_tensors):
     policy, counts = role("policy"), []
     for step in range(4):
         written = joined(policy.generate(prompts(8), step))
-        scored_BR = policy.logprobs(written)
+        scored_BR = policy.step_logprobs(written, 0)
         assert not any(module.training for module in policy.engine.module.network.modules())
         assert not written.sampling_logprobs_BR.requires_grad
         assert not scored_BR.requires_grad
@@ -195,12 +195,12 @@ def test_it_writes_with_the_weights_it_has_just_learned(role):
 
     def gap(writer):
         written = joined(writer.generate(prompts(8), 1))
-        return float((written.sampling_logprobs_BR - policy.logprobs(written)).abs().max())
+        return float((written.sampling_logprobs_BR - policy.step_logprobs(written, 0)).abs().max())
 
     assert gap(policy) <= 1e-4
     assert gap(stale) > 1e-2
     written = joined(stale.generate(prompts(8), 1))
-    old_BR = stale.logprobs(written)
+    old_BR = stale.step_logprobs(written, 0)
     with pytest.raises(TrainingError, match="weights changed in between"):
         policy.improve(experience(written, old_BR, torch.zeros(old_BR.shape)), 1)
 

@@ -28,35 +28,35 @@ def probe(weight=1.0, num_weights=LEAST_WEIGHTS, world=None):
 
 @pays
 def test_an_ordinary_model_gets_bf16_and_the_figure():
-    precision, why = probe().measure(prompts(8))
-    assert precision == "bf16"
-    assert "nats a token (k3) off fp32" in why
+    found = probe().measure(prompts(8))
+    assert (found.precision, found.measured) == ("bf16", True)
+    assert "nats a token (k3) off fp32" in found.why
 
 
 @pays
 def test_a_model_that_bf16_cannot_hold_falls_back():
     # Logits of hundreds: rounding hidden states alone moves them by whole nats.
-    precision, why = probe(weight=300.0).measure(prompts(8))
-    assert precision == "fp32"
-    assert "in bf16 the model is" in why
+    found = probe(weight=300.0).measure(prompts(8))
+    assert (found.precision, found.measured) == ("fp32", True)
+    assert "in bf16 the model is" in found.why
 
 
 @pays
 def test_numbers_that_are_none_fall_back():
-    precision, _ = probe(weight=torch.inf).measure(prompts(8))
-    assert precision == "fp32"
+    assert probe(weight=torch.inf).measure(prompts(8)).precision == "fp32"
 
 
 def test_a_small_model_is_fp32_without_being_loaded():
     def load(precision):
         raise AssertionError("not needed")
 
-    precision, why = PrecisionProbe(load, 1000, World()).measure(prompts(8))
-    assert (precision, "1,000 weights are few" in why) == ("fp32", True)
+    found = PrecisionProbe(load, 1000, World()).measure(prompts(8))
+    assert (found.precision, found.measured) == ("fp32", False), "a larger role may have bf16 yet"
+    assert "1,000 weights are few" in found.why
 
 
 @pays
 def test_what_cannot_be_measured_is_said():
-    precision, why = probe(num_weights=10**15).measure(prompts(8))
-    assert precision == "bf16"
-    assert "not measured: in fp32 the model takes" in why
+    found = probe(num_weights=10**15).measure(prompts(8))
+    assert (found.precision, found.measured) == ("bf16", False)
+    assert "not measured: in fp32 the model takes" in found.why

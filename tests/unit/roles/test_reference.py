@@ -14,7 +14,9 @@ def test_logprobs_are_the_networks_at_the_temperature(role, folder, max_tokens):
     # correctness 22: the reference too.
     engine = {"backend": "torch", "max_tokens_per_microbatch": max_tokens}
     batch = rollout(7)
-    got_BR = role("reference", engine=engine, generation={"temperature": 0.6}).logprobs(batch)
+    got_BR = role("reference", engine=engine, generation={"temperature": 0.6}).step_logprobs(
+        batch, 0
+    )
     network = load_causal_lm(folder())
     assert got_BR.shape == batch.sampling_logprobs_BR.shape
     for row, response in enumerate(batch.response_tokens()):
@@ -28,10 +30,15 @@ def test_logprobs_are_the_networks_at_the_temperature(role, folder, max_tokens):
 
 def test_no_rows_are_no_trouble(role):
     batch = rollout(3).select([])
-    assert role("reference").logprobs(batch).shape == (0, batch.sampling_logprobs_BR.shape[1])
+    assert role("reference").step_logprobs(batch, 0).shape == (
+        0,
+        batch.sampling_logprobs_BR.shape[1],
+    )
 
 
 def test_at_the_start_reference_and_policy_agree_exactly(role):
     # correctness 30: bit for bit, so KL starts at exactly 0.
     batch = rollout(7)
-    assert torch.equal(role("reference").logprobs(batch), role("policy").logprobs(batch))
+    assert torch.equal(
+        role("reference").step_logprobs(batch, 0), role("policy").step_logprobs(batch, 0)
+    )

@@ -21,7 +21,7 @@ def test_its_logprobs_are_those_it_sampled_with(role):
     writer = role("writer")
     written = joined(writer.generate(prompts(), 0))
     torch.testing.assert_close(
-        writer.logprobs(written), written.sampling_logprobs_BR, rtol=0, atol=1e-4
+        writer.step_logprobs(written, 0), written.sampling_logprobs_BR, rtol=0, atol=1e-4
     )
 
 
