@@ -46,6 +46,8 @@ def test_a_prompt_is_a_rollout_of_its_own_second_half():
     rollout = pretended(asked)
     assert torch.equal(rollout.lengths_B, asked.lengths_B)
     assert (rollout.prompt_lengths_B >= rollout.response_lengths_B).all()
+    assert (pretended(asked, share=0.01).response_lengths_B == 1).all()
+    assert (pretended(asked, share=1.0).prompt_lengths_B == 1).all()
     assert torch.equal(rollout.tokens_BT, asked.tokens_BP)
     batch = as_experience(rollout, torch.zeros_like(rollout.sampling_logprobs_BR))
     assert float(batch.advantages_BR.abs().sum()) == 0
