@@ -20,7 +20,7 @@ from rlhf.errors import DataError
 
 Row: TypeAlias = dict[str, str | float]
 
-RECIPE: Final = "movie-reviews-2"  # to be changed whenever the rows change
+RECIPE: Final = "movie-reviews-3"  # to be changed whenever the rows change
 FILES: Final = (
     "demonstrations",
     "preferences",
@@ -125,6 +125,11 @@ class Snippet:
         """A request that it answers; never one of the test prompts."""
         return train_prompts(self.topic)[self.number // 100 % (len(PROMPTS) - 1)]
 
+    @property
+    def answer(self) -> str:
+        """Its text as it follows the prompt, a space between."""
+        return f" {self.text}"
+
 
 def parse_snippets(texts: str, ratings: str) -> list[Snippet]:
     """Join the source's tables (id, mean, text) and (id, mean, sd, [ratings]) line by line."""
@@ -157,7 +162,7 @@ def build_rows(snippets: Iterable[Snippet]) -> dict[str, list[Row]]:
     topics = (ANY_TOPIC, *TOPICS)
     return {
         "demonstrations": [
-            {"prompt": snippet.prompt, "completion": snippet.text}
+            {"prompt": snippet.prompt, "completion": snippet.answer}
             for snippet in plain_snippets(splits["train"], counts)
         ],
         "preferences": preference_rows(splits["train"]),
@@ -200,8 +205,8 @@ def preference_rows(snippets: list[Snippet]) -> list[Row]:
     return [
         {
             "prompt": best.prompt,
-            "chosen": best.text,
-            "rejected": worst.text,
+            "chosen": best.answer,
+            "rejected": worst.answer,
             "margin": round(best.mean - worst.mean, 4),
         }
         for best, worst in pairs
