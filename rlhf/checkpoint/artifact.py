@@ -19,6 +19,12 @@ from rlhf.errors import CheckpointError
 
 ARTIFACT_FILE = "rlhf_artifact.json"
 SCHEMA_VERSION = 1
+DECIDING_FILES = (
+    ("config.json", "*.safetensors", "*.bin"),
+    ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt"),
+)
+"""Files of a model folder that decide what it is, in run folders of layout 1 and of layout 2, which
+counts tokenizer, chat template and generation config too."""
 
 
 class Artifact(Section):
@@ -119,3 +125,18 @@ def is_current(folder: Path, inputs_sha256: str) -> bool:
 def inputs_fingerprint(inputs: Mapping[str, object]) -> str:
     """Return the hex SHA-256 of a JSON mapping; the order of its keys does not matter."""
     return hashlib.sha256(canonical_json(inputs).encode()).hexdigest()
+
+
+def identity(path: Path, layout: int) -> object:
+    """Return the hashes of a file, or of all that a model folder loads; else the name as it is.
+
+    Args:
+        path: A file, a model folder, or the name of a model on the hub.
+        layout: Of the run folder, which says what counts there: 1 or 2.
+    """
+    if path.is_file():
+        return sha256(path)
+    if not path.is_dir():
+        return str(path)
+    files = {file for kind in DECIDING_FILES[layout - 1] for file in path.glob(kind)}
+    return {file.name: sha256(file) for file in sorted(files - {path / ARTIFACT_FILE})}

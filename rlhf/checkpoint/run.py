@@ -7,16 +7,18 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
+from rlhf.checkpoint.artifact import identity
 from rlhf.checkpoint.files import read_json, write_json
 from rlhf.checkpoint.settings import STAGES_OF, deciding, differences
 from rlhf.errors import CheckpointError, ConfigError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Layout of a new run folder; older ones keep theirs and what counted in it."""
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
 TRIAL_LOG = "trial.log"
@@ -34,6 +36,18 @@ class RunFolder:
     """Random name of the run; every checkpoint carries it."""
     lock: int
     """Open file descriptor that holds the lock."""
+    schema_version: int = SCHEMA_VERSION
+    """Layout of the folder."""
+    known: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
+    """The settings that count for each stage the folder was made for, by dotted path."""
+
+    def deciding(self, stage: str, config: Mapping[str, object]) -> dict[str, object]:
+        """Return the settings that decide a stage's result in this folder, by dotted path."""
+        return deciding(stage, config, self.known.get(stage))
+
+    def identity(self, path: Path) -> object:
+        """Return what a model or file is for a stage of this folder that starts from it."""
+        return identity(path, self.schema_version)
 
     def release(self) -> None:
         """Let another process open the folder; call once. A killed process lets go by itself."""
@@ -46,6 +60,16 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         """Release the folder."""
         self.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What run.json holds."""
+
+    run_id: str
+    stages: dict[str, dict[str, object]]
+    """Settings that decide each stage's result, by dotted path."""
+    schema_version: int
 
 
 def open_run(run_dir: Path, config: Mapping[str, object], command: str) -> RunFolder:
@@ -65,11 +89,11 @@ def open_run(run_dir: Path, config: Mapping[str, object], command: str) -> RunFo
     _make(run_dir)
     lock = _lock(run_dir, command)
     try:
-        run_id = _claim(run_dir, config, command)
+        record = _claim(run_dir, config, command)
     except BaseException:
         os.close(lock)
         raise
-    return RunFolder(run_dir, run_id, lock)
+    return RunFolder(run_dir, record.run_id, lock, record.schema_version, record.stages)
 
 
 def check_run(run_dir: Path, config: Mapping[str, object], command: str) -> None:
@@ -142,42 +166,47 @@ def _owner(lock: int) -> str:
     return f"`rlhf {owner['command']}`, process {owner['pid']} on {owner['host']}"
 
 
-def _claim(run_dir: Path, config: Mapping[str, object], command: str) -> str:
-    """Compare with what the folder was used for, then add this command; return the run id."""
+def _claim(run_dir: Path, config: Mapping[str, object], command: str) -> _Record:
+    """Compare with what the folder was used for, then add this command; return its record."""
     path = run_dir / RUN_FILE
-    there = _read(path) if path.exists() else {"run_id": secrets.token_hex(8), "stages": {}}
-    stages, here = _compare(run_dir, there, config, command)
-    if not path.exists() or here.keys() - stages.keys():
-        record = {"schema_version": SCHEMA_VERSION, **there, "stages": {**stages, **here}}
-        write_json(path, record)
-    return cast("str", there["run_id"])
+    there = _read(path) if path.exists() else _Record(secrets.token_hex(8), {}, SCHEMA_VERSION)
+    here = _compare(run_dir, there, config, command)
+    if path.exists() and not here.keys() - there.stages.keys():
+        return there
+    record = replace(there, stages={**here, **there.stages})
+    write_json(path, asdict(record))
+    return record
 
 
 def _compare(
-    run_dir: Path, there: Mapping[str, object], config: Mapping[str, object], command: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings that decide each stage, there and here, where they do not differ."""
-    stages = cast("dict[str, dict[str, object]]", there["stages"])
-    here = {stage: deciding(stage, config) for stage in STAGES_OF.get(command, ())}
+    run_dir: Path, there: _Record, config: Mapping[str, object], command: str
+) -> dict[str, dict[str, object]]:
+    """Return the settings that decide each stage of a command, if they are those there."""
+    here = {
+        stage: deciding(stage, config, there.stages.get(stage))
+        for stage in STAGES_OF.get(command, ())
+    }
     changed: dict[str, None] = {}
-    for stage in here.keys() & stages.keys():
-        changed.update(dict.fromkeys(differences(stages[stage], here[stage])))
+    for stage in here.keys() & there.stages.keys():
+        changed.update(dict.fromkeys(differences(there.stages[stage], here[stage])))
     if changed:
         raise ConfigError(_belongs_elsewhere(run_dir, sorted(changed)))
-    return stages, here
+    return here
 
 
-def _read(path: Path) -> dict[str, object]:
+def _read(path: Path) -> _Record:
     record = read_json(path)
-    if not isinstance(record, dict) or not {"schema_version", "run_id", "stages"} <= record.keys():
-        raise CheckpointError(f"{path} is damaged; choose another run_dir, or delete {path.parent}")
-    version = cast("dict[str, object]", record)["schema_version"]
-    if version != SCHEMA_VERSION:
+    entries = cast("dict[str, Any]", record) if isinstance(record, dict) else {}
+    version = entries.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
         raise CheckpointError(
-            f"{path} has schema_version={version}, this release reads {SCHEMA_VERSION}; "
+            f"{path} has schema_version={version}, this release reads up to {SCHEMA_VERSION}; "
             "use the release that wrote it, or choose another run_dir"
         )
-    return cast("dict[str, object]", record)
+    kinds = {name: type(value) for name, value in entries.items()}
+    if kinds != {"run_id": str, "stages": dict, "schema_version": int}:
+        raise CheckpointError(f"{path} is damaged; choose another run_dir, or delete {path.parent}")
+    return _Record(**entries)
 
 
 def _belongs_elsewhere(run_dir: Path, changed: list[str]) -> str:

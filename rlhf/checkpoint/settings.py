@@ -1,14 +1,19 @@
 """Which settings decide a stage's result, and how two runs' settings differ.
 
 A run goes on only with the settings that decided its results so far. Every setting counts for
-every stage, unless it is listed here as free, or as not read by that stage.
+every stage, unless it is listed here as free, or as not read by that stage. A folder goes on
+counting what counted when it was made: a setting that came later counts there once it is set to
+something else than its default.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import cast
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, cast
+
+from rlhf.config.load import load
+from rlhf.errors import ConfigError
 
 Settings = Mapping[str, object]
 """Values by dotted path."""
@@ -80,12 +85,27 @@ NOT_READ: Mapping[str, tuple[str, ...]] = {
 """What a stage does not read itself; what it gets from an earlier stage is that stage's affair."""
 
 
-def deciding(stage: str, config: Mapping[str, object]) -> dict[str, object]:
-    """Return the settings that decide a stage's result, by dotted path, as JSON would keep them."""
-    plain = cast("Mapping[str, object]", json.loads(json.dumps(config)))
+def deciding(
+    stage: str, config: Mapping[str, object], known: Collection[str] | None = None
+) -> dict[str, object]:
+    """Return the settings that decide a stage's result, by dotted path, as JSON would keep them.
+
+    Args:
+        stage: sft, reward_model or ppo.
+        config: The whole configuration, nested.
+        known: What counted when the stage's folder was made; None for a new one. All of it counts
+            still, and of the settings that came later those that differ from their defaults.
+    """
+    plain = cast("dict[str, Any]", json.loads(json.dumps(config)))
     settings = dict(_flatten(plain))
     ignored = (*FREE, *NOT_READ[stage], *_also_free(settings))
-    return {path: value for path, value in settings.items() if not _under(path, ignored)}
+    counts = {path: value for path, value in settings.items() if not _under(path, ignored)}
+    if known is None:
+        return counts
+    unknown = [path for path in counts if path not in known]
+    usual = _without(plain, unknown) if unknown else {}
+    kept = {path: value for path, value in settings.items() if path in known}
+    return kept | {path: counts[path] for path in unknown if _differs(path, counts, usual)}
 
 
 def differences(there: Settings, here: Settings) -> list[str]:
@@ -93,8 +113,26 @@ def differences(there: Settings, here: Settings) -> list[str]:
     return [
         f"{path} ({_shown(there, path)} there, {_shown(here, path)} here)"
         for path in sorted({*there, *here})
-        if (path in there, there.get(path)) != (path in here, here.get(path))
+        if _differs(path, there, here)
     ]
+
+
+def _differs(path: str, there: Settings, here: Settings) -> bool:
+    return (path in there, there.get(path)) != (path in here, here.get(path))
+
+
+def _without(config: dict[str, Any], paths: Iterable[str]) -> dict[str, object]:
+    """Return the settings that a configuration has where some are not given: their defaults."""
+    for path in paths:
+        *sections, name = path.split(".")
+        inside = config
+        for section in sections:
+            inside = inside[section]
+        del inside[name]
+    try:
+        return dict(_flatten(load(config).model_dump(mode="json")))
+    except ConfigError:  # some cannot be left out
+        return {}
 
 
 def _also_free(settings: Settings) -> tuple[str, ...]:

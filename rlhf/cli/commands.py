@@ -102,8 +102,7 @@ def _opened(
         company = stack.enter_context(Company(experiment, company_of(stages, experiment), log))
         yield Run(
             experiment=experiment,
-            folder=folder.path,
-            run_id=folder.run_id,
+            opened=folder,
             inputs=inputs,
             cast=company.players,
             log=log,

@@ -14,15 +14,14 @@ import torch
 from rlhf.algo.kl import AdaptiveKL, FixedKL, KLController
 from rlhf.algo.scaling import NoScale, RunningScale
 from rlhf.checkpoint.artifact import (
-    ARTIFACT_FILE,
     Artifact,
     inputs_fingerprint,
     is_current,
     verify,
     write_artifact,
 )
-from rlhf.checkpoint.files import read_json, sha256, write_json
-from rlhf.checkpoint.settings import deciding
+from rlhf.checkpoint.files import read_json, write_json
+from rlhf.checkpoint.run import RunFolder
 from rlhf.checkpoint.store import Store
 from rlhf.config.experiment import Experiment
 from rlhf.config.stages import PPOConfig
@@ -39,9 +38,6 @@ from rlhf.stages.experience import Terms
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import Rehearsal
 
-LOADED = ("safetensors", "bin", "json", "jinja", "model", "txt")
-"""Files of a model folder that decide what it is: weights, configs, tokenizer, chat template."""
-
 Kind = Literal["policy", "reward_model", "value", "sft"]
 
 
@@ -50,9 +46,8 @@ class Run:
     """What every act shares."""
 
     experiment: Experiment
-    folder: Path
-    """RUN."""
-    run_id: str
+    opened: RunFolder
+    """RUN, held by this process."""
     inputs: Inputs
     cast: Cast
     log: RunLog
@@ -62,12 +57,17 @@ class Run:
     finished: Callable[[str, dict[str, float]], None]
     """Told of every stage that ended, with its seconds and steps."""
 
+    @property
+    def folder(self) -> Path:
+        """RUN."""
+        return self.opened.path
+
     def perform(self, stage: Stage, inputs_sha256: str) -> None:
         """Drive a stage to its end."""
         checkpoint = self.experiment.checkpoint
         store = Store(
             self.folder / "checkpoints" / stage.name,
-            f"{self.run_id}-{inputs_sha256[:12]}",
+            f"{self.opened.run_id}-{inputs_sha256[:12]}",
             checkpoint.keep,
             self.log.warn,
         )
@@ -83,9 +83,9 @@ class Run:
         """
         return inputs_fingerprint(
             {
-                "settings": deciding(stage, self.experiment.model_dump(mode="json")),
+                "settings": self.opened.deciding(stage, self.experiment.model_dump(mode="json")),
                 "sources": self.inputs.sources_of(stage),
-                "before": [_identity(path) for path in came_before],
+                "before": [self.opened.identity(path) for path in came_before],
             }
         )
 
@@ -146,16 +146,6 @@ def _rename_base(partial: Path, target: Path) -> None:
     if base.is_relative_to(partial.absolute()):
         base = target.absolute() / base.relative_to(partial.absolute())
         write_json(file, {**config, "base_model_name_or_path": str(base)})
-
-
-def _identity(path: Path) -> object:
-    """Return the hashes of all that a model folder loads, or of a file."""
-    if path.is_file():
-        return sha256(path)
-    if not path.is_dir():
-        return str(path)
-    files = {file for kind in LOADED for file in path.glob(f"*.{kind}")} - {path / ARTIFACT_FILE}
-    return {file.name: sha256(file) for file in sorted(files)}
 
 
 def build_kl(config: PPOConfig) -> KLController:

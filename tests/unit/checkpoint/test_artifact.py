@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from rlhf.checkpoint.artifact import (
     ARTIFACT_FILE,
     Artifact,
+    identity,
     inputs_fingerprint,
     is_current,
     read_artifact,
@@ -107,3 +109,20 @@ def test_fingerprint_sees_values_and_not_order() -> None:
     assert one == inputs_fingerprint({"b": [1, 2], "a": {"y": 0.1, "x": 1}})
     assert one != inputs_fingerprint({"a": {"x": 1, "y": 0.1}, "b": [2, 1]})
     assert one != inputs_fingerprint({"a": {"x": 1, "y": 0.2}, "b": [1, 2]})
+
+
+def test_a_folder_of_the_first_layout_counts_config_and_weights_a_newer_one_all_it_loads(
+    tmp_path: Path,
+) -> None:
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja", "x"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "rlhf_artifact.json").write_text("{}")
+    weights = {"config.json", "model.safetensors"}
+    first, second = identity(tmp_path, 1), identity(tmp_path, 2)
+    assert isinstance(first, dict)
+    assert isinstance(second, dict)
+    assert first.keys() == weights
+    assert second.keys() == weights | {"tokenizer.json", "chat_template.jinja"}
+    assert first.items() <= second.items()
+    assert identity(tmp_path / "x", 2) == hashlib.sha256(b"x").hexdigest()
+    assert identity(Path("org/model"), 2) == "org/model"

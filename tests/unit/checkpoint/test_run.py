@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rlhf.checkpoint.run import open_run
+from rlhf.config.load import load
 from rlhf.errors import CheckpointError, ConfigError
 
 CONFIG: dict[str, object] = {
@@ -25,6 +26,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from rlhf.checkpoint.run import open_run
+from rlhf.config.load import load
 from rlhf.errors import ConfigError
 print("ready", flush=True)
 sys.stdin.readline()
@@ -115,6 +117,21 @@ def test_commands_share_a_folder_but_keep_each_stages_settings(tmp_path: Path) -
     open_run(tmp_path, changed(seed=9), "evaluate").release()
 
 
+def test_a_folder_of_an_older_release_goes_on_without_the_settings_it_does_not_know(
+    tmp_path: Path,
+) -> None:
+    config = load({}).model_dump(mode="json")
+    open_run(tmp_path, config, "ppo").release()
+    record = json.loads((tmp_path / "run.json").read_text())
+    del record["stages"]["ppo"]["ppo.discount"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with open_run(tmp_path, config, "ppo") as run:
+        assert run.deciding("ppo", config) == record["stages"]["ppo"]
+    config["ppo"]["discount"] = 0.9
+    with pytest.raises(ConfigError, match=r"differs in ppo.discount \(not set there, 0.9 here\);"):
+        open_run(tmp_path, config, "ppo")
+
+
 def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ConfigError, match=r"holds thesis\.tex but no run\.json"):
@@ -148,7 +165,9 @@ def test_no_permission_is_one_line(tmp_path: Path) -> None:
             open_run(tmp_path / "run", CONFIG, "ppo")
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"run_id": "a"}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"run_id": "a"}', '{"run_id": 1, "stages": {}, "schema_version": 1}']
+)
 def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"run\.json"):
@@ -158,8 +177,8 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
 def test_a_newer_record_is_refused(tmp_path: Path) -> None:
     open_run(tmp_path, CONFIG, "ppo").release()
     record = json.loads((tmp_path / "run.json").read_text())
-    (tmp_path / "run.json").write_text(json.dumps({**record, "schema_version": 2}))
-    with pytest.raises(CheckpointError, match="schema_version=2"):
+    (tmp_path / "run.json").write_text(json.dumps({**record, "schema_version": 3}))
+    with pytest.raises(CheckpointError, match="schema_version=3"):
         open_run(tmp_path, CONFIG, "ppo")
 
 

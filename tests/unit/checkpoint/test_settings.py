@@ -70,3 +70,50 @@ def test_a_difference_shows_both_values() -> None:
 
 def test_text_and_number_are_told_apart() -> None:
     assert differences({"a": "1"}, {"a": 1})
+
+
+LATER = ("ppo.discount", "policy.optimizer.betas", "data.split_by", "generation.temperature")
+
+
+def of_an_older_release(stage: str) -> list[str]:
+    """Settings that counted before those of LATER were there."""
+    return [path for path in settings(stage, {}) if path not in LATER]
+
+
+def test_a_setting_that_came_later_changes_nothing_at_its_default() -> None:
+    known = of_an_older_release("ppo")
+    config = load({}).model_dump()
+    assert all(path in settings("ppo", {}) for path in LATER)
+    assert deciding("ppo", config, known).keys() == set(known)
+    assert deciding("ppo", config, list(settings("ppo", {}))) == deciding("ppo", config)
+
+
+def test_a_setting_that_came_later_counts_once_it_is_set() -> None:
+    known = of_an_older_release("ppo")
+    config = load({"ppo": {"discount": 0.9}}).model_dump()
+    assert deciding("ppo", config, known).keys() == {*known, "ppo.discount"}
+
+
+def test_a_later_default_that_follows_another_setting_is_a_default() -> None:
+    known = [path for path in settings("sft", {}) if path != "sft.optimizer.lr"]
+    lora = load({"peft": {"method": "lora"}}).model_dump()
+    assert lora["sft"]["optimizer"]["lr"] != load({}).sft.optimizer.lr
+    assert "sft.optimizer.lr" not in deciding("sft", lora, known)
+
+
+def test_a_later_setting_of_a_section_that_is_off_by_default_is_known_by_its_default() -> None:
+    new: dict[str, object] = {"policy": {"new": {"hidden_size": 64}}}
+    whole = settings("sft", new)
+    known = [path for path in whole if path != "policy.new.num_layers"]
+    assert deciding("sft", load(new).model_dump(), known).keys() == set(known)
+
+
+def test_what_counted_in_a_folder_counts_there_for_good() -> None:
+    config = load({}).model_dump()
+    assert "engine.threads" in deciding("ppo", config, ["engine.threads"])
+
+
+def test_what_the_settings_before_it_do_not_go_without_counts() -> None:
+    overlong: dict[str, object] = {"ppo": {"overlong_penalty": 1.0, "overlong_buffer": 2}}
+    known = [path for path in settings("ppo", overlong) if path != "ppo.overlong_buffer"]
+    assert deciding("ppo", load(overlong).model_dump(), known)["ppo.overlong_buffer"] == 2

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rlhf.algo.kl import AdaptiveKL, FixedKL
+from rlhf.checkpoint.run import RunFolder
 from rlhf.config.stages import PPOConfig
 from rlhf.data.split import Splits
 from rlhf.stages.acts import Run, build_kl, prompt_source
@@ -70,8 +71,7 @@ def run_of(tmp_path, logged):
         players, log = cast(experiment), logged("log")
         return Run(
             experiment=experiment,
-            folder=folder,
-            run_id="run",
+            opened=RunFolder(folder, "run", lock=-1),
             inputs=inputs,
             cast=players,
             log=log,
@@ -116,4 +116,7 @@ def test_an_unfinished_folder_is_not_done(run_of, folder):
     run = run_of({})
     run.cast.pupil(Path(folder()), 1).save(run.folder / "sft")
     assert not run.is_done("sft", "0" * 64)
-    assert replace(run, folder=Path(folder())).is_done("sft", "0" * 64) is False
+    assert (
+        replace(run, opened=RunFolder(Path(folder()), "run", lock=-1)).is_done("sft", "0" * 64)
+        is False
+    )

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from rlhf.checkpoint.artifact import verify
+from rlhf.checkpoint.run import RunFolder
 from rlhf.config.experiment import Experiment
 from rlhf.stages.acts import Run
 from rlhf.stages.inputs import load_inputs
@@ -53,8 +54,7 @@ def run_of(tmp_path, logged):
         players, log = cast(experiment), logged(name)
         run = Run(
             experiment=experiment,
-            folder=folder,
-            run_id="run",
+            opened=RunFolder(folder, "run", lock=-1),
             inputs=inputs,
             cast=players,
             log=log,
