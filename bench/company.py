@@ -18,13 +18,15 @@ import torch
 from transformers import LlamaForCausalLM, LlamaForSequenceClassification
 
 from bench.kit import llama_config, prompts
-from rlhf.cli.company import Company
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
 from rlhf.config.observe import TrackingConfig
 from rlhf.data.tokenizer import train_tokenizer
 from rlhf.observe.log import RunLog
+from rlhf.roles.reward_sum import RewardSum
+from rlhf.runtime.runtime import Processes
+from rlhf.runtime.specs import PolicySpec, ReferenceSpec, RewardSpec, ValueSpec
 from rlhf.stages.acts import build_terms, prompt_source
 from rlhf.stages.ppo import PPO
 
@@ -130,14 +132,15 @@ def _logit(probability: float) -> float:
 def ppo(folder: Path, models: Folders, work: Work, experiment: Experiment) -> Iterator[PPO]:
     """Give a PPO stage whose roles are up; they end with the context."""
     log = RunLog(folder, TrackingConfig(console=False), config={})
-    with Company(experiment, list(ROLES), log) as company:
-        players = company.players
+    with Processes(experiment, list(ROLES), log) as processes:
+        assign = processes.runtime.assign
+        reward = assign(RewardSpec(path=models.reward, policy=models.policy))
         asked = prompts(work.rows, work.shape["vocabulary"], (8, work.longest_prompt))
         yield PPO(
             prompts=prompt_source(asked, experiment.ppo, experiment.seed),
-            policy=players.policy(models.policy),
-            reference=players.reference(models.policy),
-            reward=players.judge(models.reward, models.policy),
-            value=players.value(models.reward, trained=True),
+            policy=assign(PolicySpec(path=models.policy)),
+            reference=assign(ReferenceSpec(path=models.policy)),
+            reward=RewardSum(reward, model=True, function=False),
+            value=assign(ValueSpec(path=models.reward, head="trained")),
             terms=build_terms(experiment),
         )

@@ -25,12 +25,15 @@ import torch
 from torch import Tensor
 
 from bench.kit import line, machine, prompts, rounded
-from rlhf.cluster.group import Build
-from rlhf.cluster.ports import GroupPolicy, GroupReference, GroupReward, GroupValue
 from rlhf.config.load import load
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Piece, Rollout
 from rlhf.flow.text import Demonstrations, PromptBatch
+from rlhf.roles.reference import LOGPROBS
+from rlhf.roles.remote import LEARN, SCORE, UNMARKED, Remote, pieces, remote
+from rlhf.roles.reward_sum import RewardSum
+from rlhf.runtime.group import Build
+from rlhf.runtime.proxy import RoleProxy
 from rlhf.stages.acts import build_terms
 from rlhf.stages.ppo import PPO
 
@@ -42,6 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 class Rank:
     """Answers like a rank of any role, without a model."""
 
+    @remote(Remote(deal="rows", join=pieces, streams=True))
     def generate(self, asked: PromptBatch, step: int) -> Piece:
         """Write random responses."""
         lengths_B = torch.randint(1, LONGEST + 1, (len(asked),))
@@ -57,19 +61,23 @@ class Rank:
             rows_B=torch.arange(len(asked)),
         )
 
-    def step_rows(self, rollout: Rollout, step: int) -> tuple[Tensor, Tensor]:
+    @remote(LOGPROBS)
+    def step_logprobs(self, rollout: Rollout, step: int) -> tuple[Tensor, Tensor]:
         """Give log-probabilities of a share of the rows."""
         rows_N = torch.arange(max(1, len(rollout) // RANKS[0]))
         return rows_N, -torch.rand(len(rows_N), LONGEST)
 
+    @remote(SCORE)
     def values(self, rollout: Rollout) -> Tensor:
         """Give values."""
         return -torch.rand(len(rollout), LONGEST)
 
+    @remote(SCORE)
     def score_by_model(self, rollout: Rollout) -> Tensor:
         """Give scores."""
         return torch.rand(len(rollout))
 
+    @remote(LEARN)
     def improve(
         self, experience: Experience, step: int, texts: Demonstrations | None = None
     ) -> Metrics:
@@ -101,7 +109,9 @@ class Ranks:
     def become(self, build: Build) -> None:
         """Stay what it is."""
 
-    def call(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Answers:
+    def call(
+        self, method: str, arguments: Sequence[tuple[Any, ...]], mark: Remote = UNMARKED
+    ) -> Answers:
         """Pickle what is handed over, once where ranks share it; answer."""
         stored: dict[int, list[Any]] = {}
         given = [[self._put(word, stored) for word in words] for words in arguments]
@@ -117,7 +127,7 @@ class Ranks:
         return Answers(self, answers)
 
     def stream(
-        self, method: str, arguments: Sequence[tuple[Any, ...]]
+        self, method: str, arguments: Sequence[tuple[Any, ...]], mark: Remote = UNMARKED
     ) -> Iterator[list[tuple[int, Any]]]:
         """Answer at once."""
         yield list(enumerate(self.call(method, arguments).result()))
@@ -157,12 +167,13 @@ def point(ranks: int, rows: int) -> dict[str, float]:
     )
     asked = prompts(rows, VOCABULARY)
     groups = {name: Ranks(name, ranks) for name in ("policy", "reference", "reward", "value")}
+    port: dict[str, Any] = {name: RoleProxy(group, Rank) for name, group in groups.items()}
     stage = PPO(
         prompts=lambda step: asked,
-        policy=GroupPolicy(groups["policy"]),
-        reference=GroupReference(groups["reference"]),
-        reward=GroupReward(groups["reward"], model_weight=1.0, function_weight=None),
-        value=GroupValue(groups["value"]),
+        policy=port["policy"],
+        reference=port["reference"],
+        reward=RewardSum(port["reward"], model=True, function=False),
+        value=port["value"],
         terms=build_terms(experiment),
     )
     before, costs = _peak_bytes(), []

@@ -95,23 +95,12 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def role(folder):
-    """Make a role by its part, as a run would; keyword sections change the settings."""
-    from rlhf.cli.build import Part
+    """Make a role as a run would, in this process; keyword sections change the settings."""
     from tests.models import alone, experiment
+    from tests.specs import SCALAR, assigned
 
-    def make(kind, *, model=None, path=None, part=None, **sections):
-        scalar = kind in ("judge", "apprentice", "value")
-        found = path or folder("llama", model or ("classifier" if scalar else "causal"))
-        place = {"judge": "reward", "apprentice": "reward", "value": "value"}.get(kind, "policy")
-        settings = experiment(**sections)
-        asked = Part(
-            kind=kind,
-            role=place,
-            experiment=settings,
-            path=found,
-            total_updates=100,
-            **(part or {}),
-        )
-        return asked(alone())
+    def make(kind, *, model=None, path=None, fields=None, **sections):
+        found = path or folder("llama", model or ("classifier" if kind in SCALAR else "causal"))
+        return assigned(kind, found, experiment(**sections), **(fields or {}))(alone())
 
     return make

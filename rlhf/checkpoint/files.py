@@ -188,3 +188,11 @@ def _owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         seen.add(ready.untyped_storage().data_ptr())
         owned[name] = ready
     return owned
+
+
+def existing(folder: Path) -> Path:
+    """Return the nearest folder above (or the folder itself) that is there."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return folder

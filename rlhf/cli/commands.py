@@ -10,12 +10,10 @@ from pathlib import Path
 from rlhf.checkpoint.artifact import inputs_fingerprint
 from rlhf.checkpoint.files import write_json
 from rlhf.checkpoint.run import open_run
-from rlhf.cli.checks.case import Case, company_of
+from rlhf.cli.checks.case import Case, roles_needed
 from rlhf.cli.checks.reward import reward_of
-from rlhf.cli.company import Company
 from rlhf.cli.export import export
 from rlhf.cli.preflight import preflight
-from rlhf.cluster.reach import check_reach
 from rlhf.config.arithmetic import arithmetic
 from rlhf.config.commands import StageName
 from rlhf.config.experiment import Experiment
@@ -30,6 +28,9 @@ from rlhf.observe.report import write_report
 from rlhf.observe.report.read import read_run
 from rlhf.observe.samples import read_samples
 from rlhf.observe.sweep import figures_of, objective
+from rlhf.runtime.reach import check_reach
+from rlhf.runtime.runtime import Processes
+from rlhf.runtime.specs import SamplerSpec
 from rlhf.stages.acts import Run
 from rlhf.stages.inputs import Inputs, held_out, load_inputs
 from rlhf.stages.pipeline import run_ppo, run_reward_model, run_sft, run_start
@@ -99,17 +100,18 @@ def _opened(
                 log.note(line)
             table = arithmetic(experiment, inputs.rows())
             log.table("batch arithmetic", ["stage", "quantity", "value"], table)
-        company = stack.enter_context(Company(experiment, company_of(stages, experiment), log))
+        roles = roles_needed(stages, experiment)
+        processes = stack.enter_context(Processes(experiment, roles, log))
         yield Run(
             experiment=experiment,
             opened=folder,
             inputs=inputs,
-            cast=company.players,
+            runtime=processes.runtime,
             log=log,
-            timings=company.timings,
-            rehearsal=Rehearsal(inputs, company.players, log.note),
+            timings=processes.timings,
+            rehearsal=Rehearsal(inputs, processes.runtime, log.note),
             finished=lambda stage, figures: note_stage(
-                folder.path, stage, {**figures, "nodes": company.num_nodes}
+                folder.path, stage, {**figures, "nodes": processes.num_nodes}
             ),
         )
 
@@ -144,8 +146,8 @@ def _compare(run: Run, candidate: Path, baseline: Path, judge: Judge) -> None:
     prompts = held_out(run.inputs.prompts, config.num_prompts, samples=config.samples_per_prompt)
     tokenizer = run.inputs.tokenizer
     run.log.note(f"evaluation: {len(prompts)} answers each by {candidate} and {baseline}")
-    new = answer(run.cast.writer(candidate), prompts, judge, tokenizer)
-    old = answer(run.cast.writer(baseline), prompts, judge, tokenizer)
+    new = answer(run.runtime.assign(SamplerSpec(path=candidate)), prompts, judge, tokenizer)
+    old = answer(run.runtime.assign(SamplerSpec(path=baseline)), prompts, judge, tokenizer)
     result = compare(new, old, str(config.judge), judge, run.experiment.seed)
     write_json(path, {**result, "inputs_sha256": inputs_sha256})
     low, high = result["interval"]  # type: ignore[misc]

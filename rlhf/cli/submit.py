@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from rlhf.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rlhf.cluster.submit import Jobs
+    from rlhf.runtime.submit import Jobs
 
 WRITES_RUN = ("pipeline", "sft", "reward_model", "ppo", "evaluate", "report", "export")
 """Commands whose run_dir must be the same folder on every node."""
@@ -46,7 +46,7 @@ def submit(arguments: Sequence[str], commands: Collection[str]) -> int:
         raise ConfigError("rlhf submit: nothing to do; give a COMMAND, or --id of a job to follow")
     env = dict(map(_variable, asked.env))
     # Ray takes a second to import; what is wrong with the command line is told before.
-    from rlhf.cluster.submit import Jobs, dashboard_of
+    from rlhf.runtime.submit import Jobs, dashboard_of
 
     jobs = Jobs(dashboard_of(asked.address))
     job_id = asked.id or _new_id(asked.command[0])
@@ -139,7 +139,7 @@ def _start_or_find(jobs: Jobs, job_id: str, command: list[str], env: dict[str, s
 
 
 def _start(jobs: Jobs, job_id: str, command_line: str, env: dict[str, str]) -> None:
-    from rlhf.cluster.parcel import pack
+    from rlhf.runtime.parcel import pack
 
     with tempfile.TemporaryDirectory() as folder:
         parcel = pack(Path.cwd(), Path(folder) / "parcel.zip")

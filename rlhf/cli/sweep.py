@@ -19,8 +19,6 @@ from typing import Self
 from rlhf.cli.main import INTERRUPTED
 from rlhf.cli.several import run_several
 from rlhf.cli.trial import Trial
-from rlhf.cluster.reach import address_of
-from rlhf.cluster.shared import SharedCluster
 from rlhf.errors import ConfigError, RLHFError, TrainingError, WorkerError
 from rlhf.observe.console import Console
 from rlhf.observe.files import METRICS
@@ -37,6 +35,8 @@ from rlhf.observe.sweep import (
     write_ends,
 )
 from rlhf.observe.sweep_page import write_page
+from rlhf.runtime.reach import address_of
+from rlhf.runtime.shared import SharedCluster
 
 WORST = float("-inf")
 """What a search is told of a trial that was cut or diverged."""

@@ -16,7 +16,6 @@ from typing import IO, cast
 from rlhf.checkpoint.run import TRIAL_LOG
 from rlhf.cli.commands import run_command
 from rlhf.cli.main import INTERRUPTED, end_with
-from rlhf.cluster import lifeline
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
 from rlhf.errors import RLHFError, TrainingError
@@ -24,6 +23,7 @@ from rlhf.observe.files import EVALUATION, MANIFEST, read_figures, read_object
 from rlhf.observe.health import too_far
 from rlhf.observe.report.read import section
 from rlhf.observe.sweep import TrialEnd
+from rlhf.runtime import lifeline
 
 END_TIMEOUT_S = 60.0
 """Longest an interrupted trial may take to end by itself."""

@@ -70,3 +70,8 @@ class ClusterConfig(Section):
     def placement(self, role: RoleName) -> RolePlacement:
         """Return one role's processes."""
         return self.table()[role]
+
+    @property
+    def wants_gpus(self) -> bool:
+        """Whether any rank asks for a GPU."""
+        return bool(self.gpus_per_rank) or any(row.gpus for row in self.table().values())

@@ -85,6 +85,16 @@ def join_rows(tensors: Sequence[Tensor]) -> Tensor:
     return joined
 
 
+def in_row_order(parts: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
+    """Join answers for shares of a batch, each row where it stands in the batch.
+
+    Args:
+        parts: (N, ...) a share, in any width; at least one.
+        rows: Which rows each share has, int64; together all rows, each once.
+    """
+    return join_rows(parts)[torch.cat(list(rows)).argsort()]
+
+
 def length_mask(lengths_B: Tensor, width: int) -> Tensor:
     """Return mask_BW, bool, true at the first lengths_B positions of each row."""
     return torch.arange(width, device=lengths_B.device) < lengths_B[:, None]

@@ -37,6 +37,11 @@ class Rankings(TensorBatch):
     margin_B: Tensor
     """Float32; how much better the first is than the second by the labeller (0 if not said)."""
 
+    @property
+    def lengths_B(self) -> Tensor:
+        """Real tokens a row, all its answers together, int64."""
+        return self.lengths_BK.sum(1)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptBatch(TensorBatch):

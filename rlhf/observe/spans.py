@@ -7,12 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, Literal, TypeAlias, cast, get_args
 
 from rlhf.observe import files
 from rlhf.observe.numbers import finite
 
-PHASES: Final = {
+Phase: TypeAlias = Literal["generate", "score", "learn", "turn"]
+PHASES: Final = get_args(Phase)
+"""The parts of a step, the earlier first; turn: moving weights of roles that share a device."""
+_PHASES_BEFORE: Final[dict[str, Phase]] = {
     "generate": "generate",
     "step_rows": "score",
     "reference_rows": "score",
@@ -25,7 +28,7 @@ PHASES: Final = {
     "park": "turn",
     "wake": "turn",
 }
-"""Role method -> phase of a step; other methods, such as saving, belong to none."""
+"""Of the methods in timelines whose spans did not yet say their phase."""
 ALL_UP_TO: Final = 20
 """Steps of a stage that are all kept; then every tenth, from 1,000 on every hundredth, ..."""
 
@@ -39,6 +42,8 @@ class Span:
     method: str
     start: float
     end: float
+    phase: Phase | None = None
+    """The part of the step that it is; None for what belongs to none, such as saving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,8 @@ class Lap:
         """
         times: dict[str, float] = {}
         before: list[Span] = []
-        for phase in dict.fromkeys(PHASES.values()):
-            calls = [span for span in self.spans if PHASES.get(span.method) == phase]
+        for phase in PHASES:
+            calls = [span for span in self.spans if span.phase == phase]
             if calls:
                 times[f"time/{phase}_s"] = _covered([*before, *calls]) - _covered(before)
                 before += calls
@@ -108,7 +113,7 @@ def lap_of(spans: Iterable[Span], began: float, seconds: float) -> Lap:
     """Return the lap that began at a moment, from spans since the epoch."""
     return Lap(
         seconds,
-        tuple(Span(s.role, s.rank, s.method, s.start - began, s.end - began) for s in spans),
+        tuple(replace(span, start=span.start - began, end=span.end - began) for span in spans),
     )
 
 
@@ -131,12 +136,15 @@ def is_kept(step: int) -> bool:
 
 
 def append_lap(run_dir: Path, kept: KeptLap) -> None:
-    """Write one line: stage, step, seconds, and [role, rank, method, start, end] a span.
+    """Write one line: stage, step, seconds, and [role, rank, method, start, end, phase] a span.
 
     Raises:
         OSError: when the disk refuses.
     """
-    spans = [[s.role, s.rank, s.method, round(s.start, 4), round(s.end, 4)] for s in kept.lap.spans]
+    spans = [
+        [s.role, s.rank, s.method, round(s.start, 4), round(s.end, 4), s.phase]
+        for s in kept.lap.spans
+    ]
     row = {"stage": kept.stage, "step": kept.step, "seconds": round(kept.lap.seconds, 4)}
     files.append_rows(run_dir / files.TIMELINE, [{**row, "spans": spans}])
 
@@ -157,9 +165,12 @@ def _kept(row: files.Row) -> KeptLap | None:
 
 def _span(entry: object) -> Span | None:
     fields = cast("list[object]", entry) if isinstance(entry, list) else []
-    if len(fields) != 5:
+    if len(fields) not in (5, 6):
         return None
     rank, start, end = (finite(fields[at]) for at in (1, 3, 4))
     if rank is None or start is None or end is None or end < start:
         return None
-    return Span(str(fields[0]), int(rank), str(fields[2]), start, end)
+    method = str(fields[2])
+    phase = fields[5] if len(fields) == 6 else _PHASES_BEFORE.get(method)
+    known = cast("Phase", phase) if phase in PHASES else None
+    return Span(str(fields[0]), int(rank), method, start, end, known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rlhf.flow.future import Ready
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout
 
@@ -12,10 +13,10 @@ from rlhf.flow.rollout import Experience, Rollout
 class NoValue:
     """A baseline that expects nothing and learns nothing; no process is started for it."""
 
-    def values(self, rollout: Rollout) -> Tensor:
+    def values(self, rollout: Rollout) -> Ready[Tensor]:
         """Return values_BR, zeros."""
-        return torch.zeros_like(rollout.sampling_logprobs_BR)
+        return Ready(torch.zeros_like(rollout.sampling_logprobs_BR))
 
-    def improve(self, experience: Experience, step: int) -> Metrics:
+    def improve(self, experience: Experience, step: int) -> Ready[Metrics]:
         """Report nothing."""
-        return Metrics()
+        return Ready(Metrics())

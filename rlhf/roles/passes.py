@@ -16,7 +16,7 @@ from rlhf.algo.minibatch import dealt_microbatches, microbatches, minibatch_rows
 from rlhf.algo.packing import PackedRows, lay_out
 from rlhf.config.stages import PPOConfig
 from rlhf.engine.base import Engine
-from rlhf.flow.tensors import TensorBatch, join_rows
+from rlhf.flow.tensors import TensorBatch, in_row_order
 
 B = TypeVar("B", bound=TensorBatch)
 
@@ -86,7 +86,7 @@ def map_rows(
     answers = run_pieces(engine, batch, filled_up(pieces, most), run)
     if not answers:
         return torch.zeros(0, 0)
-    return join_rows(answers)[torch.cat(pieces).argsort()]
+    return in_row_order(answers, pieces)
 
 
 def filled_up(pieces: list[Tensor], num: int) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Policy: the language model that writes, imitates (SFT) and improves (PPO).
+"""Policy: the language model that PPO improves.
 
 Axes: B rows, R response tokens, T tokens, N chosen positions.
 """
@@ -15,19 +15,21 @@ from rlhf.algo.losses import Clip, PolicyLoss, policy_loss
 from rlhf.engine.base import TrainableEngine
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout
+from rlhf.flow.tensors import placed
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.generation.sampling import Sampling
 from rlhf.roles.average import AVERAGE_FILE, WeightAverage
 from rlhf.roles.first_ratio import K3, as_experience, checked_first_ratio, pretended
-from rlhf.roles.imitation import Imitation
 from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner, LossSum, Objective, Update
 from rlhf.roles.passes import Settings, minibatches, minibatches_of
-from rlhf.roles.writer import Writer
+from rlhf.roles.reference import LOGPROBS
+from rlhf.roles.remote import KEEP, LEARN, Remote, remote
+from rlhf.roles.sft_policy import SFTPolicy
 
 
-class Policy(Writer):
-    """A writer that learns."""
+class Policy(SFTPolicy):
+    """A language model that writes, and improves by what its responses are worth."""
 
     def __init__(
         self,
@@ -38,20 +40,20 @@ class Policy(Writer):
         settings: Settings,
     ) -> None:
         """Put the parts together."""
-        super().__init__(engine, sampling, settings)
-        self.learner, self.keeper = learner, keeper
+        super().__init__(engine, learner, keeper, sampling, settings)
         self._config = settings.ppo
         low, high = settings.ppo.clip_range, settings.ppo.clip_range_high
         self._clip = Clip(low, low if high is None else high, settings.ppo.dual_clip)
-        self._imitation = Imitation(engine, settings.max_tokens)
         self._average: WeightAverage | None = None
 
-    def reference_rows(self, rollout: Rollout, step: int) -> tuple[Tensor, Tensor]:
+    @remote(LOGPROBS)
+    def reference_logprobs(self, rollout: Rollout, step: int) -> tuple[Tensor, Tensor]:
         """Answer for the reference: the same base weights with the adapters off."""
         assert self.keeper.adapter is not None
         with self.keeper.adapter.off():
-            return self.step_rows(rollout, step)
+            return self.step_logprobs(rollout, step)
 
+    @remote(Remote())
     def rehearse(self, prompts: PromptBatch) -> str:
         """Try the sampler, and the ratio of an update that nothing was learned before.
 
@@ -62,11 +64,13 @@ class Policy(Writer):
         writes, rollout = self.sampler(prompts), pretended(prompts)
         if rollout is None:
             return writes
-        old_BR = self.engine.world.total(self.step_logprobs(rollout, 0)).float()
+        mine_BR = placed([self.step_logprobs(rollout, 0)], len(rollout))
+        old_BR = self.engine.world.total(mine_BR).float()
         first = minibatches_of(len(rollout), 0, 0, self._settings)[0]
         report = self.learner.look(self._objective(as_experience(rollout, old_BR).select(first)))
         return f"{writes}; {checked_first_ratio(report, self._settings.precision)}"
 
+    @remote(LEARN)
     def improve(
         self, experience: Experience, step: int, texts: Demonstrations | None = None
     ) -> Metrics:
@@ -142,35 +146,22 @@ class Policy(Writer):
         )
         return _summed(result, entropy_BR)
 
-    def imitate(self, batch: Demonstrations) -> Metrics:
-        """Take one SFT step on a whole minibatch that every rank holds."""
-        update = self.learner.update(self._imitation.objective(batch))
-        return Metrics.of(
-            {
-                "loss/train": update.loss,
-                "grad_norm": update.grad_norm,
-                "lr": update.lr,
-                "num_tokens": float(batch.lengths_B.sum()),
-            }
-        )
-
-    def imitation_loss(self, batch: Demonstrations) -> Metrics:
-        """Return the SFT loss of this rank's rows as loss/validation, without learning."""
-        return self._imitation.loss(batch)
-
+    @remote(KEEP)
     def save(self, folder: Path) -> None:
         """Write the model as a plain Hugging Face folder: the average where one is kept."""
         self.keeper.save(folder, None if self._average is None else self._average.weights())
 
+    @remote(KEEP)
     def save_state(self, folder: Path) -> None:
         """Write weights and moments for a resume."""
-        self.learner.save_state(folder)
+        super().save_state(folder)
         if self._average is not None:
             self._average.save_state(folder)
 
+    @remote(KEEP)
     def load_state(self, folder: Path) -> None:
         """Take up what `save_state` wrote; before its first PPO update it keeps no average."""
-        self.learner.load_state(folder)
+        super().load_state(folder)
         if (folder / AVERAGE_FILE).is_file():
             self._begin_average()
             assert self._average is not None

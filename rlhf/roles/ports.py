@@ -1,21 +1,24 @@
 """What a stage may ask of the roles; groups of local or remote ranks answer, and it cannot tell.
 
-Answers may be under way (`Promise`): ask several roles first, `settle` afterwards, and they work
-at the same time.
+Answers may be under way (`Future`): ask several roles first, take results afterwards, and they work
+at the same time. Calls that keep weights wait for their end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
+from rlhf.flow.future import Future
 from rlhf.flow.metrics import Metrics
-from rlhf.flow.promise import Eventually
 from rlhf.flow.rollout import Experience, Piece, Rollout
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
+
+if TYPE_CHECKING:
+    from rlhf.roles.precision_probe import Verdict
 
 
 class Keeper(Protocol):
@@ -41,7 +44,7 @@ class SamplerPort(Protocol):
         """Answer the prompts, and give rows as they end; the step seeds the draws."""
         ...
 
-    def sampler(self, prompts: PromptBatch) -> Eventually[str]:
+    def sampler(self, prompts: PromptBatch) -> Future[str]:
         """Return how it writes, and why so; it is tried on some prompts of the run."""
         ...
 
@@ -49,7 +52,7 @@ class SamplerPort(Protocol):
 class LanguageModelPort(Protocol):
     """Judges how likely a response was."""
 
-    def step_logprobs(self, rollout: Rollout, step: int) -> Eventually[Tensor]:
+    def step_logprobs(self, rollout: Rollout, step: int) -> Future[Tensor]:
         """Return logprobs_BR, float32, of a step's whole rollout at the sampling temperature.
 
         Rows are computed in the very microbatches of the step's first epoch.
@@ -57,10 +60,26 @@ class LanguageModelPort(Protocol):
         ...
 
 
-class PolicyPort(SamplerPort, LanguageModelPort, Keeper, Protocol):
-    """The language model that learns."""
+class SFTPolicyPort(SamplerPort, Keeper, Protocol):
+    """A language model that learns from demonstrations."""
 
-    def rehearse(self, prompts: PromptBatch) -> Eventually[str]:
+    def imitate(self, batch: Demonstrations) -> Future[Metrics]:
+        """Take one SFT step."""
+        ...
+
+    def imitation_loss(self, batch: Demonstrations) -> Future[Metrics]:
+        """Measure the SFT loss without learning."""
+        ...
+
+
+class PolicyPort(SFTPolicyPort, LanguageModelPort, Protocol):
+    """The language model that PPO improves."""
+
+    def reference_logprobs(self, rollout: Rollout, step: int) -> Future[Tensor]:
+        """Return logprobs_BR of the base weights: where only adapters learn, the reference's."""
+        ...
+
+    def rehearse(self, prompts: PromptBatch) -> Future[str]:
         """Try on some prompts what PPO relies on, before anything is learned; return what was seen.
 
         Raises an error of ours where it does not hold.
@@ -69,43 +88,31 @@ class PolicyPort(SamplerPort, LanguageModelPort, Keeper, Protocol):
 
     def improve(
         self, experience: Experience, step: int, texts: Demonstrations | None = None
-    ) -> Eventually[Metrics]:
+    ) -> Future[Metrics]:
         """Run the step's PPO epochs; the texts are for the PTX loss, a row a response."""
-        ...
-
-    def imitate(self, batch: Demonstrations) -> Eventually[Metrics]:
-        """Take one SFT step."""
-        ...
-
-    def imitation_loss(self, batch: Demonstrations) -> Eventually[Metrics]:
-        """Measure the SFT loss without learning."""
         ...
 
 
 class RewardPort(Protocol):
-    """The judge."""
+    """The reward."""
 
-    def score(self, rollout: Rollout) -> Eventually[Tensor]:
-        """Return score_B, float32: by model plus by function."""
+    def score_by_model(self, rollout: Rollout) -> Future[Tensor]:
+        """Return the model's weighted score_B, float32, of any rows."""
         ...
 
-    def score_by_model(self, rollout: Rollout) -> Eventually[Tensor]:
-        """Return the model's weighted score_B of any rows; 0 without a model."""
-        ...
-
-    def score_by_function(self, rollout: Rollout) -> Eventually[Tensor]:
-        """Return the function's weighted score_B of a whole batch; 0 without a function."""
+    def score_by_function(self, rollout: Rollout) -> Future[Tensor]:
+        """Return the function's weighted score_B, float32, of a whole batch."""
         ...
 
 
 class RankingPort(Keeper, Protocol):
     """A judge that learns from rankings."""
 
-    def rank(self, batch: Rankings) -> Eventually[Metrics]:
+    def rank(self, batch: Rankings) -> Future[Metrics]:
         """Take one Bradley-Terry step."""
         ...
 
-    def answer_scores(self, batch: Rankings) -> Eventually[Tensor]:
+    def answer_scores(self, batch: Rankings) -> Future[Tensor]:
         """Return scores_BK, float32; 0 where an answer is absent."""
         ...
 
@@ -117,14 +124,22 @@ class RankingPort(Keeper, Protocol):
 class BaselinePort(Protocol):
     """What the advantages are measured against."""
 
-    def values(self, rollout: Rollout) -> Eventually[Tensor]:
+    def values(self, rollout: Rollout) -> Future[Tensor]:
         """Return values_BR, float32: the return expected before each response token."""
         ...
 
-    def improve(self, experience: Experience, step: int) -> Eventually[Metrics]:
+    def improve(self, experience: Experience, step: int) -> Future[Metrics]:
         """Fit the returns over the step's epochs."""
         ...
 
 
 class ValuePort(BaselinePort, Keeper, Protocol):
     """A baseline that is a model."""
+
+
+class PrecisionPort(Protocol):
+    """Tries both precisions on a model."""
+
+    def measure(self, texts: PromptBatch) -> Future[Verdict]:
+        """Return what `auto` is for the model, by some texts of the run."""
+        ...

@@ -15,6 +15,7 @@ from rlhf.flow.text import PromptBatch
 from rlhf.generation.trial import gap, whole_logprobs
 from rlhf.models.language_model import LanguageModel
 from rlhf.roles.first_ratio import pretended
+from rlhf.roles.remote import Remote, remote
 
 MOST_K3 = 5e-3
 """Nats a token: log-ratios of about 0.1, half of what clipping allows; SmolLM2-135M has 5e-4."""
@@ -47,6 +48,7 @@ class PrecisionProbe:
         """
         self._load, self._num_weights, self._world = load, num_weights, world
 
+    @remote(Remote())
     def measure(self, texts: PromptBatch) -> Verdict:
         """Return what `auto` is for the model; only the first rank runs it.
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from rlhf.algo.packing import response_targets, spread
 from rlhf.engine.base import Engine
+from rlhf.flow.future import Future
 from rlhf.flow.rollout import Experience, Rollout
-from rlhf.flow.tensors import placed
 from rlhf.roles.passes import (
     Settings,
     filled_up,
@@ -20,6 +20,11 @@ from rlhf.roles.passes import (
     packs,
     run_pieces,
 )
+from rlhf.roles.ports import PolicyPort
+from rlhf.roles.remote import Remote, numbered_rows, remote
+
+LOGPROBS = Remote(join=numbered_rows, phase="score")
+"""Every rank gets the whole rollout, and computes some microbatches of the update."""
 
 
 class Reference:
@@ -29,7 +34,8 @@ class Reference:
         """Judge at the sampling temperature, in microbatches as the settings say."""
         self.engine, self.temperature, self._settings = engine, temperature, settings
 
-    def step_rows(self, rollout: Rollout, step: int) -> tuple[Tensor, Tensor]:
+    @remote(LOGPROBS)
+    def step_logprobs(self, rollout: Rollout, step: int) -> tuple[Tensor, Tensor]:
         """Return (rows_N, logprobs_NR, float32) of a step's rollout, as its update computes them.
 
         bf16 rounds otherwise in another batch. So the rollout is cut as the update's first epoch
@@ -52,11 +58,6 @@ class Reference:
             return torch.zeros(0, dtype=torch.long), rollout.sampling_logprobs_BR[:0]
         return torch.cat(pieces), torch.cat(answers)
 
-    def step_logprobs(self, rollout: Rollout, step: int) -> Tensor:
-        """Return logprobs_BR: `step_rows` in the rollout's order, 0 in rows of other ranks."""
-        rows_N, logprobs_NR = self.step_rows(rollout, step)
-        return placed([(rows_N, logprobs_NR)], len(rollout))
-
     def _logprobs(self, batch: Rollout) -> Tensor:
         return self._logprobs_and_entropy(batch)[0]
 
@@ -68,3 +69,15 @@ class Reference:
         logprobs_N, entropy_N = self.engine(*asked, self.temperature, position_ids_SW)
         mask_BR = batch.response_mask_BR.to(device)
         return spread(logprobs_N, mask_BR), spread(entropy_N, mask_BR)
+
+
+class PolicyAsReference:
+    """LanguageModelPort of a policy with adapters: its base weights are the reference."""
+
+    def __init__(self, policy: PolicyPort) -> None:
+        """Ask a policy that learns adapters."""
+        self._policy = policy
+
+    def step_logprobs(self, rollout: Rollout, step: int) -> Future[Tensor]:
+        """Return logprobs_BR of the base weights."""
+        return self._policy.reference_logprobs(rollout, step)

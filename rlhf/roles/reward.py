@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlhf.algo.losses import centering_loss, ranking_loss
-from rlhf.config.stages import RewardModelConfig
+from rlhf.config.stages import RewardConfig, RewardModelConfig
 from rlhf.data.chat import decode_response
 from rlhf.data.columns import options_of
 from rlhf.data.retokenize import Written, read_exchange
@@ -28,6 +28,8 @@ from rlhf.rewards.process import RewardProcess
 from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner, LossSum, Objective
 from rlhf.roles.passes import laid_out, map_rows
+from rlhf.roles.remote import KEEP, LEARN, SCORE, Remote, remote
+from rlhf.roles.remote import rows as row_answers
 
 if TYPE_CHECKING:
     from rlhf.data.template import Text
@@ -121,21 +123,25 @@ class ModelJudge:
 
 
 class Reward:
-    """A model, a function, or both."""
+    """A model, a function, or both, each by its weight."""
 
-    def __init__(self, model: ModelJudge | None, function: FunctionJudge | None) -> None:
+    def __init__(
+        self, model: ModelJudge | None, function: FunctionJudge | None, config: RewardConfig
+    ) -> None:
         """At least one of the two."""
-        self._model, self._function = model, function
+        self._model, self._function, self._config = model, function, config
 
+    @remote(SCORE)
     def score_by_model(self, rollout: Rollout) -> Tensor:
-        """Return the reward model's score_B of this rank's rows."""
+        """Return the reward model's weighted score_B of this rank's rows."""
         assert self._model is not None
-        return self._model.score(rollout)
+        return self._config.model_weight * self._model.score(rollout)
 
+    @remote(Remote(deal="first", phase="score", needs_device=False))
     def score_by_function(self, rollout: Rollout) -> Tensor:
-        """Return the function's score_B; it sees the whole batch, on one rank."""
+        """Return the function's weighted score_B; it sees the whole batch, on one rank."""
         assert self._function is not None
-        return self._function.score(rollout)
+        return self._config.function_weight * self._function.score(rollout)
 
 
 class RewardLearner:
@@ -147,6 +153,7 @@ class RewardLearner:
         """Put the parts together."""
         self._judge, self.learner, self.keeper, self._config = judge, learner, keeper, config
 
+    @remote(LEARN)
     def rank(self, batch: Rankings) -> Metrics:
         """Take one Bradley-Terry step on a whole minibatch that every rank holds."""
         objective = Objective(
@@ -182,6 +189,7 @@ class RewardLearner:
         sums = {"correct": result.correct, "pairs": result.pairs, "score_gap": result.score_gap}
         return LossSum(loss, sums)
 
+    @remote(Remote(deal="rows", join=row_answers))
     def answer_scores(self, batch: Rankings) -> Tensor:
         """Return scores_BK, float32, of this rank's rows; 0 where an answer is absent."""
         present_BK = batch.lengths_BK > 0
@@ -189,20 +197,24 @@ class RewardLearner:
         scores_N = self._judge.score_answers(answers)
         return torch.zeros(present_BK.shape).masked_scatter(present_BK, scores_N)
 
+    @remote(KEEP)
     def normalise(self, statistics: Mapping[str, float]) -> None:
         """Make scores with this mean and std have mean 0 and standard deviation 1."""
         model = self._judge.engine.module
         assert isinstance(model, ScalarModel)
         model.normalise(statistics["mean"], statistics["std"])
 
+    @remote(KEEP)
     def save(self, folder: Path) -> None:
         """Write the model as a plain Hugging Face folder."""
         self.keeper.save(folder)
 
+    @remote(KEEP)
     def save_state(self, folder: Path) -> None:
         """Write weights and moments for a resume."""
         self.learner.save_state(folder)
 
+    @remote(KEEP)
     def load_state(self, folder: Path) -> None:
         """Take up what `save_state` wrote."""
         self.learner.load_state(folder)

@@ -22,6 +22,7 @@ from rlhf.roles.passes import (
     map_rows,
     minibatches,
 )
+from rlhf.roles.remote import KEEP, LEARN, SCORE, remote
 
 
 class Value:
@@ -34,6 +35,7 @@ class Value:
         self.engine, self.learner, self.keeper = engine, learner, keeper
         self._settings, self._config = settings, settings.ppo
 
+    @remote(SCORE)
     def values(self, rollout: Rollout) -> Tensor:
         """Return values_BR, float32, of this rank's rows; 0 at padding."""
         values_BR = map_rows(
@@ -41,6 +43,7 @@ class Value:
         )
         return values_BR.reshape(len(rollout), rollout.sampling_logprobs_BR.shape[1])
 
+    @remote(LEARN)
     def improve(self, experience: Experience, step: int) -> Metrics:
         """Fit the returns over the step's epochs, in the minibatches the policy takes."""
         reports: list[Metrics] = []
@@ -84,14 +87,17 @@ class Value:
         )
         return LossSum(result.loss, {"val/clipfrac_avg": result.clipped})
 
+    @remote(KEEP)
     def save(self, folder: Path) -> None:
         """Write the model as a plain Hugging Face folder."""
         self.keeper.save(folder)
 
+    @remote(KEEP)
     def save_state(self, folder: Path) -> None:
         """Write weights and moments for a resume."""
         self.learner.save_state(folder)
 
+    @remote(KEEP)
     def load_state(self, folder: Path) -> None:
         """Take up what `save_state` wrote."""
         self.learner.load_state(folder)

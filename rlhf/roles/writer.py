@@ -14,6 +14,7 @@ from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
 from rlhf.roles.passes import Settings
 from rlhf.roles.reference import Reference
+from rlhf.roles.remote import Remote, pieces, remote
 
 
 class Writer(Reference):
@@ -25,6 +26,7 @@ class Writer(Reference):
         self._sampling = sampling
         self._choice: Choice | None = None
 
+    @remote(Remote(deal="rows", join=pieces, streams=True, phase="generate"))
     def generate(self, prompts: PromptBatch, step: int) -> Iterator[Piece]:
         """Answer this rank's prompts with the weights the engine holds: no copy, no server.
 
@@ -37,6 +39,7 @@ class Writer(Reference):
             backend = self._chosen(cast("LanguageModel", model), prompts).backend
             yield from sample(cast("LanguageModel", model), prompts, self._sampling, seed, backend)
 
+    @remote(Remote())
     def sampler(self, prompts: PromptBatch) -> str:
         """Return which backend writes, and why; where none was chosen yet it is tried on prompts.
 

@@ -31,8 +31,8 @@ from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.observe.log import RunLog
 from rlhf.observe.spans import Span
 from rlhf.roles.keeper import ADAPTER_FOLDER
+from rlhf.runtime.runtime import Runtime
 from rlhf.stages.best import Best
-from rlhf.stages.cast import Cast
 from rlhf.stages.drive import Stage, drive
 from rlhf.stages.experience import Terms
 from rlhf.stages.inputs import Inputs
@@ -49,7 +49,7 @@ class Run:
     opened: RunFolder
     """RUN, held by this process."""
     inputs: Inputs
-    cast: Cast
+    runtime: Runtime
     log: RunLog
     timings: Callable[[], Sequence[Span]]
     """Gives the calls of all roles that ended since it was last asked."""

@@ -10,11 +10,21 @@ from rlhf.checkpoint.artifact import inputs_fingerprint
 from rlhf.checkpoint.files import write_json
 from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
-from rlhf.flow.promise import settle
 from rlhf.models.pretrained import load_gguf, new_causal_lm, save_network
 from rlhf.observe.files import EVALUATION
 from rlhf.roles.no_value import NoValue
-from rlhf.roles.ports import BaselinePort
+from rlhf.roles.ports import BaselinePort, LanguageModelPort, PolicyPort
+from rlhf.roles.reference import PolicyAsReference
+from rlhf.roles.reward_sum import RewardSum
+from rlhf.runtime.specs import (
+    PolicySpec,
+    ReferenceSpec,
+    RewardSpec,
+    RewardTrainerSpec,
+    SamplerSpec,
+    SFTPolicySpec,
+    ValueSpec,
+)
 from rlhf.stages.acts import Run, build_terms, prompt_source, text_source
 from rlhf.stages.epochs import num_steps
 from rlhf.stages.inputs import held_out
@@ -57,7 +67,9 @@ def run_sft(run: Run, start: Path) -> Path:
         return run.folder / "sft"
     run.rehearsal.before_training(start)
     train = Stream(splits.train, config.batch_size, run.experiment.seed, "sft")
-    policy = run.cast.pupil(start, num_steps(config.num_epochs, train))
+    policy = run.runtime.assign(
+        SFTPolicySpec(path=start, total_updates=num_steps(config.num_epochs, train))
+    )
     stage = SFT(
         policy=policy,
         train=train,
@@ -82,7 +94,7 @@ def run_reward_model(run: Run, base: Path) -> Path:
     train = Stream(splits.train, config.batch_size, run.experiment.seed, "reward_model")
     total = num_steps(config.num_epochs, train)
     stage = RewardModel(
-        reward=run.cast.apprentice(base, total, trained=False),
+        reward=run.runtime.assign(RewardTrainerSpec(path=base, total_updates=total)),
         train=train,
         validation=splits.validation,
         best=run.best("reward_model", config.patience),
@@ -90,10 +102,11 @@ def run_reward_model(run: Run, base: Path) -> Path:
     )
     run.perform(stage, inputs_sha256)
     partial = run.partial("reward_model")
-    best = run.cast.apprentice(partial, total, trained=True)
+    trained = RewardTrainerSpec(path=partial, total_updates=total, head="trained", finished=True)
+    best = run.runtime.assign(trained)
     unseen = splits.test if len(splits.test) else splits.validation
     if len(unseen):
-        scores_BK = settle(best.answer_scores(unseen))
+        scores_BK = best.answer_scores(unseen).result()
         write_json(run.folder / "reward_model.json", report_rankings(scores_BK, unseen))
     best.normalise(score_statistics(best, splits.train))
     best.save(partial)
@@ -112,10 +125,10 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     if run.is_done("policy", finished_sha256):
         return run.folder / "policy"
     run.rehearsal.settle_precision(start)
-    policy = run.cast.policy(start)
+    policy = run.runtime.assign(PolicySpec(path=start))
     run.rehearsal.rehearse(policy)
-    reference = run.cast.reference(Path(run.experiment.reference.path or start))
-    reward = run.cast.judge(reward_model, start)
+    reference = _reference(run, start, policy)
+    reward = _reward(run, start, reward_model)
     value = _value(run, start, reward_model)
     stage = PPO(
         prompts=prompt_source(splits.train, config, run.experiment.seed),
@@ -133,8 +146,9 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     run.perform(stage, inputs_sha256)
     for kind, role in stage.keepers().items():
         role.save(run.partial(kind))  # type: ignore[arg-type]
-    writer = policy if config.ema_decay is None else run.cast.writer(run.partial("policy"))
-    samples = take_samples(writer, reward, fixed, run.inputs.tokenizer)
+    average = SamplerSpec(path=run.partial("policy"))
+    sampler = policy if config.ema_decay is None else run.runtime.assign(average)
+    samples = take_samples(sampler, reward, fixed, run.inputs.tokenizer)
     run.log.samples("ppo", config.num_steps, samples)
     # The policy comes last: its folder says that the stage is done.
     for kind in sorted(stage.keepers(), key=["value", "policy"].index):
@@ -155,12 +169,31 @@ def _came_before(run: Run, reward_model: Path | None) -> list[Path]:
     return [path for path in before if path is not None]
 
 
+def _reference(run: Run, start: Path, policy: PolicyPort) -> LanguageModelPort:
+    """Return the reference; with adapters the policy's processes answer for it."""
+    if run.experiment.peft.method != "none":
+        return PolicyAsReference(policy)
+    path = Path(run.experiment.reference.path or start)
+    return run.runtime.assign(ReferenceSpec(path=path))
+
+
+def _reward(run: Run, start: Path, reward_model: Path | None) -> RewardSum:
+    """Return the reward: a model, the configured function, or both."""
+    function = run.experiment.reward.function
+    if function is not None:
+        file, _, name = function.rpartition(":")
+        function = f"{Path(file).absolute()}:{name}"
+    spec = RewardSpec(path=reward_model, policy=start, function=function)
+    has_model, has_function = reward_model is not None, function is not None
+    return RewardSum(run.runtime.assign(spec), model=has_model, function=has_function)
+
+
 def _value(run: Run, start: Path, reward_model: Path | None) -> BaselinePort:
     """Return the value role, where the advantages have a use for one."""
     if not find_estimator(run.experiment.ppo.advantage_estimator).reads_values:
         return NoValue()
     path, trained = _value_start(run, start, reward_model)
-    return run.cast.value(path, trained=trained)
+    return run.runtime.assign(ValueSpec(path=path, head="trained" if trained else "zero"))
 
 
 def _value_start(run: Run, start: Path, reward_model: Path | None) -> tuple[Path, bool]:

@@ -6,21 +6,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-import torch
 from torch import Tensor
 
 from rlhf.errors import TrainingError
+from rlhf.flow.future import Future
 from rlhf.flow.metrics import Metrics
-from rlhf.flow.promise import Eventually, settle
 from rlhf.flow.rollout import Experience, Piece, Rollout, Scores, joined
-from rlhf.flow.tensors import join_rows
+from rlhf.flow.tensors import in_row_order
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.roles.no_value import NoValue
 from rlhf.roles.ports import BaselinePort, Keeper, LanguageModelPort, PolicyPort, RewardPort
 from rlhf.stages.experience import Terms, is_near, make_experience, sampler_differs
 
-Asked = tuple[Eventually[Tensor], Eventually[Tensor]]
-"""Two answers on their way."""
+TwoFutures = tuple[Future[Tensor], Future[Tensor]]
 
 
 def _no_texts(step: int) -> Demonstrations | None:
@@ -75,7 +73,7 @@ class PPO:
 
     def _check_sampler(self, seen: Metrics, prompts: PromptBatch, *, is_first: bool) -> None:
         if is_first and not is_near(seen, self.terms.config):
-            raise TrainingError(sampler_differs(seen, settle(self.policy.sampler(prompts))))
+            raise TrainingError(sampler_differs(seen, self.policy.sampler(prompts).result()))
 
     def score(self, prompts: PromptBatch, step: int) -> tuple[Rollout, Scores]:
         """Let the policy answer; reward model and value judge each piece while it writes the next.
@@ -83,8 +81,8 @@ class PPO:
         Policy and reference, and a function that scores, see the whole rollout, once.
         """
         pieces: list[Piece] = []
-        judged: list[Asked] = []
-        logprobs: Asked | None = None
+        judged: list[TwoFutures] = []
+        logprobs: TwoFutures | None = None
         for piece in self.policy.generate(prompts, step):
             pieces.append(piece)
             if sum(map(len, pieces)) == len(prompts):
@@ -93,20 +91,20 @@ class PPO:
         assert logprobs is not None
         rollout = joined(pieces)
         by_function = self.reward.score_by_function(rollout)
-        order = torch.cat([piece.rows_B for piece in pieces]).argsort()
-        logprobs_BR, ref_logprobs_BR = map(settle, logprobs)
+        logprobs_BR, ref_logprobs_BR = (future.result() for future in logprobs)
+        rows = [piece.rows_B for piece in pieces]
         score_B, values_BR = (
-            join_rows([settle(answer) for answer in answers])[order]
-            for answers in zip(*judged, strict=True)
+            in_row_order([future.result() for future in futures], rows)
+            for futures in zip(*judged, strict=True)
         )
         return rollout, Scores(
-            score_B=score_B + settle(by_function),
+            score_B=score_B + by_function.result(),
             logprobs_BR=logprobs_BR,
             ref_logprobs_BR=ref_logprobs_BR,
             values_BR=values_BR,
         )
 
-    def _ask_language_models(self, rollout: Rollout, step: int) -> Asked:
+    def _ask_language_models(self, rollout: Rollout, step: int) -> TwoFutures:
         """Ask policy and reference at once.
 
         Before reward and value are asked for the last piece: where roles take turns on a device,
@@ -123,7 +121,7 @@ class PPO:
             self.value.improve(experience, step),
             self.policy.improve(experience, step, self.texts(step)),
         )
-        return Metrics.merge(settle(report) for report in asked)
+        return Metrics.merge(report.result() for report in asked)
 
     def keepers(self) -> dict[str, Keeper]:
         """Return the roles whose weights make up a checkpoint."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from rlhf.flow.promise import settle
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.roles.ports import PolicyPort
-from rlhf.stages.cast import Cast
+from rlhf.runtime.runtime import Runtime
+from rlhf.runtime.specs import PolicySpec
 from rlhf.stages.inputs import Inputs
 
 NUM_TEXTS = 16
@@ -19,9 +19,9 @@ NUM_TEXTS = 16
 class Rehearsal:
     """Tries precision, sampler and first ratio on the policy's first weights, once a run."""
 
-    def __init__(self, inputs: Inputs, cast: Cast, note: Callable[[str], None]) -> None:
+    def __init__(self, inputs: Inputs, runtime: Runtime, note: Callable[[str], None]) -> None:
         """Wait for the first stage that trains."""
-        self._inputs, self._cast, self._note = inputs, cast, note
+        self._inputs, self._runtime, self._note = inputs, runtime, note
         self._is_settled = False
 
     def before_training(self, start: Path) -> None:
@@ -37,13 +37,13 @@ class Rehearsal:
             return
         self.settle_precision(start)
         if self._inputs.prompts is not None:
-            self.rehearse(self._cast.policy(start))
+            self.rehearse(self._runtime.assign(PolicySpec(path=start)))
 
     def rehearse(self, policy: PolicyPort) -> None:
         """Try sampler and first ratio of a policy on some prompts of the run."""
         assert self._inputs.prompts is not None
         prompts = _some(self._inputs.prompts.train)
-        self._note(f"generation: {settle(policy.rehearse(prompts))}")
+        self._note(f"generation: {policy.rehearse(prompts).result()}")
 
     def settle_precision(self, start: Path) -> None:
         """Decide on the precision, if that was not done yet."""
@@ -52,7 +52,7 @@ class Rehearsal:
         self._is_settled = True
         texts = self._texts()
         if texts is not None:
-            self._note(f"precision: {self._cast.settle_precision(start, texts)}")
+            self._note(f"precision: {self._runtime.settle_precision(start, texts)}")
 
     def _texts(self) -> PromptBatch | None:
         """Return some texts of the run: demonstrations, which are whole, else prompts."""

@@ -13,7 +13,6 @@ from torch import Tensor
 from rlhf.algo.losses import ranking_loss
 from rlhf.config.stages import RewardModelConfig
 from rlhf.flow.metrics import Metrics
-from rlhf.flow.promise import settle
 from rlhf.flow.text import Rankings
 from rlhf.roles.ports import Keeper, RankingPort
 from rlhf.stages.epochs import Epochs
@@ -41,11 +40,11 @@ class RewardModel(Epochs[Rankings]):
 
     def learn(self, batch: Rankings) -> Metrics:
         """Take one optimizer step."""
-        return settle(self.reward.rank(batch))
+        return self.reward.rank(batch).result()
 
     def validate(self) -> Metrics:
         """Report loss and accuracy on rankings held out."""
-        scores_BK = settle(self.reward.answer_scores(self.validation))
+        scores_BK = self.reward.answer_scores(self.validation).result()
         return measure(scores_BK, self.validation, self.config.margin_coef)
 
 
@@ -65,5 +64,5 @@ def measure(scores_BK: Tensor, rankings: Rankings, margin_coef: float) -> Metric
 def score_statistics(reward: RankingPort, rankings: Rankings) -> dict[str, float]:
     """Return mean and standard deviation of the scores of (some) training answers."""
     some = rankings.select(torch.arange(min(len(rankings), NORMALISATION_ROWS)))
-    scores_N = settle(reward.answer_scores(some))[some.lengths_BK > 0].double()
+    scores_N = reward.answer_scores(some).result()[some.lengths_BK > 0].double()
     return {"mean": scores_N.mean().item(), "std": max(scores_N.std(correction=0).item(), 1e-6)}

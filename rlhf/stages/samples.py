@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rlhf.data.chat import decode_response
-from rlhf.flow.promise import settle
 from rlhf.flow.rollout import Rollout, joined
 from rlhf.flow.text import PromptBatch
 from rlhf.observe.samples import Sample
-from rlhf.roles.ports import RewardPort, SamplerPort
+from rlhf.roles.ports import SamplerPort
+from rlhf.roles.reward_sum import RewardSum
 
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
@@ -20,7 +20,7 @@ SAMPLE_STEP = -1
 
 def take_samples(
     sampler: SamplerPort,
-    reward: RewardPort | None,
+    reward: RewardSum | None,
     prompts: PromptBatch,
     tokenizer: TextTokenizer,
 ) -> list[Sample]:
@@ -28,7 +28,7 @@ def take_samples(
     if not len(prompts):
         return []
     rollout = joined(sampler.generate(prompts, SAMPLE_STEP))
-    scores = settle(reward.score(rollout)).tolist() if reward is not None else None
+    scores = reward.score(rollout).tolist() if reward is not None else None
     return as_samples(rollout, scores, tokenizer)
 
 

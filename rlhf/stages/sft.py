@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlhf.flow.metrics import Metrics
-from rlhf.flow.promise import settle
 from rlhf.flow.text import Demonstrations
-from rlhf.roles.ports import Keeper, PolicyPort
+from rlhf.roles.ports import Keeper, SFTPolicyPort
 from rlhf.stages.epochs import Epochs
 
 
@@ -15,7 +14,7 @@ from rlhf.stages.epochs import Epochs
 class SFT(Epochs[Demonstrations]):
     """Next-token loss on the answers (Ouyang et al. 2022, section 3.1)."""
 
-    policy: PolicyPort
+    policy: SFTPolicyPort
 
     @property
     def name(self) -> str:
@@ -29,8 +28,8 @@ class SFT(Epochs[Demonstrations]):
 
     def learn(self, batch: Demonstrations) -> Metrics:
         """Take one optimizer step."""
-        return settle(self.policy.imitate(batch))
+        return self.policy.imitate(batch).result()
 
     def validate(self) -> Metrics:
         """Report the loss on demonstrations held out."""
-        return settle(self.policy.imitation_loss(self.validation))
+        return self.policy.imitation_loss(self.validation).result()

@@ -221,7 +221,7 @@ def logged(modules) -> set[str]:
                     found |= set(dictionary_keys(call))
                 if ast.unparse(call.func).endswith(".pop"):
                     dropped |= set(constants(call))
-    times = {f"time/{phase}_s" for phase in PHASES.values()}
+    times = {f"time/{phase}_s" for phase in PHASES}
     roles = get_args(RoleName)
     return found - dropped | times | {f"busy/{r}_s" for r in roles} | {f"idle/{r}" for r in roles}
 

@@ -15,7 +15,7 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "tests/unit/checkpoint/test_store.py",
         "damage in any file is seen where a store reads its newest checkpoint",
     ),
-    "rlhf.cluster.shared": (
+    "rlhf.runtime.shared": (
         "tests/integration/test_sweep.py",
         "it needs trials that come and go, and fill it",
     ),

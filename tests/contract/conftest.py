@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from rlhf.cli.build import Part
-from rlhf.cluster.group import Group
-from rlhf.cluster.in_process import InProcessGroup
-from rlhf.cluster.placement import Placement
-from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig, RolePlacement
+from rlhf.runtime.group import Group
+from rlhf.runtime.in_process import InProcessGroup
+from rlhf.runtime.placement import Placement
+from rlhf.runtime.timeline import Timeline
 from tests.models import experiment
+from tests.specs import SCALAR, on
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def ray_nodes():
 @pytest.fixture(scope="session")
 def ray_groups(ray_nodes, request):
     """Start the groups."""
-    from rlhf.cluster.ray_cluster import RayCluster
+    from rlhf.runtime.ray_cluster import RayCluster
 
     timeline, notes, plans = Timeline(), [], []
     config = ClusterConfig(
@@ -88,24 +88,14 @@ def seat(request):
 
 @pytest.fixture
 def play(seat, folder):
-    """Give a part to a group; return the group."""
+    """Make a role on a group; return its port."""
 
-    def make(seats, kind, *, role="policy", model="causal", stage=0, part=None, **sections):
+    def make(seats, kind, *, model=None, stage=0, fields=None, **sections):
         backend = "torch" if seats == "here" else "deepspeed"
         engine = {"backend": backend, "max_tokens_per_microbatch": 40, "zero_stage": stage}
         wanted = {"ppo": {}, **sections, "engine": {**engine, **sections.get("engine", {})}}
+        model = model or ("classifier" if kind in SCALAR else "causal")
         asked = experiment(backend, **wanted)
-        group = seat(seats)
-        group.become(
-            Part(
-                kind=kind,
-                role=role,
-                experiment=asked,
-                path=folder("llama", model),
-                total_updates=100,
-                **(part or {}),
-            )
-        )
-        return group
+        return on(seat(seats), kind, folder("llama", model), asked, **(fields or {}))
 
     return make

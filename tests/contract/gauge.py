@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import torch
 
-from rlhf.cli.build import Part
 from rlhf.config.experiment import Experiment
 from rlhf.engine.world import World
 from rlhf.flow.rollout import Experience, Rollout, joined
 from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import PromptBatch
 from tests.models import experience
+from tests.specs import assigned, logprobs
 
 FIRST_TOKEN = 30
 """Tokens below end a response in the models of the tests."""
@@ -109,8 +109,8 @@ class Gauge:
         """Build."""
         torch.set_num_threads(1)
         before = live_bytes()
-        part = Part(kind="policy", role="policy", experiment=self.experiment, path=self.path)
-        return Gauged(part(world), self, before)
+        policy = assigned("policy", self.path, self.experiment)(world)
+        return Gauged(policy, self, before)
 
 
 class Gauged:
@@ -125,12 +125,12 @@ class Gauged:
         experiment, vocabulary = self._gauge.experiment, self._gauge.vocabulary
         prompt, response = experiment.data.max_prompt_length, experiment.generation.max_new_tokens
         written = rows(num_rows, prompt, response, vocabulary)
-        logprobs_BR = self._policy.step_logprobs(written, 0)
+        logprobs_BR = logprobs(self._policy, written, 0)
         learned = experience(written, logprobs_BR, torch.zeros_like(logprobs_BR))
         self._improve(learned)  # moments and the libraries' own are there from now on
         rest = live_bytes() - self._before - _bytes(written, learned, logprobs_BR)
         learn = taken(lambda: self._improve(learned))
-        score = taken(lambda: self._policy.step_logprobs(written, 0))
+        score = taken(lambda: logprobs(self._policy, written, 0))
         prompts = prompt_rows(num_prompts, prompt, vocabulary)
         self._policy.sampler(prompts)
         generate = taken(lambda: joined(self._policy.generate(prompts, 0)))
@@ -146,7 +146,7 @@ class Gauged:
         experiment = self._gauge.experiment
         prompt, response = experiment.data.max_prompt_length, experiment.generation.max_new_tokens
         written = rows(num_rows, prompt, response, self._gauge.vocabulary)
-        logprobs_BR = self._policy.step_logprobs(written, 0)
+        logprobs_BR = logprobs(self._policy, written, 0)
         self._improve(experience(written, logprobs_BR, torch.zeros_like(logprobs_BR)))
 
     def _improve(self, learned: Experience) -> None:

@@ -8,50 +8,47 @@ from typing import Any
 import pytest
 import torch
 
-from rlhf.cli.build import Part
-from rlhf.cluster.in_process import InProcessGroup
-from rlhf.cluster.ports import GroupPolicy, GroupReference, GroupReward, GroupValue
-from rlhf.cluster.timeline import Timeline
+from rlhf.roles.reward_sum import RewardSum
+from rlhf.runtime.in_process import InProcessGroup
+from rlhf.runtime.timeline import Timeline
 from rlhf.stages.acts import build_terms
 from rlhf.stages.ppo import PPO
 from tests.models import experiment, prompts
+from tests.specs import on
 
 pytestmark = pytest.mark.ray
 
 SECTIONS = {
     "ppo": {},
     "engine": {"max_tokens_per_microbatch": 512},
+    "reward": {"model_weight": 0.5},
     "generation": {"max_new_tokens": 48, "temperature": 0.8, "batch_size": 8},
 }
-KINDS = {"policy": "causal", "reference": "causal", "judge": "classifier", "value": "classifier"}
+KINDS = {"policy": "causal", "reference": "causal", "reward": "classifier", "value": "classifier"}
 
 
 @dataclass
 class Roles:
-    """A group for each part; those not on Ray are in this process."""
+    """A port for each role; those not on Ray are in this process."""
 
     folder: Any
-    groups: dict[str, Any]
+    ports: dict[str, Any]
 
     def __post_init__(self) -> None:
         for kind, model in KINDS.items():
-            if kind not in self.groups:
+            if kind not in self.ports:
                 group = InProcessGroup(kind, Timeline())
                 path = self.folder("llama", model)
-                role = "reward" if kind == "judge" else kind
-                part = {"policy_path": self.folder()} if kind == "judge" else {}
-                asked = experiment(**SECTIONS)
-                group.become(Part(kind=kind, role=role, experiment=asked, path=path, **part))
-                self.groups[kind] = group
+                fields = {"policy": self.folder()} if kind == "reward" else {}
+                self.ports[kind] = on(group, kind, path, experiment(**SECTIONS), **fields)
 
     def stage(self) -> PPO:
-        reward = GroupReward(self.groups["judge"], model_weight=0.5, function_weight=None)
         return PPO(
             prompts=lambda step: prompts(96),
-            policy=GroupPolicy(self.groups["policy"]),
-            reference=GroupReference(self.groups["reference"]),
-            reward=reward,
-            value=GroupValue(self.groups["value"]),
+            policy=self.ports["policy"],
+            reference=self.ports["reference"],
+            reward=RewardSum(self.ports["reward"], model=True, function=False),
+            value=self.ports["value"],
             terms=build_terms(experiment(**SECTIONS)),
         )
 
@@ -73,17 +70,15 @@ def wanted(folder):
 
 @pytest.mark.parametrize(
     ("writer", "scorer", "kind"),
-    [("two", "one", "judge"), ("one", "two", "judge"), ("one", "two", "value")],
+    [("two", "one", "reward"), ("one", "two", "reward"), ("one", "two", "value")],
 )
 def test_early_scores_are_the_same_again_and_the_same_as_late_ones(
     ray_groups, play, folder, wanted, writer, scorer, kind
 ):
     # correctness 55: on one and two ranks that write, and one and two (sharded) that score.
     policy = play(writer, "policy", **SECTIONS)
-    role, part = kind, {}
-    if kind == "judge":
-        role, part = "reward", {"policy_path": folder()}
-    scoring = play(scorer, kind, role=role, model=KINDS[kind], stage=3, part=part, **SECTIONS)
+    fields = {"policy": folder()} if kind == "reward" else {}
+    scoring = play(scorer, kind, stage=3, fields=fields, **SECTIONS)
     stage = Roles(folder, {"policy": policy, kind: scoring}).stage()
     ray_groups.timeline.drain()
     got = scored(stage)
@@ -100,10 +95,10 @@ def test_early_scores_are_the_same_again_and_the_same_as_late_ones(
         assert same(again[name], column), name
 
     writing = [s for s in spans if s.method == "generate"]
-    early = [s for s in spans if s.role == scoring.name]
-    assert {s.rank for s in writing} == set(range(policy.size))
-    assert len(writing) == policy.size
-    assert len(early) in (3 * scoring.size, 4 * scoring.size)
+    early = [s for s in spans if s.role == scoring.group.name]
+    assert {s.rank for s in writing} == set(range(policy.group.size))
+    assert len(writing) == policy.group.size
+    assert len(early) in (3 * scoring.group.size, 4 * scoring.group.size)
     assert min(s.start for s in early) < min(s.end for s in writing)
-    for span in (s for s in spans if (s.role, s.method) == (policy.name, "step_rows")):
+    for span in (s for s in spans if (s.role, s.method) == (policy.group.name, "step_logprobs")):
         assert all(span.start >= w.end for w in writing if w.rank == span.rank)

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from rlhf.checkpoint.files import read_tensors, write_tensors
-from rlhf.cluster.group import on_every_rank
 from rlhf.errors import ConfigError, TrainingError
 from tests.contract.machines import LR, Machine
 from tests.routed import is_bias, routed, write_routed
+from tests.specs import on_every_rank
 
 pytestmark = pytest.mark.ray
 

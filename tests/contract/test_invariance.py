@@ -12,12 +12,10 @@ import torch
 
 from rlhf.algo.minibatch import microbatches
 from rlhf.checkpoint.files import read_tensors
-from rlhf.cli.build import Part
-from rlhf.cluster.in_process import InProcessGroup
-from rlhf.cluster.ports import GroupPolicy, GroupRanking, GroupReference, GroupReward, GroupValue
-from rlhf.cluster.timeline import Timeline
-from rlhf.flow.promise import settle
 from rlhf.roles.learner import STATE_FILE
+from rlhf.roles.reward_sum import RewardSum
+from rlhf.runtime.in_process import InProcessGroup
+from rlhf.runtime.timeline import Timeline
 from rlhf.stages.acts import build_terms
 from rlhf.stages.ppo import PPO
 from tests.models import (
@@ -29,24 +27,17 @@ from tests.models import (
     rankings,
     rollout,
 )
+from tests.specs import SCALAR, on
 
 NUM_ROWS, LONGEST, NUM_STEPS = 8, 11, 5
 ONE_BY_ONE, BY_TWOS, ALL = 1, 2 * LONGEST, 100 * LONGEST
 """engine.max_tokens_per_microbatch under which 1, at least 2, and all 8 rows pass together."""
-KINDS = {
-    "policy": ("policy", "causal"),
-    "value": ("value", "classifier"),
-    "pupil": ("policy", "causal"),
-    "apprentice": ("reward", "classifier"),
-    "reference": ("reference", "causal"),
-    "judge": ("reward", "classifier"),
-}
-"""Role and model of every part played here; the first four learn."""
+LEARNERS = ("policy", "value", "sft_policy", "reward_trainer")
 ONE_UPDATE = {"rollout_batch_size": NUM_ROWS, "minibatch_size": NUM_ROWS, "num_epochs": 1}
 FOUR_UPDATES = {"rollout_batch_size": NUM_ROWS, "minibatch_size": 4, "num_epochs": 2}
 LOSSES = ("loss/policy_avg", "loss/value_avg", "objective/kl")
 
-learners = pytest.mark.parametrize("kind", list(KINDS)[:4])
+learners = pytest.mark.parametrize("kind", LEARNERS)
 budgets = pytest.mark.parametrize("max_tokens", (ONE_BY_ONE, BY_TWOS, ALL))
 stages = pytest.mark.parametrize("stage", (0, 1, 2, 3))
 seats = pytest.mark.parametrize("at", ("one", "two", "four"))
@@ -59,7 +50,7 @@ def here():
 
 @pytest.fixture(scope="module")
 def play(folder):
-    """Give a part to a group; return the group."""
+    """Make a role on a group; return its port."""
 
     def make(group, kind, *, max_tokens=ALL, stage=0, learn=ONE_UPDATE):
         backend = "torch" if isinstance(group, InProcessGroup) else "deepspeed"
@@ -68,34 +59,20 @@ def play(folder):
         adamw = {"optimizer": optimizer(max_grad_norm=1e9)}
         learned = dict.fromkeys(("policy", "value", "sft", "reward_model"), adamw)
         asked = experiment(backend, engine=engine, ppo=learn, **learned)
-        role, model = KINDS[kind]
-        path = folder("llama", model)
-        group.become(
-            Part(
-                kind=kind,
-                role=role,
-                experiment=asked,
-                path=path,
-                policy_path=path,
-                total_updates=100,
-            )
-        )
-        return group
+        path = folder("llama", "classifier" if kind in SCALAR else "causal")
+        return on(group, kind, path, asked)
 
     return make
 
 
-def gradient(group, kind, batch, home):
+def gradient(port, kind, batch, home):
     """Take one update; give its gradient as one vector, float64, in the order of the names."""
-    if kind == "pupil":
-        port = GroupPolicy(group)
-        settle(port.imitate(demonstrations(NUM_ROWS)))
-    elif kind == "apprentice":
-        port = GroupRanking(group)
-        settle(port.rank(rankings(NUM_ROWS)))
+    if kind == "sft_policy":
+        port.imitate(demonstrations(NUM_ROWS)).result()
+    elif kind == "reward_trainer":
+        port.rank(rankings(NUM_ROWS)).result()
     else:
-        port = GroupPolicy(group) if kind == "policy" else GroupValue(group)
-        settle(port.improve(batch, 0))
+        port.improve(batch, 0).result()
     port.save_state(home)
     state = read_tensors(home / STATE_FILE)
     assert int(state["num_updates"]) == 1
@@ -112,10 +89,10 @@ def five_steps(play, policy, value, **asked):
     """Take five PPO steps; give their losses, and how far the policy has moved, a row a step."""
     stage = PPO(
         prompts=lambda step: prompts(NUM_ROWS, first_sample=NUM_ROWS * step, seed=step),
-        policy=GroupPolicy(play(policy, "policy", learn=FOUR_UPDATES, **asked)),
-        reference=GroupReference(play(here(), "reference")),
-        reward=GroupReward(play(here(), "judge"), model_weight=1.0, function_weight=None),
-        value=GroupValue(play(value, "value", learn=FOUR_UPDATES, **asked)),
+        policy=play(policy, "policy", learn=FOUR_UPDATES, **asked),
+        reference=play(here(), "reference"),
+        reward=RewardSum(play(here(), "reward"), model=True, function=False),
+        value=play(value, "value", learn=FOUR_UPDATES, **asked),
         terms=build_terms(experiment(ppo={"num_steps": NUM_STEPS, **FOUR_UPDATES})),
     )
     reports = [report.means() for report in stage.steps(0)]
@@ -126,8 +103,8 @@ def five_steps(play, policy, value, **asked):
 def batch(play):
     """Eight ragged rows with the logprobs and values of the roles that will learn from them."""
     written = rollout(NUM_ROWS)
-    logprobs_BR = settle(GroupPolicy(play(here(), "policy")).step_logprobs(written, 0))
-    values_BR = settle(GroupValue(play(here(), "value")).values(written))
+    logprobs_BR = play(here(), "policy").step_logprobs(written, 0).result()
+    values_BR = play(here(), "value").values(written).result()
     return experience(written, logprobs_BR, values_BR)
 
 
@@ -135,7 +112,7 @@ def batch(play):
 def yardstick(play, batch, tmp_path_factory):
     """The gradient of each kind of learning, all rows at once."""
     home = tmp_path_factory.mktemp("yardstick")
-    return {kind: gradient(play(here(), kind), kind, batch, home) for kind in list(KINDS)[:4]}
+    return {kind: gradient(play(here(), kind), kind, batch, home) for kind in LEARNERS}
 
 
 @pytest.fixture(scope="module")

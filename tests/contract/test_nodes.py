@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from rlhf.cluster.nodes import Answer, Node, Question, ask_nodes, check_nodes, faults, look
 from rlhf.errors import ConfigError
+from rlhf.runtime.nodes import Answer, Node, Question, ask_nodes, check_nodes, faults, look
 
 ADDRESS = "10.0.0.7"
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rlhf.cli.build import Part
-from rlhf.cluster.ports import GroupRanking, GroupValue
-from rlhf.flow.promise import settle
 from rlhf.flow.rollout import Rollout
 from rlhf.models.pretrained import load_scalar
 from rlhf.models.scalar_model import ScalarModel
 from tests.models import experiment, rankings
+from tests.specs import on
 
 pytestmark = pytest.mark.ray
 
@@ -37,11 +35,10 @@ def test_two_ranks_write_the_scores_they_give(seat, folder, tmp_path, stage):
     asked = experiment("deepspeed", engine={"backend": "deepspeed", "zero_stage": stage})
     group = seat("two")
     start = folder("llama", "classifier")
-    group.become(Part(kind="apprentice", role="policy", experiment=asked, path=start))
-    port, batch = GroupRanking(group), rankings()
-    settle(port.rank(batch))
+    port, batch = on(group, "reward_trainer", start, asked), rankings()
+    port.rank(batch).result()
     port.normalise({"mean": 0.1 + 0.2, "std": 1 / 3})
-    before_BK = settle(port.answer_scores(batch))
+    before_BK = port.answer_scores(batch).result()
     port.save(tmp_path)
     model = ScalarModel(load_scalar(str(tmp_path), "trained"))
     assert (model.score_mean, model.score_std) == (0.1 + 0.2, 1 / 3)
@@ -53,8 +50,7 @@ def test_two_ranks_write_the_scores_they_give(seat, folder, tmp_path, stage):
         # A value is read before each token, so the last is that of the text without its end.
         value_N = model(tokens_NT, ends_N - 1)
     torch.testing.assert_close(after_N, before_BK[present_BK], rtol=0, atol=3e-5)
-    group.become(Part(kind="value", role="policy", experiment=asked, path=str(tmp_path)))
-    found_NR = settle(GroupValue(group).values(as_rollout(tokens_NT, lengths_N)))
+    found_NR = on(group, "value", tmp_path, asked).values(as_rollout(tokens_NT, lengths_N)).result()
     last_N = found_NR[torch.arange(len(tokens_NT)), lengths_N - 2]
     torch.testing.assert_close(last_N, value_N, rtol=0, atol=3e-5)
     assert before_BK[present_BK].std() > 0.1

@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rlhf.cluster.group import on_every_rank
 from rlhf.engine.world import World
 from rlhf.planning.fit import GIB
 from rlhf.planning.memory import Device, RoleMemory, role_memory
 from rlhf.planning.shapes import RoleShape, role_shapes
 from tests import models
 from tests.contract.gauge import Gauge, Nobody
+from tests.specs import on_every_rank
 
 WITHIN = 0.10
 PROMPT, RESPONSE, ROWS, PROMPTS = 16, 48, 16, 16

@@ -8,12 +8,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rlhf.cli.build import Part
-from rlhf.cluster.ports import GroupPolicy, GroupRanking, GroupReference, GroupReward, GroupValue
-from rlhf.flow.promise import settle
 from rlhf.flow.rollout import joined
 from rlhf.models.pretrained import load_causal_lm, load_scalar
+from rlhf.roles.reference import PolicyAsReference
+from rlhf.roles.reward_sum import RewardSum
 from tests.models import demonstrations, experience, experiment, prompts, rankings, rollout
+from tests.specs import on
 
 pytestmark = pytest.mark.ray
 
@@ -45,8 +45,8 @@ def assert_same_weights(one, other):
 @pytest.mark.parametrize("stage", (0, 3))
 def test_generation_is_the_same_token_for_token(play, seats, stage):
     # correctness 11, 29: ragged ends on 1 and 2 ranks, whole and sharded.
-    wanted = joined(GroupPolicy(play("here", "policy")).generate(prompts(), 3))
-    got = joined(GroupPolicy(play(seats, "policy", stage=stage)).generate(prompts(), 3))
+    wanted = joined(play("here", "policy").generate(prompts(), 3))
+    got = joined(play(seats, "policy", stage=stage).generate(prompts(), 3))
     assert got.response_tokens() == wanted.response_tokens()
     assert len({len(r) for r in got.response_tokens()}) > 2
     assert torch.equal(got.finished_B, wanted.finished_B)
@@ -58,14 +58,13 @@ def test_generation_is_the_same_token_for_token(play, seats, stage):
 @on_ray
 @pytest.mark.parametrize("num_rows", (7, 1))
 def test_logprobs_values_and_scores_come_back_in_row_order(play, seats, num_rows):
-    asked = {"role": "value", "model": "classifier"}
     written = rollout(num_rows)
-    wanted = settle(GroupReference(play("here", "reference")).step_logprobs(written, 0))
-    got = settle(GroupReference(play(seats, "reference")).step_logprobs(written, 0))
+    wanted = play("here", "reference").step_logprobs(written, 0).result()
+    got = play(seats, "reference").step_logprobs(written, 0).result()
     assert got.shape == written.sampling_logprobs_BR.shape
     assert_near(got, wanted)
-    wanted = settle(GroupValue(play("here", "value", **asked)).values(written))
-    assert_near(settle(GroupValue(play(seats, "value", **asked)).values(written)), wanted)
+    wanted = play("here", "value").values(written).result()
+    assert_near(play(seats, "value").values(written).result(), wanted)
 
 
 @on_ray
@@ -77,34 +76,25 @@ def test_model_and_function_scores_are_weighted_and_in_row_order(
         "def judge(prompts, completions, row):\n    return [float(r) for r in row]\n"
     )
     written = rollout(num_rows)
-    asked = {
-        "model": "classifier",
-        "part": {"policy_path": folder(), "function": f"{tmp_path}/judge.py:judge"},
-    }
-    here = GroupReward(play("here", "judge", **asked), model_weight=1.0, function_weight=None)
-    alone = settle(here.score(written))
-    group = play(seats, "judge", **asked)
-    got = settle(GroupReward(group, model_weight=1.0, function_weight=None).score(written))
-    assert_near(got, alone)
-    both = settle(GroupReward(group, model_weight=2.0, function_weight=0.5).score(written))
-    assert_near(both, 2.0 * alone + 0.5 * torch.arange(num_rows))
+    fields = {"policy": folder(), "function": f"{tmp_path}/judge.py:judge"}
+    here = play("here", "reward", fields=fields)
+    alone = here.score_by_model(written).result()
+    assert here.score_by_function(written).result().tolist() == list(range(num_rows))
+    weights = {"reward": {"model_weight": 2.0, "function_weight": 0.5}}
+    there = play(seats, "reward", fields=fields, **weights)
+    assert_near(there.score_by_model(written).result(), 2.0 * alone)
+    both = RewardSum(there, model=True, function=True)
+    assert_near(both.score(written), 2.0 * alone + 0.5 * torch.arange(num_rows))
 
 
 @pytest.fixture(scope="module")
 def batch(seat, folder):
     """An experience of 7 ragged rows, scored by the policy and the value in this process."""
     written = rollout(7)
-    parts = [("policy", "policy", "causal"), ("value", "value", "classifier")]
-    answers = []
-    for kind, role, model in parts:
-        group = seat("here")
-        path = folder("llama", model)
-        group.become(Part(kind=kind, role=role, experiment=experiment(), path=path))
-        if kind == "policy":
-            answers.append(settle(GroupPolicy(group).step_logprobs(written, 1)))
-        else:
-            answers.append(settle(GroupValue(group).values(written)))
-    return experience(written, *answers)
+    policy = on(seat("here"), "policy", folder(), experiment())
+    old_BR = policy.step_logprobs(written, 1).result()
+    value = on(seat("here"), "value", folder("llama", "classifier"), experiment())
+    return experience(written, old_BR, value.values(written).result())
 
 
 @on_ray
@@ -113,8 +103,8 @@ def test_improving_gives_the_same_metrics_and_weights(play, batch, seats, stage,
     # correctness 55: a whole PPO update.
     reports, folders = [], []
     for place, at in (("here", 0), (seats, stage)):
-        port = GroupPolicy(play(place, "policy", stage=at))
-        reports.append(settle(port.improve(batch, 1)))
+        port = play(place, "policy", stage=at)
+        reports.append(port.improve(batch, 1).result())
         folders.append(tmp_path / place)
         port.save(folders[-1])
     assert reports[0]["policy/ratio_first_max_error"] <= 1e-4
@@ -126,8 +116,8 @@ def test_improving_gives_the_same_metrics_and_weights(play, batch, seats, stage,
 def test_values_learn_the_same(play, batch, seats, tmp_path):
     reports, folders = [], []
     for place in ("here", seats):
-        port = GroupValue(play(place, "value", role="value", model="classifier"))
-        reports.append(settle(port.improve(batch, 1)))
+        port = play(place, "value")
+        reports.append(port.improve(batch, 1).result())
         folders.append(tmp_path / place)
         port.save(folders[-1])
     assert_same_metrics(reports[1], reports[0])
@@ -139,9 +129,9 @@ def test_imitating_gives_the_same_losses(play, seats):
     # correctness 6, 55: on 1 and 2 ranks.
     reports = []
     for place in ("here", seats):
-        port = GroupPolicy(play(place, "pupil"))
-        steps = [settle(port.imitate(demonstrations(seed=seed))) for seed in range(3)]
-        reports.append((steps, settle(port.imitation_loss(demonstrations()))))
+        port = play(place, "sft_policy")
+        steps = [port.imitate(demonstrations(seed=seed)).result() for seed in range(3)]
+        reports.append((steps, port.imitation_loss(demonstrations()).result()))
     for got, wanted in zip(reports[1][0], reports[0][0], strict=True):
         assert_same_metrics(got, wanted)
     assert_same_metrics(reports[1][1], reports[0][1])
@@ -151,8 +141,8 @@ def test_all_zero_stages_on_two_ranks_give_the_same_first_losses(play):
     # correctness 55
     losses = []
     for stage in (0, 1, 2, 3):
-        port = GroupPolicy(play("two", "pupil", stage=stage))
-        steps = [settle(port.imitate(demonstrations(seed=seed))) for seed in range(3)]
+        port = play("two", "sft_policy", stage=stage)
+        steps = [port.imitate(demonstrations(seed=seed)).result() for seed in range(3)]
         losses.append([step["loss/train"] for step in steps])
     for stage in (1, 2, 3):
         assert losses[stage] == pytest.approx(losses[0], rel=1e-5)
@@ -161,14 +151,13 @@ def test_all_zero_stages_on_two_ranks_give_the_same_first_losses(play):
 
 @on_ray
 def test_ranking_gives_the_same_metrics_and_scores(play, seats, tmp_path):
-    asked = {"role": "reward", "model": "classifier"}
     reports = []
     for place in ("here", seats):
-        port = GroupRanking(play(place, "apprentice", **asked))
-        steps = [settle(port.rank(rankings(seed=seed))) for seed in range(2)]
+        port = play(place, "reward_trainer")
+        steps = [port.rank(rankings(seed=seed)).result() for seed in range(2)]
         port.normalise({"mean": 0.5, "std": 2.0})
         port.save(tmp_path / place)
-        reports.append((steps, settle(port.answer_scores(rankings()))))
+        reports.append((steps, port.answer_scores(rankings()).result()))
     for got, wanted in zip(reports[1][0], reports[0][0], strict=True):
         assert_same_metrics(got, wanted)
     assert_near(reports[1][1], reports[0][1], atol=5e-5)
@@ -179,25 +168,25 @@ def test_ranking_gives_the_same_metrics_and_scores(play, seats, tmp_path):
 
 @on_ray
 def test_a_saved_state_goes_on_in_the_other_group(play, seats, tmp_path):
-    port = GroupPolicy(play("here", "pupil"))
-    settle(port.imitate(demonstrations(seed=0)))
+    port = play("here", "sft_policy")
+    port.imitate(demonstrations(seed=0)).result()
     port.save_state(tmp_path)
-    wanted = settle(port.imitate(demonstrations(seed=1)))
-    again = GroupPolicy(play(seats, "pupil", stage=3))
+    wanted = port.imitate(demonstrations(seed=1)).result()
+    again = play(seats, "sft_policy", stage=3)
     again.load_state(tmp_path)
-    assert_same_metrics(settle(again.imitate(demonstrations(seed=1))), wanted)
+    assert_same_metrics(again.imitate(demonstrations(seed=1)).result(), wanted)
 
 
 @pytest.mark.parametrize(("seats", "stage"), [("here", 0), ("one", 0), ("two", 3)])
 def test_with_lora_the_policys_group_answers_for_the_reference(play, batch, seats, stage):
     written = rollout(7)
-    separate = settle(GroupReference(play("here", "reference")).step_logprobs(written, 0))
-    group = play(seats, "policy", stage=stage, peft=LORA)
-    port, reference = GroupPolicy(group), GroupReference(group, "reference_rows")
-    assert_near(settle(reference.step_logprobs(written, 0)), separate)
-    settle(port.improve(batch, 1))
-    assert not torch.allclose(settle(port.step_logprobs(written, 0)), separate, atol=1e-4)
-    assert_near(settle(reference.step_logprobs(written, 0)), separate)
+    separate = play("here", "reference").step_logprobs(written, 0).result()
+    port = play(seats, "policy", stage=stage, peft=LORA)
+    reference = PolicyAsReference(port)
+    assert_near(reference.step_logprobs(written, 0).result(), separate)
+    port.improve(batch, 1).result()
+    assert not torch.allclose(port.step_logprobs(written, 0).result(), separate, atol=1e-4)
+    assert_near(reference.step_logprobs(written, 0).result(), separate)
 
 
 @pytest.mark.parametrize(("seats", "stage"), [("one", 0), ("two", 2), ("two", 3)])
@@ -211,15 +200,15 @@ def test_texts_beside_and_the_average_are_the_same_on_any_ranks(
     }
     reports = []
     for place, at in (("here", 0), (seats, stage)):
-        port = GroupPolicy(play(place, "policy", stage=at, **kit))
-        first = settle(port.improve(batch, 1, demonstrations(7)))
+        port = play(place, "policy", stage=at, **kit)
+        first = port.improve(batch, 1, demonstrations(7)).result()
         port.save_state(tmp_path / place / "state")
-        port = GroupPolicy(play(place, "policy", stage=at, **kit))
+        port = play(place, "policy", stage=at, **kit)
         port.load_state(tmp_path / place / "state")
         again = experience(
-            rollout(7), settle(port.step_logprobs(rollout(7), 2)), batch.old_values_BR
+            rollout(7), port.step_logprobs(rollout(7), 2).result(), batch.old_values_BR
         )
-        reports.append((first, settle(port.improve(again, 2, demonstrations(7)))))
+        reports.append((first, port.improve(again, 2, demonstrations(7)).result()))
         port.save(tmp_path / place / "model")
     for got, wanted in zip(reports[1], reports[0], strict=True):
         assert "loss/ptx_avg" in wanted
@@ -240,10 +229,10 @@ def test_until_the_first_update_ratios_are_one_bit_for_bit(play, seats, stage, p
         "engine": {"precision": precision},
         "peft": peft,
     }
-    policy = GroupPolicy(play(seats, "policy", stage=stage, **sections))
+    policy = play(seats, "policy", stage=stage, **sections)
     written = rollout(24)
-    old_BR = settle(policy.step_logprobs(written, 3))
-    report = settle(policy.improve(experience(written, old_BR, torch.zeros(old_BR.shape)), 3))
+    old_BR = policy.step_logprobs(written, 3).result()
+    report = policy.improve(experience(written, old_BR, torch.zeros(old_BR.shape)), 3).result()
     assert report["policy/num_updates"] > 2
     assert report["policy/ratio_first_max_error"] == 0
     assert report["policy/ratio_first_k3"] == 0
@@ -253,10 +242,10 @@ def test_equal_weights_have_no_kl_at_all_on_other_ranks(play):
     # correctness 30: the reference computes the policy's microbatches, whatever its own ranks are.
     sections = {"cluster": {"policy": {"ranks": 2}}}
     written = rollout(24)
-    policy = GroupPolicy(play("two", "policy", **sections))
-    reference = GroupReference(play("one", "reference", **sections))
-    old_BR = settle(policy.step_logprobs(written, 3))
-    assert torch.equal(settle(reference.step_logprobs(written, 3)), old_BR)
-    elsewhere = settle(reference.step_logprobs(written, 4))
+    policy = play("two", "policy", **sections)
+    reference = play("one", "reference", **sections)
+    old_BR = policy.step_logprobs(written, 3).result()
+    assert torch.equal(reference.step_logprobs(written, 3).result(), old_BR)
+    elsewhere = reference.step_logprobs(written, 4).result()
     assert not torch.equal(elsewhere, old_BR), "among other rows sums are rounded otherwise"
     assert_near(elsewhere, old_BR)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.cluster.group import on_every_rank
-from rlhf.cluster.ray_cluster import RayCluster, other_cluster, rank_environment
-from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig
 from rlhf.errors import ConfigError
+from rlhf.runtime.ray_cluster import RayCluster, other_cluster, rank_environment
+from rlhf.runtime.timeline import Timeline
 from tests.contract.machines import Troublemaker
+from tests.specs import on_every_rank
 
 pytestmark = pytest.mark.ray
 LOCAL = ClusterConfig(address="local")

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from rlhf.cluster.group import on_every_rank
 from rlhf.errors import DataError, WorkerError
 from tests.contract.machines import Troublemaker
+from tests.specs import on_every_rank
 
 pytestmark = pytest.mark.ray
 

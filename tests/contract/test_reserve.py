@@ -10,9 +10,9 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from rlhf.cluster.reserve import RESERVE_S, live_nodes, reserve
 from rlhf.config.cluster import ClusterConfig, RolePlacement
 from rlhf.errors import ConfigError
+from rlhf.runtime.reserve import RESERVE_S, live_nodes, reserve
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_groups")]
 TABLE = ClusterConfig(

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from rlhf.checkpoint.files import read_tensors, write_tensors
-from rlhf.cluster.group import on_every_rank
-from rlhf.cluster.residency import taking_turns
 from rlhf.errors import DataError, WorkerError
+from rlhf.runtime.residency import taking_turns
 from tests.contract.machines import Machine, ParkedMachine, Troublemaker
+from tests.specs import on_every_rank
 
 pytestmark = pytest.mark.ray
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from rlhf.cli.build import Part
-from rlhf.cluster.group import on_every_rank
 from rlhf.engine.world import World
 from rlhf.engine.zero import ZeroEngine
+from rlhf.runtime.specs import Assignment
 from tests import models
+from tests.specs import assigned, on_every_rank
 
 pytestmark = pytest.mark.ray
 
@@ -18,7 +18,7 @@ KINDS = {
     "policy": ("policy", "causal"),
     "value": ("value", "classifier"),
     "reference": ("reference", "causal"),
-    "reward": ("apprentice", "classifier"),
+    "reward": ("reward_trainer", "classifier"),
 }
 
 
@@ -26,7 +26,7 @@ KINDS = {
 class Told:
     """Builds a part, and tells how its engine is held."""
 
-    part: Part
+    part: Assignment
 
     def __call__(self, world: World) -> Told:
         """Build."""
@@ -58,9 +58,7 @@ def test_a_role_is_held_by_its_own_row(seat, folder, role):
             "deepspeed", engine={"zero_stage": 1}, cluster={role: row}, **norms
         )
         group = seat("two")
-        group.become(
-            Told(Part(kind=kind, role=role, experiment=asked, path=folder("llama", model)))
-        )
+        group.become(Told(assigned(kind, folder("llama", model), asked)))
         found = on_every_rank(group, "held").result()
         assert found["stage"] == wanted
         assert found["optimizer"] == ("cpu" if row else None)

@@ -20,7 +20,6 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from rlhf.cli.build import Part
 from rlhf.data.tokenizer import train_tokenizer
 from rlhf.engine.world import World
 from rlhf.errors import RLHFError
@@ -29,6 +28,7 @@ from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
 from tests.families import tiny
 from tests.models import experiment
+from tests.specs import assigned, logprobs
 
 CLOSE, CLOSE_AFTER_SAVING = 2e-4, 1e-5
 """Nats (or units of a score) that fp32 may be apart; logits of a written folder."""
@@ -89,18 +89,10 @@ class Family:
 
     def role(self, kind: str, path: str | None = None, head: str = "trained", **sections):
         """Build a role as a run would."""
-        place = {"judge": "reward", "apprentice": "reward", "value": "value"}.get(kind, "policy")
         sections = {"generation": {"max_new_tokens": 10, "batch_size": 3}, **sections}
         sections["engine"] = {"precision": "fp32", **sections.get("engine", {})}
-        part = Part(
-            kind=kind,
-            role=place,
-            experiment=experiment(**sections),
-            path=path or self.path,
-            head=head,
-            total_updates=10,
-        )
-        return part(World())
+        fields = {"head": head} if kind in ("reward_trainer", "value") else {}
+        return assigned(kind, path or self.path, experiment(**sections), **fields)(World())
 
     @torch.no_grad()
     def response_logprobs(self, rollout: Rollout) -> Tensor:
@@ -136,7 +128,7 @@ class Family:
         """One update: the loss and the gradient's norm are those of plain cross entropy."""
         texts = self.texts()
         wanted, norm = self._likelihood(texts)
-        found = self.role("pupil").imitate(texts)
+        found = self.role("sft_policy").imitate(texts)
         near(torch.tensor(found["loss/train"]), wanted, CLOSE, "SFT loss")
         near(torch.tensor(found["grad_norm"]) / norm, torch.tensor(1.0), 1e-3, "SFT gradient")
         return ""
@@ -159,7 +151,7 @@ class Family:
         texts = self.texts()
         engine = {"backend": "torch", "gradient_checkpointing": True}
         wanted, norm = self._likelihood(texts)
-        found = self.role("pupil", engine=engine).imitate(texts)
+        found = self.role("sft_policy", engine=engine).imitate(texts)
         near(torch.tensor(found["loss/train"]), wanted, CLOSE, "SFT loss, recomputed")
         near(
             torch.tensor(found["grad_norm"]) / norm, torch.tensor(1.0), 1e-3, "gradient, recomputed"
@@ -174,7 +166,7 @@ class Family:
             lengths_BK=lengths_N.reshape(3, 2),
             margin_B=torch.zeros(3),
         )
-        apprentice = self.role("apprentice", head="new")
+        apprentice = self.role("reward_trainer", head="new")
         apprentice.rank(rankings)
         folder = self.home / "reward"
         apprentice.save(folder)
@@ -192,7 +184,7 @@ class Family:
         """One step: log-probabilities, first ratio, and a value model's update."""
         policy = self.role("policy", **sections)
         written = self._rollout()
-        old_BR = policy.step_logprobs(written, 0)
+        old_BR = logprobs(policy, written, 0)
         near(old_BR, self.response_logprobs(written), CLOSE, "log-probabilities")
         value = self.role("value", head="zero", **sections)
         values_BR = value.values(written)
@@ -214,7 +206,7 @@ class Family:
         value.improve(experience, 0)
         if torch.equal(value.values(written), values_BR):
             raise Wrong("the value model does not learn")
-        if float((policy.step_logprobs(written, 0) - old_BR).abs().max()) < 1e-5:
+        if float((logprobs(policy, written, 0) - old_BR).abs().max()) < 1e-5:
             raise Wrong("the policy does not learn")
         self._export(policy, sections)
         return ""
@@ -269,7 +261,7 @@ class Family:
 
     def _samples(self, backend: str) -> str:
         generation = {"max_new_tokens": 12, "batch_size": 3, "temperature": 0.8, "backend": backend}
-        writer = self.role("writer", generation=generation)
+        writer = self.role("sampler", generation=generation)
         name = writer.sampler(self.prompts()).partition(",")[0]
         written = joined(list(writer.generate(self.prompts(), 0)))
         apart_BR = (written.sampling_logprobs_BR - self.response_logprobs(written)).abs()

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,10 +25,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from rlhf.cli.build import Part
 from rlhf.config.experiment import Experiment
 from rlhf.data.tokenizer import load_tokenizer
 from rlhf.engine.local import LocalEngine
+from rlhf.flow.future import Future, Ready
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Piece, Rollout
 from rlhf.models.pretrained import load_scalar
@@ -37,6 +38,7 @@ from rlhf.roles.reward import ModelJudge
 from rlhf.stages.acts import build_terms
 from rlhf.stages.ppo import PPO
 from tests import models
+from tests.specs import assigned, local
 
 NUM_TOKENS, NUM_SLOTS, EOS = 5, 4, 0
 """EOS is id 0, which also stands at padding: a mask made from ids would lose it."""
@@ -54,7 +56,8 @@ SHAPES = {
 class Everything:
     """The policy as the stage knows it: it writes every response there is."""
 
-    policy: Policy
+    policy: Any
+    """Its port."""
     rollout: Piece
     chance_B: Tensor
 
@@ -62,11 +65,11 @@ class Everything:
         """Give all responses at once."""
         yield self.rollout
 
-    def step_logprobs(self, rollout: Rollout, step: int) -> Tensor:
+    def step_logprobs(self, rollout: Rollout, step: int) -> Future[Tensor]:
         """Ask the policy."""
         return self.policy.step_logprobs(rollout, step)
 
-    def improve(self, experience: Experience, step: int, texts: None = None) -> Metrics:
+    def improve(self, experience: Experience, step: int, texts: None = None) -> Future[Metrics]:
         """Improve the policy; the surrogate is linear in the advantages, so they carry pi(y)."""
         weighed_BR = experience.advantages_BR * self.chance_B[:, None]
         return self.policy.improve(replace(experience, advantages_BR=weighed_BR), step, texts)
@@ -78,13 +81,13 @@ class ByModelAlone:
 
     judge: ModelJudge
 
-    def score_by_model(self, rollout: Rollout) -> Tensor:
+    def score_by_model(self, rollout: Rollout) -> Future[Tensor]:
         """Ask the reward model."""
-        return self.judge.score(rollout)
+        return Ready(self.judge.score(rollout))
 
-    def score_by_function(self, rollout: Rollout) -> Tensor:
+    def score_by_function(self, rollout: Rollout) -> Future[Tensor]:
         """Add nothing."""
-        return torch.zeros(len(rollout))
+        return Ready(torch.zeros(len(rollout)))
 
 
 def every_response() -> Piece:
@@ -205,9 +208,7 @@ def scene(folders):
         rollout = every_response()
         experiment = settings(max_tokens, len(rollout), **changes)
         roles = {
-            name: Part(kind=name, role=name, experiment=experiment, path=folders[name])(
-                models.alone()
-            )
+            name: assigned(name, folders[name], experiment)(models.alone())
             for name in ("policy", "reference", "value")
         }
         scorer = LocalEngine(ScalarModel(load_scalar(folders["reward"], "trained")))
@@ -237,10 +238,10 @@ def step_gradient(scene: Scene, chance_B: Tensor) -> dict[str, Tensor]:
     """Take one PPO step; return the gradient that moved the policy, by parameter, uphill."""
     stage = PPO(
         prompts=lambda step: models.prompts(len(scene.rollout)),
-        policy=Everything(scene.policy, scene.rollout, chance_B),
-        reference=scene.roles["reference"],
+        policy=Everything(local(scene.policy), scene.rollout, chance_B),
+        reference=local(scene.roles["reference"]),
         reward=ByModelAlone(scene.judge),
-        value=scene.roles["value"],
+        value=local(scene.roles["value"]),
         terms=build_terms(scene.experiment),
     )
     stage.step(0)

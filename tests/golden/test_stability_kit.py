@@ -10,6 +10,7 @@ import torch
 
 from rlhf.models.pretrained import load_causal_lm
 from tests.models import demonstrations, experience, optimizer, rollout
+from tests.specs import logprobs
 
 ONE_UPDATE = {"rollout_batch_size": 8, "minibatch_size": 8, "num_epochs": 1}
 
@@ -17,7 +18,7 @@ ONE_UPDATE = {"rollout_batch_size": 8, "minibatch_size": 8, "num_epochs": 1}
 def experienced(policy):
     written = rollout(8)
     return experience(
-        written, policy.step_logprobs(written, 0), torch.zeros(written.response_mask_BR.shape)
+        written, logprobs(policy, written, 0), torch.zeros(written.response_mask_BR.shape)
     )
 
 
@@ -36,7 +37,7 @@ def test_the_ptx_loss_adds_the_gradient_of_the_language_model(role):
     made = {"ppo": {**ONE_UPDATE, "ptx_coef": coef}, "policy": STEEP, "sft": STEEP}
     made["data"] = {"pretraining": "texts.jsonl"}
     policy, plain = role("policy", **made), role("policy", **made)
-    pupil = role("pupil", **made)
+    pupil = role("sft_policy", **made)
     report = policy.improve(experienced(policy), 0, texts)
     plain.improve(experienced(plain), 0)
     learned = pupil.imitate(texts)
@@ -89,7 +90,7 @@ def test_the_average_goes_on_after_a_resume(role, tmp_path):
 
 
 def test_a_pupil_saves_the_weights_it_has(role, tmp_path):
-    pupil = role("pupil", ppo={"ema_decay": 0.6})
+    pupil = role("sft_policy", ppo={"ema_decay": 0.6})
     pupil.imitate(demonstrations())
     pupil.save(tmp_path)
     saved = dict(load_causal_lm(str(tmp_path)).named_parameters())
@@ -150,12 +151,12 @@ def test_clips_bind_where_they_are_set(role, changes, metric):
     assert held.improve(experienced(held), 0)[metric] > 0
 
 
-@pytest.mark.parametrize("kind", ("pupil", "policy"))
+@pytest.mark.parametrize("kind", ("sft_policy", "policy"))
 def test_a_state_without_an_average_is_taken_up(role, tmp_path, kind):
     # correctness 60, 66: SFT keeps none, and PPO none while the value role warms up.
     asked = {"ppo": {"ema_decay": 0.6, "value_warmup_steps": 1}}
     learner, again = role(kind, **asked), role(kind, **asked)
-    if kind == "pupil":
+    if kind == "sft_policy":
         learner.imitate(demonstrations())
     else:
         learner.improve(experienced(learner), 0)

@@ -13,7 +13,6 @@ import pytest
 import torch
 from datasets import Dataset
 
-from rlhf.cli.build import Part
 from rlhf.config.data import DataConfig
 from rlhf.data.columns import fitting
 from rlhf.data.demonstrations import load_demonstrations
@@ -22,6 +21,7 @@ from rlhf.data.rows import Row
 from rlhf.data.tokenizer import CHAT_TEMPLATE
 from rlhf.flow.text import Rankings
 from tests.models import alone, causal, classifier, experiment, rankings, tokenizer
+from tests.specs import assigned
 
 TEXTS = ["what a good film?", " it was the best film of the world", " it was bad", "and why?"] * 3
 MARKED = CHAT_TEMPLATE.replace(
@@ -170,7 +170,7 @@ def test_the_ranking_loss_and_its_gradient_are_trls(folder, reward_trainer, marg
         engine={"backend": "torch", "max_tokens_per_microbatch": 20},
     )
     path = folder("llama", "classifier")
-    learner = Part(kind="apprentice", role="reward", experiment=asked, path=path)(alone())
+    learner = assigned("reward_trainer", path, asked)(alone())
     found = learner.rank(batch)
     assert found["loss/train"] == pytest.approx(loss.item(), rel=1e-5)
     assert found["grad_norm"] == pytest.approx(torch.stack(norms).norm().item(), rel=1e-4)

@@ -97,8 +97,8 @@ MUTATIONS = (
         "answers-in-the-order-of-their-lengths",
         "rows come back as they were packed",
         PASSES,
-        "[torch.cat(pieces).argsort()]",
-        "[torch.cat(pieces).sort().values]",
+        "in_row_order(answers, pieces)",
+        "in_row_order(answers, [rows.sort().values for rows in pieces])",
         PASSES_TESTS,
     ),
 )

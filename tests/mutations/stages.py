@@ -142,8 +142,8 @@ MUTATIONS = (
         "scores-in-the-order-of-the-pieces",
         "rows get the scores of others: they come as rows end, and not in their order",
         PPO,
-        "torch.cat([piece.rows_B for piece in pieces]).argsort()",
-        "torch.cat([piece.rows_B for piece in pieces]).sort().values",
+        "rows = [piece.rows_B for piece in pieces]",
+        "rows = [piece.rows_B.sort().values for piece in pieces]",
         PPO_TESTS,
     ),
     Mutation(
@@ -190,8 +190,8 @@ MUTATIONS = (
         "absent-answers-normalise",
         "zeros in place of missing answers enter the scores' mean",
         REWARD_MODEL,
-        "settle(reward.answer_scores(some))[some.lengths_BK > 0].double()",
-        "settle(reward.answer_scores(some)).flatten().double()",
+        "reward.answer_scores(some).result()[some.lengths_BK > 0].double()",
+        "reward.answer_scores(some).result().flatten().double()",
         REWARD_MODEL_TESTS,
     ),
     Mutation(

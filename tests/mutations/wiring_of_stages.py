@@ -33,8 +33,8 @@ MUTATIONS = (
         "reference-path-ignored",
         "the reference is always the policy's start",
         PIPELINE,
-        "run.cast.reference(Path(run.experiment.reference.path or start))",
-        "run.cast.reference(start)",
+        "Path(run.experiment.reference.path or start)",
+        "start",
         UNUSUAL,
     ),
     Mutation(
@@ -105,9 +105,9 @@ MUTATIONS = (
         "reward-report-of-normalised-scores",
         "a sigmoid of a normalised gap is no probability",
         PIPELINE,
-        "        scores_BK = settle(best.answer_scores(unseen))",
+        "        scores_BK = best.answer_scores(unseen).result()",
         "        best.normalise(score_statistics(best, splits.train))\n"
-        "        scores_BK = settle(best.answer_scores(unseen))",
+        "        scores_BK = best.answer_scores(unseen).result()",
         REWARD,
     ),
     Mutation(
@@ -178,7 +178,7 @@ MUTATIONS = (
         "samples-of-the-last-weights-not-the-average",
         "what is shown is not what RUN/policy is",
         PIPELINE,
-        'policy if config.ema_decay is None else run.cast.writer(run.partial("policy"))',
+        "policy if config.ema_decay is None else run.runtime.assign(average)",
         "policy",
         AGAIN,
     ),
@@ -186,8 +186,8 @@ MUTATIONS = (
         "sft-schedule-of-one-epoch",
         "the curve ends after one pass, however many there are",
         PIPELINE,
-        "run.cast.pupil(start, num_steps(config.num_epochs, train))",
-        "run.cast.pupil(start, num_steps(1.0, train))",
+        "SFTPolicySpec(path=start, total_updates=num_steps(config.num_epochs, train))",
+        "SFTPolicySpec(path=start, total_updates=num_steps(1.0, train))",
         SFT,
     ),
     Mutation(
@@ -290,8 +290,8 @@ MUTATIONS = (
         "function-in-place-of-the-model",
         "with both, only the function counts",
         PPO,
-        "score_B=score_B + settle(by_function)",
-        "score_B=0 * score_B + settle(by_function)",
+        "score_B=score_B + by_function.result()",
+        "score_B=0 * score_B + by_function.result()",
         LLAMA,
     ),
     Mutation(

@@ -25,12 +25,12 @@ PPO = (
 def same_name_other_weights(folder, kind):
     """Write another model in the place of the one that is there."""
     shutil.rmtree(folder)
-    (kit.write_writer if kind == "writer" else kit.write_scorer)(folder, seed=11)
+    (kit.write_writer if kind == "sampler" else kit.write_scorer)(folder, seed=11)
 
 
 CHANGES = {
-    "policy": lambda home: same_name_other_weights(home / "models/policy", "writer"),
-    "reference": lambda home: same_name_other_weights(home / "models/reference", "writer"),
+    "policy": lambda home: same_name_other_weights(home / "models/policy", "sampler"),
+    "reference": lambda home: same_name_other_weights(home / "models/reference", "sampler"),
     "reward model": lambda home: same_name_other_weights(home / "models/reward", "scorer"),
     "value": lambda home: same_name_other_weights(home / "models/value", "scorer"),
     "reward file": lambda home: edit(home / "reward.py", "% 13 / 6", "% 11 / 6"),
@@ -87,7 +87,7 @@ def test_what_is_shown_of_the_start_is_not_that_of_an_earlier_one(other):
     sampled = [word for word in PPO if not word.startswith("tracking.sample")]
     shown = (*sampled, "tracking.sample_prompts=3")
     first = other.again("ppo", *shown, within="shown").samples("sft")
-    same_name_other_weights(other.folder / "models/policy", "writer")
+    same_name_other_weights(other.folder / "models/policy", "sampler")
     again = other.again("ppo", *shown, within="shown").samples("sft")
     fresh = other.again("ppo", *shown, within="fresh").samples("sft")
     assert [row["response"] for row in first] != [row["response"] for row in again]

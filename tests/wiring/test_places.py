@@ -16,17 +16,17 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from rlhf.cli.company import Company
-from rlhf.cluster.placement import COLUMNS, plan, table
-from rlhf.cluster.reach import address_of
-from rlhf.cluster.residency import sharers
-from rlhf.cluster.room import Node
 from rlhf.config.cluster import ClusterConfig
 from rlhf.config.load import keys, load
 from rlhf.config.observe import TrackingConfig
 from rlhf.engine.zero_config import Holding, zero_config
 from rlhf.errors import ConfigError
 from rlhf.observe.log import RunLog
+from rlhf.runtime.placement import COLUMNS, plan, table
+from rlhf.runtime.reach import address_of
+from rlhf.runtime.residency import sharers
+from rlhf.runtime.room import Node
+from rlhf.runtime.runtime import Processes
 from tests.wiring.kit import lines
 from tests.wiring.table import BASES, EFFECTS, HERE
 
@@ -54,7 +54,7 @@ CHECKED_ELSEWHERE = {
     },
     "engine.zero_stage": HELD,
     "engine.gradient_checkpointing": (
-        "tests/unit/cli/test_build.py::test_roles_that_do_not_learn_recompute_nothing"
+        "tests/unit/runtime/test_specs.py::test_roles_that_do_not_learn_recompute_nothing"
     ),
     "sweep.parallel": (
         "tests/integration/test_sweep.py::test_trials_share_a_ray_cluster_and_give_their_seats_back"
@@ -237,14 +237,13 @@ def test_a_batch_of_two_takes_more_forwards_than_one_of_eight(home):
 
 
 def sampling(path, batch_size):
-    """Return how to draw, by the part that a run builds."""
-    from rlhf.cli.build import Part, _sampling
-
-    experiment = load({"generation": {"batch_size": batch_size}})
-    part = Part(kind="writer", role="policy", experiment=experiment, path=path)
+    """Return how to draw, as a run builds it."""
+    from rlhf.engine.world import World
+    from rlhf.runtime.context import RoleContext
     from tests import models
 
-    return _sampling(part, models.tokenizer())
+    experiment = load({"generation": {"batch_size": batch_size}})
+    return RoleContext(experiment, World(), "policy").sampling(Path(path), models.tokenizer())
 
 
 @sees("peft.dropout")
@@ -290,7 +289,7 @@ def test_a_rank_has_the_threads_it_was_given(home):
             }
         )
         log = RunLog(home.folder / "threads", TrackingConfig(console=False), config={})
-        Company(experiment, ["policy"], log).players._groups  # noqa: B018 - starts them
+        Processes(experiment, ["policy"], log)._start()
         found.append(torch.get_num_threads())
     assert found == [2, 1]
 

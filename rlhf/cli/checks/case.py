@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 from rlhf.algo.estimators import find_estimator
-from rlhf.cluster.reach import address_of
 from rlhf.config.cluster import RoleName
 from rlhf.config.commands import StageName, roles_of, stages_of
 from rlhf.config.experiment import Experiment
 from rlhf.data.packaged_model import NAME as PACKAGED
 from rlhf.data.packaged_model import PREFIX
 from rlhf.evaluation.judges import Judge, load_judge
+from rlhf.runtime.reach import address_of
 from rlhf.stages.inputs import Inputs, load_inputs
 
 
@@ -85,7 +85,7 @@ class Case:
         return cluster.backend == "ray" and address_of(cluster) != "local"
 
 
-def company_of(stages: list[StageName], experiment: Experiment) -> list[RoleName]:
+def roles_needed(stages: list[StageName], experiment: Experiment) -> list[RoleName]:
     """Return the roles whose processes the stages need, by what the advantages are made of."""
     reads_values = find_estimator(experiment.ppo.advantage_estimator).reads_values
     return roles_of(stages, experiment, reads_values=reads_values)

@@ -7,8 +7,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlhf.checkpoint.files import existing
 from rlhf.checkpoint.run import check_run
-from rlhf.cli.checks.case import Case, company_of
+from rlhf.cli.checks.case import Case, roles_needed
 from rlhf.errors import ConfigError
 from rlhf.models.counts import Counts, count, count_new
 
@@ -83,7 +84,7 @@ def writes_of(case: Case) -> Writes:
     policy = _policy(case)
     scalar_path = experiment.value.path or case.reward_model
     value = count(scalar_path, experiment.peft) if scalar_path else policy
-    reads_values = "value" in company_of(stages, experiment)
+    reads_values = "value" in roles_needed(stages, experiment)
     ppo = [policy, value] if reads_values else [policy]
     learners = {"sft": [policy], "reward_model": [policy], "ppo": ppo}
     start = case.inputs.start
@@ -97,14 +98,6 @@ def writes_of(case: Case) -> Writes:
         models=sum(counts.total for counts in models) * saved,
         checkpoints=max(states) * (experiment.checkpoint.keep + 1),
     )
-
-
-def existing(folder: Path) -> Path:
-    """Return the nearest folder above (or the folder itself) that is there."""
-    folder = folder.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return folder
 
 
 def is_writable(folder: Path) -> bool:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlhf.checkpoint.files import existing
 from rlhf.cli.checks.case import Case
 from rlhf.cli.checks.check import Caution
-from rlhf.cli.checks.disk import existing, is_writable
+from rlhf.cli.checks.disk import is_writable
 from rlhf.errors import ConfigError
 
 MIB = 2**20

@@ -133,8 +133,8 @@ def _figure(kept: KeptLap, num_recent: int) -> Markup:
 
 
 def _legend(lap: Lap) -> Markup:
-    seen = {PHASES.get(span.method, "other") for span in lap.spans}
-    shown = [phase for phase in (*dict.fromkeys(PHASES.values()), "other") if phase in seen]
+    seen = {span.phase or "other" for span in lap.spans}
+    shown = [phase for phase in (*PHASES, "other") if phase in seen]
     entries = [el("span", el("i", class_=tone_of(phase)), phase) for phase in shown]
     return el("span", *entries, el("span", el("i", class_="free"), "idle"), class_="legend")
 
@@ -162,7 +162,7 @@ def _bar(span: Span, x: Scale, top: float, height: int) -> Markup:
     """Return one call; a pointer held over it tells which."""
     left = min(x(span.start), 100 - LEAST_WIDTH)
     width = max(x(span.end) - left, LEAST_WIDTH)
-    tone = tone_of(PHASES.get(span.method, "other"))
+    tone = tone_of(span.phase or "other")
     who = f"{span.role}, rank {span.rank}: {span.method}, {_moments(span)}"
     return el(
         "rect",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from rlhf.cli.players import Players
-from rlhf.cluster.in_process import InProcessGroup
-from rlhf.cluster.timeline import Timeline
 from rlhf.evaluation.compare import Answers, answer, compare, preference
 from rlhf.observe.samples import Sample
 from tests import models
+from tests.specs import runtime, spec
 
 
 @dataclass(frozen=True)
@@ -62,10 +59,8 @@ def test_swapping_the_sides_mirrors_the_rate():
 
 
 def test_a_policy_against_itself_ties_everywhere(folder):
-    timeline = Timeline()
-    groups = {"policy": InProcessGroup("policy", timeline)}
-    writer = Players(models.experiment(), lambda: groups).writer(Path(folder()))
-    sides = [answer(writer, models.prompts(5), Length(), models.tokenizer()) for _ in range(2)]
+    sampler = runtime(models.experiment()).assign(spec("sampler", folder()))
+    sides = [answer(sampler, models.prompts(5), Length(), models.tokenizer()) for _ in range(2)]
     result = compare(*sides, "length", Length(), seed=0)
     assert result["win_rate"] == 0.5
     assert result["ties"] == 1.0

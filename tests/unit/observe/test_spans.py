@@ -10,10 +10,10 @@ from rlhf.observe.spans import KeptLap, Lap, Span, append_lap, is_kept, lap_of, 
 LAP = Lap(
     10.0,
     (
-        Span("policy", 0, "generate", 0.5, 4.0),
-        Span("policy", 1, "generate", 0.0, 3.5),
-        Span("reference", 0, "step_rows", 4.0, 6.0),
-        Span("value", 0, "values", 4.5, 7.0),
+        Span("policy", 0, "generate", 0.5, 4.0, "generate"),
+        Span("policy", 1, "generate", 0.0, 3.5, "generate"),
+        Span("reference", 0, "step_logprobs", 4.0, 6.0, "score"),
+        Span("value", 0, "values", 4.5, 7.0, "score"),
         Span("policy", 0, "save", 8.0, 9.0),
         Span("policy", 1, "save", 8.0, 9.0),
     ),
@@ -37,10 +37,10 @@ def test_a_phase_counts_once_and_a_role_for_all_its_ranks():
 
 def test_a_phase_does_not_count_what_lies_between_its_calls():
     turns = [
-        Span("policy", 0, "step_rows", 0.0, 1.0),
-        Span("policy", 0, "park", 1.0, 1.5),
-        Span("value", 0, "wake", 1.5, 2.5),
-        Span("value", 0, "values", 2.5, 4.0),
+        Span("policy", 0, "step_logprobs", 0.0, 1.0, "score"),
+        Span("policy", 0, "park", 1.0, 1.5, "turn"),
+        Span("value", 0, "wake", 1.5, 2.5, "turn"),
+        Span("value", 0, "values", 2.5, 4.0, "score"),
     ]
     figures = Lap(4.0, tuple(turns)).figures()
     assert figures["time/score_s"] == pytest.approx(2.5)
@@ -49,11 +49,11 @@ def test_a_phase_does_not_count_what_lies_between_its_calls():
 
 def test_scoring_counts_where_it_goes_beyond_the_writing():
     early = [
-        Span("policy", 0, "generate", 0.0, 4.0),
-        Span("reference", 0, "step_rows", 1.0, 2.0),
-        Span("reference", 0, "step_rows", 3.5, 5.0),
-        Span("policy", 0, "step_rows", 4.0, 6.0),
-        Span("policy", 0, "improve", 6.0, 8.0),
+        Span("policy", 0, "generate", 0.0, 4.0, "generate"),
+        Span("reference", 0, "step_logprobs", 1.0, 2.0, "score"),
+        Span("reference", 0, "step_logprobs", 3.5, 5.0, "score"),
+        Span("policy", 0, "step_logprobs", 4.0, 6.0, "score"),
+        Span("policy", 0, "improve", 6.0, 8.0, "learn"),
     ]
     figures = Lap(8.0, tuple(early)).figures()
     times = {name: seconds for name, seconds in figures.items() if name.startswith("time/")}
@@ -65,13 +65,13 @@ def test_scoring_counts_where_it_goes_beyond_the_writing():
 
 def test_the_time_in_which_nobody_works_is_what_no_span_covers():
     assert LAP.nobody() == pytest.approx(0.2)
-    assert Lap(4.0, (Span("policy", 0, "improve", -1.0, 5.0),)).nobody() == 0
+    assert Lap(4.0, (Span("policy", 0, "improve", -1.0, 5.0, "learn"),)).nobody() == 0
     assert Lap(4.0).nobody() == 1
 
 
 def test_a_lap_counts_from_its_start():
-    lap = lap_of([Span("policy", 0, "improve", 1001.0, 1003.0)], 1000.0, 4.0)
-    assert lap == Lap(4.0, (Span("policy", 0, "improve", 1.0, 3.0),))
+    lap = lap_of([Span("policy", 0, "improve", 1001.0, 1003.0, "learn")], 1000.0, 4.0)
+    assert lap == Lap(4.0, (Span("policy", 0, "improve", 1.0, 3.0, "learn"),))
 
 
 def test_few_steps_are_kept_however_long_the_run():
@@ -88,6 +88,16 @@ def test_laps_come_back_as_they_were_written(tmp_path):
     assert read_laps(tmp_path) == [KeptLap("ppo", 3, LAP), KeptLap("ppo", 4, Lap(1.2346, ()))]
 
 
+def test_lines_that_do_not_say_their_phase_are_known_by_their_method(tmp_path):
+    (tmp_path / files.TIMELINE).write_text(
+        '{"stage": "ppo", "step": 2, "seconds": 2, "spans": [["policy", 0, "step_rows", 0, 1],'
+        ' ["policy", 0, "mine", 1, 2], ["policy", 0, "mine", 1, 2, "score"],'
+        ' ["policy", 0, "mine", 1, 2, "nonsense"]]}\n'
+    )
+    (kept,) = read_laps(tmp_path)
+    assert [span.phase for span in kept.lap.spans] == ["score", None, "score", None]
+
+
 def test_no_file_and_damaged_lines_are_no_laps(tmp_path):
     assert read_laps(tmp_path) == []
     (tmp_path / files.TIMELINE).write_text(
@@ -98,5 +108,5 @@ def test_no_file_and_damaged_lines_are_no_laps(tmp_path):
         '{"stage": "ppo", "step": 3, "seco'
     )
     assert read_laps(tmp_path) == [
-        KeptLap("ppo", 2, Lap(2.0, (Span("policy", 0, "rank", 0.0, 1.0),)))
+        KeptLap("ppo", 2, Lap(2.0, (Span("policy", 0, "rank", 0.0, 1.0, "learn"),)))
     ]

@@ -17,18 +17,19 @@ from rlhf.models.stops import stop_ids
 from rlhf.roles.keeper import ADAPTER_FOLDER
 from tests.models import causal, demonstrations, rankings, rollout
 from tests.routed import is_bias, write_routed
+from tests.specs import logprobs
 
 LORA = {"method": "lora", "rank": 4, "alpha": 8}
 
 
 @pytest.mark.parametrize("peft", ({}, LORA))
 def test_a_saved_policy_is_the_policy(role, folder, tmp_path, peft):
-    policy, written = role("pupil", peft=peft), rollout(7)
+    policy, written = role("sft_policy", peft=peft), rollout(7)
     policy.imitate(demonstrations())
     policy.save(tmp_path)
-    again = role("reference", path=str(tmp_path)).step_logprobs(written, 0)
-    torch.testing.assert_close(again, policy.step_logprobs(written, 0), rtol=0, atol=1e-5)
-    before = role("reference").step_logprobs(written, 0)
+    again = logprobs(role("reference", path=str(tmp_path)), written, 0)
+    torch.testing.assert_close(again, logprobs(policy, written, 0), rtol=0, atol=1e-5)
+    before = logprobs(role("reference"), written, 0)
     assert not torch.allclose(again, before, atol=1e-4)
     names = {name for name, _ in load_causal_lm(str(tmp_path)).named_parameters()}
     assert names == {name for name, _ in causal().named_parameters()}
@@ -37,13 +38,13 @@ def test_a_saved_policy_is_the_policy(role, folder, tmp_path, peft):
 
 @pytest.mark.parametrize("peft", ({}, LORA))
 def test_the_tokens_that_end_a_response_are_kept(role, folder, tmp_path, peft):
-    role("pupil", peft=peft).save(tmp_path)
+    role("sft_policy", peft=peft).save(tmp_path)
     words = load_tokenizer(folder())
     assert stop_ids(str(tmp_path), words) == stop_ids(folder(), words)
 
 
 def test_adapters_alone_lie_beside_the_merged_model(role, folder, tmp_path):
-    policy, written = role("pupil", peft=LORA), rollout(3)
+    policy, written = role("sft_policy", peft=LORA), rollout(3)
     policy.imitate(demonstrations())
     policy.save(tmp_path)
     base = load_causal_lm(folder())
@@ -56,11 +57,11 @@ def test_adapters_alone_lie_beside_the_merged_model(role, folder, tmp_path):
 
 @pytest.mark.parametrize("peft", ({}, LORA))
 def test_a_saved_reward_model_scores_alike(role, tmp_path, peft):
-    learner, batch = role("apprentice", peft=peft), rankings(5)
+    learner, batch = role("reward_trainer", peft=peft), rankings(5)
     learner.rank(batch)
     learner.save(tmp_path)
     load_scalar(str(tmp_path), "trained")
-    again = role("apprentice", path=str(tmp_path)).answer_scores(batch)
+    again = role("reward_trainer", path=str(tmp_path)).answer_scores(batch)
     torch.testing.assert_close(again, learner.answer_scores(batch), rtol=0, atol=1e-5)
 
 
@@ -69,7 +70,7 @@ def test_a_routed_policy_keeps_its_biases_and_they_decide(role, tmp_path):
     path = write_routed(tmp_path / "source")
     source = load_file(tmp_path / "source/model.safetensors")
     for peft in ({}, LORA):
-        policy = role("pupil", path=path, peft=peft)
+        policy = role("sft_policy", path=path, peft=peft)
         policy.save(tmp_path / "written")
         written = load_file(tmp_path / "written/model.safetensors")
         assert {n: (t.dtype, t.shape) for n, t in written.items()} == {
@@ -84,7 +85,7 @@ def test_a_routed_policy_keeps_its_biases_and_they_decide(role, tmp_path):
 
 
 def test_a_folder_that_is_not_the_model_is_refused(role, tmp_path):
-    policy = role("pupil", path=write_routed(tmp_path / "source"))
+    policy = role("sft_policy", path=write_routed(tmp_path / "source"))
     network = policy.engine.module.network
     with torch.no_grad():
         # Nothing that a folder keeps: lost on the way, as a buffer would be.
@@ -95,7 +96,7 @@ def test_a_folder_that_is_not_the_model_is_refused(role, tmp_path):
 
 def test_a_reward_models_adapters_load_by_the_library_alone(role, tmp_path):
     learner, batch = (
-        role("apprentice", model="causal", peft=LORA, part={"head": "new"}),
+        role("reward_trainer", model="causal", peft=LORA, fields={"head": "new"}),
         rankings(5),
     )
     learner.rank(batch)
@@ -111,7 +112,7 @@ def test_a_reward_models_adapters_load_by_the_library_alone(role, tmp_path):
 
 
 def test_a_policys_adapters_load_by_the_library_alone(role, tmp_path):
-    policy = role("pupil", path=write_routed(tmp_path / "source"), peft=LORA)
+    policy = role("sft_policy", path=write_routed(tmp_path / "source"), peft=LORA)
     policy.imitate(demonstrations())
     policy.save(tmp_path / "written")
     adapted = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "written" / ADAPTER_FOLDER)

@@ -11,6 +11,7 @@ from rlhf.models.language_model import LanguageModel
 from rlhf.roles.passes import laid_out, map_rows
 from rlhf.roles.reference import Reference
 from tests.models import causal, rollout, settings
+from tests.specs import logprobs
 
 
 @pytest.mark.parametrize("packs", (True, False))
@@ -76,8 +77,8 @@ def test_packed_or_not_logprobs_are_those_of_a_row_alone(packs):
     engine, batch = LocalEngine(LanguageModel(causal())), rollout(7)
     engine.module.packs = packs
     role = Reference(engine, settings(max_tokens=60), temperature=0.7)
-    got = role.step_logprobs(batch, 0)
-    wanted = torch.cat([role.step_logprobs(batch.select([row]), 0) for row in range(7)])
+    got = logprobs(role, batch, 0)
+    wanted = torch.cat([logprobs(role, batch.select([row]), 0) for row in range(7)])
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
 
 

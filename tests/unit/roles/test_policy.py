@@ -15,6 +15,7 @@ from rlhf.flow.rollout import joined
 from rlhf.flow.tensors import placed
 from rlhf.models.pretrained import load_causal_lm
 from tests.models import demonstrations, experience, optimizer, prompts, rollout
+from tests.specs import logprobs
 
 ONE_UPDATE = {"rollout_batch_size": 8, "minibatch_size": 8, "num_epochs": 1}
 
@@ -22,7 +23,7 @@ ONE_UPDATE = {"rollout_batch_size": 8, "minibatch_size": 8, "num_epochs": 1}
 def experienced(policy, written=None):
     written = written or rollout(8)
     return experience(
-        written, policy.step_logprobs(written, 0), torch.zeros(written.response_mask_BR.shape)
+        written, logprobs(policy, written, 0), torch.zeros(written.response_mask_BR.shape)
     )
 
 
@@ -70,7 +71,7 @@ def test_another_temperature_in_scoring_is_an_error(role):
         policy.improve(batch, 0)
 
 
-@pytest.mark.parametrize("kind", ("policy", "pupil"))
+@pytest.mark.parametrize("kind", ("policy", "sft_policy"))
 def test_microbatches_change_no_update(role, kind):
     # correctness 6, 55: ragged rows, SFT and PPO.
     weights = []
@@ -87,7 +88,7 @@ def test_microbatches_change_no_update(role, kind):
 
 def test_the_sft_loss_is_cross_entropy_on_the_learned_tokens(role, folder):
     # correctness 5, 6: the token mean, against transformers' own loss.
-    batch, policy = demonstrations(), role("pupil")
+    batch, policy = demonstrations(), role("sft_policy")
     network = load_causal_lm(folder())
     labels_BT = batch.tokens_BT.masked_fill(~batch.loss_mask_BT, -100)
     with torch.no_grad():
@@ -100,7 +101,7 @@ def test_the_sft_loss_is_cross_entropy_on_the_learned_tokens(role, folder):
 
 
 def test_imitating_learns(role):
-    policy = role("pupil", sft={"optimizer": optimizer(lr=1e-2)})
+    policy = role("sft_policy", sft={"optimizer": optimizer(lr=1e-2)})
     losses = [policy.imitate(demonstrations())["loss/train"] for _ in range(10)]
     assert losses[-1] < losses[0] - 0.3
 
@@ -118,11 +119,11 @@ def test_while_the_value_warms_up_the_policy_waits(role):
 def test_the_adapters_are_off_for_the_reference(role):
     lora = {"method": "lora", "rank": 4, "alpha": 8}
     policy, written = role("policy", peft=lora), rollout(5)
-    wanted = role("reference").step_logprobs(written, 0)
+    wanted = logprobs(role("reference"), written, 0)
     policy.improve(experienced(policy), 0)
-    found = placed([policy.reference_rows(written, 0)], len(written))
+    found = placed([policy.reference_logprobs(written, 0)], len(written))
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
-    assert not torch.allclose(policy.step_logprobs(written, 0), wanted, atol=1e-4)
+    assert not torch.allclose(logprobs(policy, written, 0), wanted, atol=1e-4)
 
 
 class Recorder:
@@ -177,7 +178,7 @@ def test_writing_and_scoring_leave_no_graph_behind(role, num_new_tensors):
     policy, counts = role("policy"), []
     for step in range(4):
         written = joined(policy.generate(prompts(8), step))
-        scored_BR = policy.step_logprobs(written, 0)
+        scored_BR = logprobs(policy, written, 0)
         assert not any(module.training for module in policy.engine.module.network.modules())
         assert not written.sampling_logprobs_BR.requires_grad
         assert not scored_BR.requires_grad
@@ -190,17 +191,17 @@ def test_writing_and_scoring_leave_no_graph_behind(role, num_new_tensors):
 
 def test_it_writes_with_the_weights_it_has_just_learned(role):
     # correctness 64: no second copy to keep in step, and a stale one would be seen at once.
-    policy, stale = role("policy"), role("writer")
+    policy, stale = role("policy"), role("sampler")
     policy.improve(experienced(policy, joined(policy.generate(prompts(8), 0))), 0)
 
     def gap(writer):
         written = joined(writer.generate(prompts(8), 1))
-        return float((written.sampling_logprobs_BR - policy.step_logprobs(written, 0)).abs().max())
+        return float((written.sampling_logprobs_BR - logprobs(policy, written, 0)).abs().max())
 
     assert gap(policy) <= 1e-4
     assert gap(stale) > 1e-2
     written = joined(stale.generate(prompts(8), 1))
-    old_BR = stale.step_logprobs(written, 0)
+    old_BR = logprobs(stale, written, 0)
     with pytest.raises(TrainingError, match="weights changed in between"):
         policy.improve(experience(written, old_BR, torch.zeros(old_BR.shape)), 1)
 

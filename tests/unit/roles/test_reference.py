@@ -7,6 +7,7 @@ import torch
 
 from rlhf.models.pretrained import load_causal_lm
 from tests.models import rollout
+from tests.specs import logprobs
 
 
 @pytest.mark.parametrize("max_tokens", (1, 30, 10_000))
@@ -14,9 +15,7 @@ def test_logprobs_are_the_networks_at_the_temperature(role, folder, max_tokens):
     # correctness 22: the reference too.
     engine = {"backend": "torch", "max_tokens_per_microbatch": max_tokens}
     batch = rollout(7)
-    got_BR = role("reference", engine=engine, generation={"temperature": 0.6}).step_logprobs(
-        batch, 0
-    )
+    got_BR = logprobs(role("reference", engine=engine, generation={"temperature": 0.6}), batch, 0)
     network = load_causal_lm(folder())
     assert got_BR.shape == batch.sampling_logprobs_BR.shape
     for row, response in enumerate(batch.response_tokens()):
@@ -30,7 +29,7 @@ def test_logprobs_are_the_networks_at_the_temperature(role, folder, max_tokens):
 
 def test_no_rows_are_no_trouble(role):
     batch = rollout(3).select([])
-    assert role("reference").step_logprobs(batch, 0).shape == (
+    assert logprobs(role("reference"), batch, 0).shape == (
         0,
         batch.sampling_logprobs_BR.shape[1],
     )
@@ -39,6 +38,4 @@ def test_no_rows_are_no_trouble(role):
 def test_at_the_start_reference_and_policy_agree_exactly(role):
     # correctness 30: bit for bit, so KL starts at exactly 0.
     batch = rollout(7)
-    assert torch.equal(
-        role("reference").step_logprobs(batch, 0), role("policy").step_logprobs(batch, 0)
-    )
+    assert torch.equal(logprobs(role("reference"), batch, 0), logprobs(role("policy"), batch, 0))

@@ -40,7 +40,7 @@ def scores_of(network, rows):
 def test_the_model_scores_the_last_real_token(role, folder):
     # correctness 12: whatever stands beside or behind it, in whatever order.
     written = ended(7)
-    judge = role("judge", part={"policy_path": folder()})
+    judge = role("reward", fields={"policy": folder()})
     rows = [r[:n] for r, n in zip(written.tokens_BT.tolist(), written.lengths_B, strict=True)]
     wanted = scores_of(load_scalar(folder("llama", "classifier"), "trained"), rows)
     torch.testing.assert_close(judge.score_by_model(written), wanted, rtol=0, atol=1e-5)
@@ -55,7 +55,7 @@ def test_a_model_with_other_tokens_reads_the_text(role, folder, tmp_path):
     network.save_pretrained(tmp_path)
     other.save_pretrained(tmp_path)
     written, own = ended(7), load_tokenizer(folder())
-    judge = role("judge", path=str(tmp_path), part={"policy_path": folder()})
+    judge = role("reward", path=str(tmp_path), fields={"policy": folder()})
     asked = [own.decode(row[-1]) for row in written.prompt_tokens()]
     answered = zip(asked, written.prompt_tokens(), written.response_tokens(), strict=True)
     texts = [
@@ -77,7 +77,7 @@ def test_a_function_gets_plain_text_and_the_columns(role, folder, tmp_path):
     written, own = rollout(7), load_tokenizer(folder())
     rows = torch.arange(7)
     written.tokens_BT[rows, written.lengths_B - 1] = own.eos_token_id
-    judge = role("judge", part={"policy_path": folder(), "function": f"{file}:judge"})
+    judge = role("reward", fields={"policy": folder(), "function": f"{file}:judge"})
     texts = [own.decode(row, skip_special_tokens=True) for row in written.response_tokens()]
     wanted = [len(text) + 100.0 * row for row, text in enumerate(texts)]
     assert judge.score_by_function(written).tolist() == wanted
@@ -85,7 +85,7 @@ def test_a_function_gets_plain_text_and_the_columns(role, folder, tmp_path):
 
 
 def test_the_ranking_loss_is_bradley_terry_over_the_rows_pairs(role):
-    learner, batch = role("apprentice"), rankings(6)
+    learner, batch = role("reward_trainer"), rankings(6)
     scores_BK = learner.answer_scores(batch).double()
     losses, correct, gaps = [], [], []
     for row in range(6):
@@ -105,7 +105,9 @@ def test_the_ranking_loss_is_bradley_terry_over_the_rows_pairs(role):
 def test_a_head_of_zeros_cannot_tell(role):
     # correctness 14: loss ln 2 == 0.693147, accuracy 1/2, as every pair is a tie.
     reward_model = {"margin_coef": 0.0, "optimizer": optimizer()}
-    learner = role("apprentice", model="causal", part={"head": "zero"}, reward_model=reward_model)
+    learner = role(
+        "reward_trainer", model="causal", fields={"head": "zero"}, reward_model=reward_model
+    )
     metrics = learner.rank(rankings(6))
     assert metrics["loss/train"] == pytest.approx(math.log(2), abs=1e-6)
     assert metrics["accuracy/train"] == 0.5
@@ -128,7 +130,7 @@ def test_every_answer_is_read_once_and_a_prompt_is_never_parted(role, max_tokens
     num_answers = 4
     batch = rankings(6, num_answers)
     engine = {"backend": "torch", "max_tokens_per_microbatch": max_tokens}
-    shapes = seen_by(role("apprentice", engine=engine), batch)
+    shapes = seen_by(role("reward_trainer", engine=engine), batch)
     present_BK = batch.lengths_BK > 0
     computed = sum(rows * columns for rows, columns in shapes)
     assert int(batch.lengths_BK.sum()) <= computed <= 1.2 * int(batch.lengths_BK.sum())
@@ -147,7 +149,7 @@ def test_answers_in_one_bin_score_and_learn_as_in_bins_of_their_own(role, max_to
     found = []
     for packs in (True, False):
         engine = {"backend": "torch", "max_tokens_per_microbatch": max_tokens}
-        learner, batch = role("apprentice", engine=engine), rankings(6)
+        learner, batch = role("reward_trainer", engine=engine), rankings(6)
         learner.learner.engine.module.packs = packs
         scores_BK = learner.answer_scores(batch)
         metrics = learner.rank(batch).means()
@@ -164,7 +166,7 @@ def test_centring_pulls_every_pairs_sum_to_0(role):
     means, batch = [], rankings(6)
     for center_coef in (0.0, 1.0):
         reward_model = {"optimizer": optimizer(lr=1e-2), "center_coef": center_coef}
-        learner = role("apprentice", reward_model=reward_model)
+        learner = role("reward_trainer", reward_model=reward_model)
         learner.normalise({"mean": -3.0, "std": 1.0})
         for _ in range(20):
             learner.rank(batch)
@@ -175,7 +177,7 @@ def test_centring_pulls_every_pairs_sum_to_0(role):
 
 def test_absent_answers_score_zero(role):
     batch = rankings(6)
-    scores_BK = role("apprentice").answer_scores(batch)
+    scores_BK = role("reward_trainer").answer_scores(batch)
     assert not scores_BK[batch.lengths_BK == 0].any()
     assert scores_BK[batch.lengths_BK > 0].all()
 
@@ -185,7 +187,7 @@ def test_ranking_learns_and_microbatches_change_nothing(role):
     for max_tokens in (30, 100_000):
         engine = {"backend": "torch", "max_tokens_per_microbatch": max_tokens}
         reward_model = {"optimizer": optimizer(lr=1e-2)}
-        learner = role("apprentice", engine=engine, reward_model=reward_model)
+        learner = role("reward_trainer", engine=engine, reward_model=reward_model)
         losses = [learner.rank(rankings(6))["loss/train"] for _ in range(3)]
         assert losses[-1] < losses[0]
         weights.append(learner.learner.engine.weights())
@@ -195,7 +197,7 @@ def test_ranking_learns_and_microbatches_change_nothing(role):
 
 def test_normalise_makes_scores_standard(role, tmp_path):
     # correctness 18, 19: mean 0, deviation 1, the same after save and load bit for bit.
-    learner, batch = role("apprentice"), rankings(6)
+    learner, batch = role("reward_trainer"), rankings(6)
     present_BK = batch.lengths_BK > 0
     raw_N = learner.answer_scores(batch)[present_BK]
     learner.normalise({"mean": float(raw_N.mean()), "std": float(raw_N.std())})
@@ -203,13 +205,13 @@ def test_normalise_makes_scores_standard(role, tmp_path):
     assert float(scores_N.mean()) == pytest.approx(0.0, abs=1e-5)
     assert float(scores_N.std()) == pytest.approx(1.0, abs=1e-5)
     learner.save(tmp_path)
-    again = role("apprentice", path=str(tmp_path))
+    again = role("reward_trainer", path=str(tmp_path))
     assert torch.equal(again.answer_scores(batch)[present_BK], scores_N)
 
 
 def test_normalising_turns_no_pair_round(role):
     # correctness 18: pairwise accuracy is unchanged.
-    learner, batch = role("apprentice"), rankings(12, 4)
+    learner, batch = role("reward_trainer"), rankings(12, 4)
     order = learner.answer_scores(batch).argsort(1)
     present_BK = (batch.lengths_BK > 0).all(1)
     learner.normalise({"mean": 5.0, "std": 0.3})
@@ -219,7 +221,7 @@ def test_normalising_turns_no_pair_round(role):
 
 def test_judge_and_value_start_from_the_normalised_scores(role, folder, tmp_path):
     # correctness 19: the normalisation goes wherever the folder goes, bit for bit.
-    learner, batch = role("apprentice"), rankings(6)
+    learner, batch = role("reward_trainer"), rankings(6)
     learner.rank(batch)
     learner.normalise({"mean": 0.7, "std": 2.5})
     learner.save(tmp_path)
@@ -227,7 +229,7 @@ def test_judge_and_value_start_from_the_normalised_scores(role, folder, tmp_path
     positions_B = torch.arange(6) * tokens_BT.shape[1] + lengths_B - 1
     with torch.no_grad():
         wanted = learner.learner.engine(tokens_BT, positions_B)
-        judge = role("judge", path=str(tmp_path), part={"policy_path": folder()})
+        judge = role("reward", path=str(tmp_path), fields={"policy": folder()})
         value = role("value", path=str(tmp_path))
         assert torch.equal(value.engine(tokens_BT, positions_B), wanted)
     written = ended(7)

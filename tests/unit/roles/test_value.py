@@ -32,7 +32,7 @@ def test_a_value_does_not_know_its_token_but_the_next_one_does(role):
 
 def test_a_zero_head_expects_nothing(role):
     # correctness 52: V == 0 everywhere.
-    value = role("value", model="causal", part={"head": "zero"})
+    value = role("value", model="causal", fields={"head": "zero"})
     assert not value.values(rollout(7)).any()
 
 
@@ -77,12 +77,12 @@ def test_microbatches_change_no_update(role):
 
 def test_made_from_the_reward_model_it_says_the_score_at_the_end(role, folder, tmp_path):
     # correctness 19, 52: head, trunk and normalisation are the reward model's.
-    apprentice = role("apprentice")
+    apprentice = role("reward_trainer")
     apprentice.rank(rankings(5))
     apprentice.normalise({"mean": 0.3, "std": 1.7})
     apprentice.save(tmp_path)
     value = role("value", path=str(tmp_path))
-    judge = role("judge", path=str(tmp_path), part={"policy_path": folder()})
+    judge = role("reward", path=str(tmp_path), fields={"policy": folder()})
     written = rollout(7)
     # The value before a token is read where the text without that token ends.
     cut_B = torch.zeros_like(written.finished_B)

@@ -6,27 +6,28 @@ import torch
 
 from rlhf.flow.rollout import joined
 from tests.models import prompts
+from tests.specs import logprobs
 
 
 def test_the_step_and_the_runs_seed_decide_what_is_written(role):
-    writer = role("writer")
+    writer = role("sampler")
     first = joined(writer.generate(prompts(), 0)).response_tokens()
-    assert joined(role("writer").generate(prompts(), 0)).response_tokens() == first
+    assert joined(role("sampler").generate(prompts(), 0)).response_tokens() == first
     assert joined(writer.generate(prompts(), 1)).response_tokens() != first
     assert joined(role("policy").generate(prompts(), 0)).response_tokens() == first
 
 
 def test_its_logprobs_are_those_it_sampled_with(role):
     # correctness 22, 27
-    writer = role("writer")
+    writer = role("sampler")
     written = joined(writer.generate(prompts(), 0))
     torch.testing.assert_close(
-        writer.step_logprobs(written, 0), written.sampling_logprobs_BR, rtol=0, atol=1e-4
+        logprobs(writer, written, 0), written.sampling_logprobs_BR, rtol=0, atol=1e-4
     )
 
 
 def test_the_models_own_stop_tokens_end_a_response(role):
-    written = joined(role("writer").generate(prompts(20), 0))
+    written = joined(role("sampler").generate(prompts(20), 0))
     ends = {row[-1] for row, done in zip(written.response_tokens(), written.finished_B, strict=True)
             if done}  # fmt: skip
     assert ends

@@ -9,32 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.cli.players import Players
-from rlhf.cluster.in_process import InProcessGroup
-from rlhf.cluster.timeline import Timeline
 from rlhf.config.experiment import Experiment
 from rlhf.config.observe import TrackingConfig
 from rlhf.observe.log import RunLog
+from rlhf.roles.reward_sum import RewardSum
+from rlhf.runtime.runtime import Runtime
 from rlhf.stages.ppo import PPO
 from tests import models
+from tests.specs import runtime, spec
 
 CLOCKED = ("time/", "busy/", "idle/", "speed/")
-ROLES = ("policy", "reference", "reward", "value")
-
-
-def cast(experiment: Experiment) -> Players:
-    """Return players in this process."""
-    timeline = Timeline()
-    groups = {role: InProcessGroup(role, timeline) for role in ROLES}
-    return Players(experiment, lambda: groups)
 
 
 @dataclass(frozen=True)
 class Step:
-    """A PPO stage, its players, and the settings they were made from."""
+    """A PPO stage, its runtime, and the settings they were made from."""
 
     stage: PPO
-    players: Players
+    runtime: Runtime
     experiment: Experiment
 
 
@@ -47,22 +39,28 @@ def ppo_of(folder) -> Callable[..., Step]:
 
     def build(**sections: dict[str, object]) -> Step:
         experiment = models.experiment(**{"ppo": {"num_steps": 4}, **sections})
-        players = cast(experiment)
+        made = runtime(experiment)
         policy, reward = Path(folder()), Path(folder(kind="classifier"))
         config = experiment.ppo
         reads_values = find_estimator(config.advantage_estimator).reads_values
-        value = players.value(reward, trained=True) if reads_values else NoValue()
+        value = made.assign(spec("value", reward)) if reads_values else NoValue()
         stage = PPO(
             prompts=prompt_source(models.prompts(), config, experiment.seed),
-            policy=players.policy(policy),
-            reference=players.reference(policy),
-            reward=players.judge(reward, policy),
+            policy=made.assign(spec("policy", policy)),
+            reference=made.assign(spec("reference", policy)),
+            reward=model_reward(made, reward, policy),
             value=value,
             terms=build_terms(experiment),
         )
-        return Step(stage, players, experiment)
+        return Step(stage, made, experiment)
 
     return build
+
+
+def model_reward(made: Runtime, model: Path, policy: Path) -> RewardSum:
+    """Return a reward that is a model alone."""
+    asked = made.assign(spec("reward", model, policy=policy))
+    return RewardSum(asked, model=True, function=False)
 
 
 @pytest.fixture

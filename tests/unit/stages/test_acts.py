@@ -16,7 +16,7 @@ from rlhf.stages.acts import Run, build_kl, prompt_source
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import Rehearsal
 from tests import models
-from tests.unit.stages.conftest import cast
+from tests.specs import runtime, spec
 
 
 def test_every_response_of_a_run_has_an_index_of_its_own():
@@ -68,15 +68,15 @@ def run_of(tmp_path, logged):
         )
         folder = tmp_path / "run"
         folder.mkdir(exist_ok=True)
-        players, log = cast(experiment), logged("log")
+        made, log = runtime(experiment), logged("log")
         return Run(
             experiment=experiment,
             opened=RunFolder(folder, "run", lock=-1),
             inputs=inputs,
-            cast=players,
+            runtime=made,
             log=log,
             timings=list,
-            rehearsal=Rehearsal(inputs, players, log.note),
+            rehearsal=Rehearsal(inputs, made, log.note),
             finished=lambda stage, figures: None,
         )
 
@@ -97,7 +97,7 @@ def test_a_fingerprint_follows_data_settings_and_the_model_before(run_of, folder
 
 def test_a_published_model_is_done_until_something_it_depends_on_changes(run_of, folder):
     run = run_of({})
-    run.cast.pupil(Path(folder()), 1).save(run.partial("sft"))
+    run.runtime.assign(spec("sft_policy", folder())).save(run.partial("sft"))
     target = run.publish(run.partial("sft"), "sft", "base", "0" * 64)
     assert target == run.folder / "sft"
     assert not run.partial("sft").exists()
@@ -105,7 +105,7 @@ def test_a_published_model_is_done_until_something_it_depends_on_changes(run_of,
     assert not run.is_done("sft", "1" * 64)
     assert not run.is_done("policy", "0" * 64)
     before = run.fingerprint("ppo", target)
-    run.cast.pupil(Path(folder(family="qwen2")), 1).save(run.partial("sft"))
+    run.runtime.assign(spec("sft_policy", folder(family="qwen2"))).save(run.partial("sft"))
     run.publish(run.partial("sft"), "sft", "base", "0" * 64)
     assert run.fingerprint("ppo", target) != before
     (target / "model.safetensors").unlink()
@@ -114,7 +114,7 @@ def test_a_published_model_is_done_until_something_it_depends_on_changes(run_of,
 
 def test_an_unfinished_folder_is_not_done(run_of, folder):
     run = run_of({})
-    run.cast.pupil(Path(folder()), 1).save(run.folder / "sft")
+    run.runtime.assign(spec("sft_policy", folder())).save(run.folder / "sft")
     assert not run.is_done("sft", "0" * 64)
     assert (
         replace(run, opened=RunFolder(Path(folder()), "run", lock=-1)).is_done("sft", "0" * 64)

@@ -21,7 +21,8 @@ from rlhf.stages.drive import Stage, drive
 from rlhf.stages.reward_model import RewardModel
 from rlhf.stages.sft import SFT
 from tests import models
-from tests.unit.stages.conftest import cast, recorded
+from tests.specs import runtime, spec
+from tests.unit.stages.conftest import recorded
 
 EVERY = 2
 
@@ -67,7 +68,7 @@ def fresh(folder, ppo_of, tmp_path) -> Callable[[str, str], Stage]:
             sft={"num_epochs": 2.0, "batch_size": 3, "validate_every": 1}
         )
         train = Stream(models.demonstrations(9), 3, 0, "sft")
-        pupil = cast(experiment).pupil(Path(folder()), 6)
+        pupil = runtime(experiment).assign(spec("sft_policy", folder()))
         best = Best(tmp_path / home / "best", patience=9)
         return SFT(
             policy=pupil,
@@ -82,7 +83,7 @@ def fresh(folder, ppo_of, tmp_path) -> Callable[[str, str], Stage]:
             reward_model={"num_epochs": 2.0, "batch_size": 3, "validate_every": 1}
         )
         train = Stream(models.rankings(9), 3, 0, "reward_model")
-        apprentice = cast(experiment).apprentice(Path(folder()), 6, trained=False)
+        apprentice = runtime(experiment).assign(spec("reward_trainer", folder(), head="new"))
         best = Best(tmp_path / home / "best", patience=9)
         return RewardModel(
             reward=apprentice,
@@ -138,7 +139,7 @@ def test_the_clock_is_started_anew_and_read_once_a_step(fresh, logged, tmp_path)
     def timings() -> list[Span]:
         asked.append(1)
         end = time.time()
-        return [Span("policy", rank, "imitate", end - 1e-3, end) for rank in range(2)]
+        return [Span("policy", rank, "imitate", end - 1e-3, end, "learn") for rank in range(2)]
 
     with logged("one") as log:
         drive(fresh("sft", "one"), store(tmp_path / "one", "sft"), log, every=9, timings=timings)
@@ -156,7 +157,7 @@ def test_the_clock_is_started_anew_and_read_once_a_step(fresh, logged, tmp_path)
 def test_what_is_frozen_holds_the_same_weights_to_the_end(ppo_of, logged, tmp_path):
     # correctness 30: reference and reward bit for bit; KL at step 0 is exactly 0.
     made = ppo_of(ppo={"num_steps": 3})
-    roles = {name: group._role for name, group in made.players._groups.items()}
+    roles = {name: group._role for name, group in made.runtime._groups.items()}
     engines = {
         "policy": roles["policy"].engine,
         "reference": roles["reference"].engine,

@@ -18,7 +18,8 @@ from rlhf.stages.inputs import load_inputs
 from rlhf.stages.pipeline import run_ppo, run_reward_model, run_sft, run_start
 from rlhf.stages.rehearsal import Rehearsal
 from tests import models
-from tests.unit.stages.conftest import cast, recorded
+from tests.specs import runtime, spec
+from tests.unit.stages.conftest import recorded
 
 SECTIONS = {
     "policy": {
@@ -51,15 +52,15 @@ def run_of(tmp_path, logged):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         inputs = load_inputs(experiment, ["sft", "reward_model", "ppo"], None)
-        players, log = cast(experiment), logged(name)
+        made, log = runtime(experiment), logged(name)
         run = Run(
             experiment=experiment,
             opened=RunFolder(folder, "run", lock=-1),
             inputs=inputs,
-            cast=players,
+            runtime=made,
             log=log,
             timings=list,
-            rehearsal=Rehearsal(inputs, players, log.note),
+            rehearsal=Rehearsal(inputs, made, log.note),
             finished=lambda stage, figures: told.append(stage),
         )
         return run, told
@@ -112,7 +113,7 @@ def test_the_reward_model_is_normalised_over_its_training_answers(run_of):
         reward_model = run_reward_model(run, run_start(run))
     from rlhf.stages.reward_model import score_statistics
 
-    trained = run.cast.apprentice(reward_model, 1, trained=True)
+    trained = run.runtime.assign(spec("reward_trainer", reward_model, finished=True))
     found = score_statistics(trained, run.inputs.rankings.train)
     assert found["mean"] == pytest.approx(0, abs=1e-3)
     assert found["std"] == pytest.approx(1, rel=1e-2)

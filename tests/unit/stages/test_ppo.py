@@ -10,12 +10,18 @@ import pytest
 import torch
 
 from rlhf.algo.kl import FixedKL
-from rlhf.cluster.group import Group
-from rlhf.cluster.ports import GroupPolicy, GroupReference, GroupReward, GroupValue
 from rlhf.errors import TrainingError
-from rlhf.flow.promise import settle
+from rlhf.flow.future import Ready
 from rlhf.flow.rollout import Scores, joined
 from rlhf.flow.text import PromptBatch
+from rlhf.roles.policy import Policy
+from rlhf.roles.reference import Reference
+from rlhf.roles.remote import Remote
+from rlhf.roles.reward import Reward
+from rlhf.roles.reward_sum import RewardSum
+from rlhf.roles.value import Value
+from rlhf.runtime.group import Group
+from rlhf.runtime.proxy import RoleProxy
 
 
 @dataclass
@@ -28,16 +34,16 @@ class Noted:
     def __post_init__(self) -> None:
         self.name, self.size = self.group.name, self.group.size
 
-    def call(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> NotedAnswer:
+    def call(self, method: str, arguments: Sequence[tuple[Any, ...]], mark: Remote) -> NotedAnswer:
         self.notes.append(("asked", self.name, method))
-        return NotedAnswer(self, method, self.group.call(method, arguments).result())
+        return NotedAnswer(self, method, self.group.call(method, arguments, mark).result())
 
     def stream(
-        self, method: str, arguments: Sequence[tuple[Any, ...]]
+        self, method: str, arguments: Sequence[tuple[Any, ...]], mark: Remote
     ) -> Iterator[list[tuple[int, Any]]]:
         """Give what came at once in two pieces."""
         self.notes.append(("asked", self.name, method))
-        (answers,) = self.group.stream(method, arguments)
+        (answers,) = self.group.stream(method, arguments, mark)
         ((rank, piece),) = answers
         for number, rows in enumerate([[5, 0, 2], [1, 3, 4, 6, 7]]):
             self.notes.append(("piece", self.name, str(number)))
@@ -59,13 +65,13 @@ class NotedAnswer:
 def noted(ppo_of):
     """A stage whose groups note what they are asked, and the notes."""
     made, notes = ppo_of(), []
-    group = {name: Noted(of, notes) for name, of in made.players._groups.items()}
+    group = {name: Noted(of, notes) for name, of in made.runtime._groups.items()}
     stage = replace(
         made.stage,
-        policy=GroupPolicy(group["policy"]),
-        reference=GroupReference(group["reference"]),
-        reward=GroupReward(group["reward"], model_weight=1.0, function_weight=None),
-        value=GroupValue(group["value"]),
+        policy=RoleProxy(group["policy"], Policy),
+        reference=RoleProxy(group["reference"], Reference),
+        reward=RewardSum(RoleProxy(group["reward"], Reward), model=True, function=False),
+        value=RoleProxy(group["value"], Value),
     )
     return stage, notes
 
@@ -73,10 +79,10 @@ def noted(ppo_of):
 def every_score(stage, written):
     """Ask every role about one rollout."""
     return Scores(
-        score_B=settle(stage.reward.score(written)),
-        logprobs_BR=settle(stage.policy.step_logprobs(written, 0)),
-        ref_logprobs_BR=settle(stage.reference.step_logprobs(written, 0)),
-        values_BR=settle(stage.value.values(written)),
+        score_B=stage.reward.score(written),
+        logprobs_BR=stage.policy.step_logprobs(written, 0).result(),
+        ref_logprobs_BR=stage.reference.step_logprobs(written, 0).result(),
+        values_BR=stage.value.values(written).result(),
     )
 
 
@@ -115,11 +121,11 @@ def test_a_function_sees_the_whole_batch_once(noted, tmp_path):
 
     class Reward:
         def score_by_model(self, rollout):
-            return torch.zeros(len(rollout))
+            return Ready(torch.zeros(len(rollout)))
 
         def score_by_function(self, rollout):
             asked.append(rollout.prompts)
-            return torch.arange(8.0)
+            return Ready(torch.arange(8.0))
 
     stage = replace(noted[0], reward=Reward())
     rollout, scores = stage.score(stage.prompts(0), 0)
@@ -164,18 +170,18 @@ def test_a_step_reports_every_side_and_moves_both_learners(ppo_of):
     assert torch.equal(before.score_B, after.score_B)
 
 
-class Stranger(GroupPolicy):
+class Stranger(RoleProxy):
     """A policy whose sampler says other log-probabilities than it has."""
 
     def generate(self, prompts, step):
-        for piece in super().generate(prompts, step):
+        for piece in super().__getattr__("generate")(prompts, step):
             told_BR = piece.sampling_logprobs_BR * 1.5
             yield replace(piece, sampling_logprobs_BR=told_BR)
 
 
 def test_a_sampler_that_is_not_the_policy_ends_a_run_before_it_learns(ppo_of):
     stage = ppo_of().stage
-    wrong = replace(stage, policy=Stranger(stage.policy.group))
+    wrong = replace(stage, policy=Stranger(stage.policy.group, Policy))
     prompts = stage.prompts(0)
     written = joined(stage.policy.generate(prompts, 0))
     before = every_score(stage, written)
@@ -184,7 +190,7 @@ def test_a_sampler_that_is_not_the_policy_ends_a_run_before_it_learns(ppo_of):
     assert torch.equal(every_score(stage, written).logprobs_BR, before.logprobs_BR)
     next(stage.steps(0))
     weighed = ppo_of(ppo={"num_steps": 2, "importance_cap": 2.0}).stage
-    next(replace(weighed, policy=Stranger(weighed.policy.group)).steps(0))
+    next(replace(weighed, policy=Stranger(weighed.policy.group, Policy)).steps(0))
 
 
 def test_a_step_depends_on_its_number_alone(ppo_of):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from rlhf.data.split import Splits
+from rlhf.flow.future import Ready
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import NUM_TEXTS, Rehearsal
 from tests import models
 
 
-class Players:
+class Runtime:
     """Notes what it is asked."""
 
     def __init__(self):
@@ -20,13 +21,13 @@ class Players:
         self.asked.append(("precision", str(path), len(texts)))
         return "fp32 (told)"
 
-    def policy(self, path):
-        self.asked.append(("policy", str(path)))
+    def assign(self, spec):
+        self.asked.append((type(spec).__name__, str(spec.path)))
         return self
 
     def rehearse(self, prompts):
         self.asked.append(("rehearse", len(prompts)))
-        return "continuous; first ratio 1"
+        return Ready("continuous; first ratio 1")
 
 
 def inputs(*, prompts=None, demonstrations=None):
@@ -45,14 +46,14 @@ def inputs(*, prompts=None, demonstrations=None):
 
 
 def test_with_prompts_precision_comes_first_then_sampler_and_ratio_and_all_of_it_once():
-    players, notes = Players(), []
-    rehearsal = Rehearsal(inputs(prompts=models.prompts(20)), players, notes.append)
+    runtime, notes = Runtime(), []
+    rehearsal = Rehearsal(inputs(prompts=models.prompts(20)), runtime, notes.append)
     rehearsal.before_training(Path("start"))
     rehearsal.before_training(Path("sft"))
     rehearsal.settle_precision(Path("sft"))
-    assert players.asked == [
+    assert runtime.asked == [
         ("precision", "start", NUM_TEXTS),
-        ("policy", "start"),
+        ("PolicySpec", "start"),
         ("rehearse", NUM_TEXTS),
     ]
     assert notes == ["precision: fp32 (told)", "generation: continuous; first ratio 1"]
@@ -64,29 +65,29 @@ def test_its_prompts_are_short_and_long():
     class Policy:
         def rehearse(self, some):
             seen.append(some)
-            return "continuous"
+            return Ready("continuous")
 
-    Rehearsal(inputs(prompts=prompts), Players(), print).rehearse(Policy())
+    Rehearsal(inputs(prompts=prompts), Runtime(), print).rehearse(Policy())
     assert int(seen[0].lengths_B.max()) == int(prompts.lengths_B.max())
     assert int(seen[0].lengths_B.min()) == int(prompts.lengths_B.min())
 
 
 def test_sft_alone_measures_on_demonstrations_and_rehearses_no_ppo():
-    players, rows = Players(), models.demonstrations(3)
-    rehearsal = Rehearsal(inputs(demonstrations=rows), players, print)
+    runtime, rows = Runtime(), models.demonstrations(3)
+    rehearsal = Rehearsal(inputs(demonstrations=rows), runtime, print)
     rehearsal.before_training(Path("start"))
-    assert players.asked == [("precision", "start", 3)]
+    assert runtime.asked == [("precision", "start", 3)]
 
 
 def test_precision_is_measured_on_whole_demonstrations_where_there_are_some():
-    players = Players()
+    runtime = Runtime()
     given = inputs(prompts=models.prompts(20), demonstrations=models.demonstrations(5))
-    Rehearsal(given, players, print).before_training(Path("start"))
-    assert players.asked[0] == ("precision", "start", 5)
-    assert players.asked[2] == ("rehearse", NUM_TEXTS)
+    Rehearsal(given, runtime, print).before_training(Path("start"))
+    assert runtime.asked[0] == ("precision", "start", 5)
+    assert runtime.asked[2] == ("rehearse", NUM_TEXTS)
 
 
 def test_without_any_text_nothing_is_measured():
-    players = Players()
-    Rehearsal(inputs(), players, print).before_training(Path("start"))
-    assert players.asked == []
+    runtime = Runtime()
+    Rehearsal(inputs(), runtime, print).before_training(Path("start"))
+    assert runtime.asked == []

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from rlhf.data.stream import Stream
-from rlhf.flow.promise import settle
 from rlhf.stages.best import Best
 from rlhf.stages.reward_model import RewardModel, measure, score_statistics
 from tests import models
-from tests.unit.stages.conftest import cast
+from tests.specs import runtime, spec
 
 
 @pytest.fixture
@@ -20,7 +17,7 @@ def stage(folder, tmp_path):
     def build(patience: int = 3, **changes: object) -> RewardModel:
         experiment = models.experiment(reward_model={"batch_size": 3, **changes})
         return RewardModel(
-            reward=cast(experiment).apprentice(Path(folder()), 40, trained=False),
+            reward=runtime(experiment).assign(spec("reward_trainer", folder(), head="new")),
             train=Stream(models.rankings(9), 3, 0, "reward_model"),
             validation=models.rankings(4, seed=9),
             best=Best(tmp_path / "best", patience),
@@ -36,7 +33,7 @@ def test_it_learns_the_order_it_is_shown(stage):
     assert len(reports) == learning.total_steps == 24
     assert reports[-1]["loss/train"] < reports[0]["loss/train"]
     rows = models.rankings(9)
-    seen = measure(settle(learning.reward.answer_scores(rows)), rows, 0.0)
+    seen = measure(learning.reward.answer_scores(rows).result(), rows, 0.0)
     assert seen["accuracy/validation"] > 0.8
 
 
@@ -59,7 +56,7 @@ def test_measure_counts_ties_half_and_leaves_absent_answers_out():
 
 def test_statistics_are_of_the_answers_that_are_there(stage):
     reward, rows = stage().reward, models.rankings(5)
-    scores_N = settle(reward.answer_scores(rows))[rows.lengths_BK > 0]
+    scores_N = reward.answer_scores(rows).result()[rows.lengths_BK > 0]
     found = score_statistics(reward, rows)
     assert found["mean"] == pytest.approx(scores_N.mean().item(), abs=1e-5)
     assert found["std"] == pytest.approx(scores_N.std(correction=0).item(), rel=1e-4)

@@ -8,18 +8,19 @@ import pytest
 
 from rlhf.stages.samples import as_samples, take_samples
 from tests import models
-from tests.unit.stages.conftest import cast
+from tests.specs import runtime, spec
+from tests.unit.stages.conftest import model_reward
 
 
 @pytest.fixture
-def players():
-    return cast(models.experiment())
+def made():
+    return runtime(models.experiment())
 
 
-def test_answers_are_scored_and_repeat_exactly(players, folder):
+def test_answers_are_scored_and_repeat_exactly(made, folder):
     policy = Path(folder())
-    writer = players.writer(policy)
-    judge = players.judge(Path(folder(kind="classifier")), policy)
+    writer = made.assign(spec("sampler", policy))
+    judge = model_reward(made, Path(folder(kind="classifier")), policy)
     first = take_samples(writer, judge, models.prompts(3), models.tokenizer())
     again = take_samples(writer, judge, models.prompts(3), models.tokenizer())
     assert first == again
@@ -28,8 +29,8 @@ def test_answers_are_scored_and_repeat_exactly(players, folder):
     assert all(1 <= sample.length <= 8 for sample in first)
 
 
-def test_without_a_judge_there_is_no_score_and_without_prompts_no_sample(players, folder):
-    writer, tokenizer = players.writer(Path(folder())), models.tokenizer()
+def test_without_a_judge_there_is_no_score_and_without_prompts_no_sample(made, folder):
+    writer, tokenizer = made.assign(spec("sampler", folder())), models.tokenizer()
     assert {s.score for s in take_samples(writer, None, models.prompts(2), tokenizer)} == {None}
     assert take_samples(writer, None, models.prompts(2).select([]), tokenizer) == []
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from rlhf.data.stream import Stream
 from rlhf.stages.best import Best
 from rlhf.stages.sft import SFT
 from tests import models
-from tests.unit.stages.conftest import cast
+from tests.specs import runtime, spec
 
 
 @pytest.fixture
@@ -21,7 +19,7 @@ def stage(folder, tmp_path):
         )
         validation = models.demonstrations(4, seed=9)
         return SFT(
-            policy=cast(experiment).pupil(Path(folder()), 40),
+            policy=runtime(experiment).assign(spec("sft_policy", folder())),
             train=Stream(models.demonstrations(9), 3, 0, "sft"),
             validation=validation if rows else validation.select([]),
             best=Best(tmp_path / "best", patience),
@@ -54,7 +52,7 @@ def test_early_stopping_keeps_the_best_weights(stage):
     assert len(losses) < diverging.total_steps
     assert diverging.best.is_over
     assert diverging.best.loss == min(losses)
-    kept = cast(models.experiment()).pupil(diverging.best.folder, 1)
+    kept = runtime(models.experiment()).assign(spec("sft_policy", diverging.best.folder))
     again = kept.imitation_loss(diverging.validation).result()
     assert again["loss/validation"] == pytest.approx(min(losses), rel=1e-5)
 

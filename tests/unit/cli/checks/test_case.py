@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from rlhf.cli.checks.case import company_of
+from rlhf.cli.checks.case import roles_needed
 from tests import models
 
 
@@ -31,8 +31,8 @@ def test_models_are_those_that_the_stages_load(case, folder):
 def test_processes_are_started_for_the_roles_that_are_read():
     with_value = models.experiment()
     without = models.experiment(ppo={"advantage_estimator": "reinforce_pp"})
-    assert company_of(["ppo"], with_value) == ["policy", "reference", "reward", "value"]
-    assert company_of(["ppo"], without) == ["policy", "reference", "reward"]
+    assert roles_needed(["ppo"], with_value) == ["policy", "reference", "reward", "value"]
+    assert roles_needed(["ppo"], without) == ["policy", "reference", "reward"]
 
 
 def test_whose_ray_is_used(case, monkeypatch):

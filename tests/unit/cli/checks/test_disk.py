@@ -68,7 +68,7 @@ def test_a_run_writes_what_was_predicted(case, tmp_path):
 
 
 def test_a_checkpoint_holds_what_was_predicted(case, role, tmp_path):
-    pupil = role("pupil")
+    pupil = role("sft_policy")
     pupil.imitate(models.demonstrations())
     pupil.save_state(tmp_path / "state")
     size = sum(file.stat().st_size for file in (tmp_path / "state").iterdir())

@@ -18,11 +18,11 @@ from rlhf.observe.report.timeline import (
 from rlhf.observe.spans import KeptLap, Lap, Span, append_lap
 
 TOGETHER = (
-    Span("value", 0, "improve", 5.0, 9.0),
-    Span("policy", 1, "improve", 5.0, 10.0),
-    Span("policy", 0, "improve", 5.0, 10.0),
-    Span("policy", 0, "generate", 0.0, 4.0),
-    Span("policy", 1, "generate", 0.0, 4.0),
+    Span("value", 0, "improve", 5.0, 9.0, "learn"),
+    Span("policy", 1, "improve", 5.0, 10.0, "learn"),
+    Span("policy", 0, "improve", 5.0, 10.0, "learn"),
+    Span("policy", 0, "generate", 0.0, 4.0, "generate"),
+    Span("policy", 1, "generate", 0.0, 4.0, "generate"),
     Span("guest", 0, "greet", 4.0, 4.001),
 )
 
@@ -61,7 +61,10 @@ def test_one_sentence_says_who_limits_and_how_idle_the_others_are():
         "The policy limits the step, busy for 90\u00a0% of its 10 s; idle is the value for "
         "60\u00a0% and the guest for 100\u00a0%; for 10\u00a0% no role works."
     )
-    turns = (Span("policy", 0, "generate", 0.0, 1.5), Span("value", 0, "values", 1.5, 2.0))
+    turns = (
+        Span("policy", 0, "generate", 0.0, 1.5, "generate"),
+        Span("value", 0, "values", 1.5, 2.0, "score"),
+    )
     assert not works_together(turns)
     assert who_limits(Lap(2.0, turns)) == (
         "The roles take turns in the step: the policy works for 75\u00a0% of its 2.0 s, "
@@ -88,7 +91,9 @@ def test_bars_stand_where_their_calls_were_in_the_colour_of_their_phase(tmp_path
 
 
 def test_every_bar_stays_inside_the_picture(tmp_path):
-    late = Lap(1.0, (Span("policy", 0, "rank", -1.0, 0.2), Span("policy", 0, "save", 0.9999, 3.0)))
+    late = Lap(
+        1.0, (Span("policy", 0, "rank", -1.0, 0.2, "learn"), Span("policy", 0, "save", 0.9999, 3.0))
+    )
     for bar in bars(drawn(tmp_path, late)):
         assert share(bar.get("x")) >= 0
         assert share(bar.get("x")) + share(bar.get("width")) <= 100
@@ -108,7 +113,7 @@ def test_the_picture_is_told_in_words_too(tmp_path):
 
 
 def test_many_ranks_are_counted_not_drawn(tmp_path):
-    spans = [Span("policy", rank, "generate", 0.0, 1.0) for rank in range(40)]
+    spans = [Span("policy", rank, "generate", 0.0, 1.0, "generate") for rank in range(40)]
     root = drawn(tmp_path, Lap(1.0, tuple(spans)))
     assert len(bars(root)) == MOST_RANKS
     assert f"policy, 40 ranks (first {MOST_RANKS} drawn)" in [n.text for n in root.iter("text")]

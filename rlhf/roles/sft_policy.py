@@ -1,0 +1,66 @@
+"""SFTPolicy: the language model that learns from demonstrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlhf.engine.base import TrainableEngine
+from rlhf.flow.metrics import Metrics
+from rlhf.flow.text import Demonstrations
+from rlhf.generation.sampling import Sampling
+from rlhf.roles.imitation import Imitation
+from rlhf.roles.keeper import Keeper
+from rlhf.roles.learner import Learner
+from rlhf.roles.passes import Settings
+from rlhf.roles.remote import KEEP, LEARN, Remote, metrics, remote
+from rlhf.roles.writer import Writer
+
+
+class SFTPolicy(Writer):
+    """A language model that writes, and learns to write what it is shown."""
+
+    def __init__(
+        self,
+        engine: TrainableEngine,
+        learner: Learner,
+        keeper: Keeper,
+        sampling: Sampling,
+        settings: Settings,
+    ) -> None:
+        """Put the parts together."""
+        super().__init__(engine, sampling, settings)
+        self.learner, self.keeper = learner, keeper
+        self._imitation = Imitation(engine, settings.max_tokens)
+
+    @remote(LEARN)
+    def imitate(self, batch: Demonstrations) -> Metrics:
+        """Take one SFT step on a whole minibatch that every rank holds."""
+        update = self.learner.update(self._imitation.objective(batch))
+        return Metrics.of(
+            {
+                "loss/train": update.loss,
+                "grad_norm": update.grad_norm,
+                "lr": update.lr,
+                "num_tokens": float(batch.lengths_B.sum()),
+            }
+        )
+
+    @remote(Remote(deal="rows", join=metrics))
+    def imitation_loss(self, batch: Demonstrations) -> Metrics:
+        """Return the SFT loss of this rank's rows as loss/validation, without learning."""
+        return self._imitation.loss(batch)
+
+    @remote(KEEP)
+    def save(self, folder: Path) -> None:
+        """Write the model as a plain Hugging Face folder."""
+        self.keeper.save(folder)
+
+    @remote(KEEP)
+    def save_state(self, folder: Path) -> None:
+        """Write weights and moments for a resume."""
+        self.learner.save_state(folder)
+
+    @remote(KEEP)
+    def load_state(self, folder: Path) -> None:
+        """Take up what `save_state` wrote."""
+        self.learner.load_state(folder)

@@ -1,0 +1,210 @@
+"""Placement: which processes a run starts, where each sits and what it asks for; a pure plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from rlhf.config.cluster import ClusterConfig, RoleName, RolePlacement
+from rlhf.errors import ConfigError
+from rlhf.runtime.nearest import changes, nearest
+from rlhf.runtime.room import EPSILON, Node, Wish, hosts, pack, wishes_of
+
+COLUMNS = ("role", "ranks", "GPUs each", "with", "ZeRO stage", "offload", "where")
+"""Head of the table."""
+LEAST_CPUS = 0.01
+"""Part of a core that a seat asks for at least; roles take turns."""
+SHOWN_GROUPS, SHOWN_NODES = 4, 16
+"""Nodes that a cell, and that a refusal names before it counts the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where one rank of a role sits, and what its process asks for."""
+
+    bundle: int
+    """Index of the bundle that it shares with the ranks beside it."""
+    node: Node
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The seats of every role; ranks that sit together share one bundle."""
+
+    rows: dict[RoleName, RolePlacement]
+    """What was asked, of the roles that are started."""
+    hosts: dict[RoleName, RoleName]
+    """Whose seats a role sits on; its own, or those of the role it is beside."""
+    bundles: tuple[dict[str, float], ...]
+    """Resources of each bundle, in Ray's words."""
+    nodes: tuple[Node, ...]
+    """The node of each bundle."""
+    first: dict[RoleName, int]
+    """The first bundle of each role that has seats of its own; the others follow."""
+
+    def seats(self, role: RoleName) -> list[Seat]:
+        """Return the seat of each rank: a bundle is split evenly over the ranks in it."""
+        return [self._seat(role, rank) for rank in range(self.rows[role].ranks)]
+
+    def _seat(self, role: RoleName, rank: int) -> Seat:
+        host = self.hosts[role]
+        beside = [r for r, h in self.hosts.items() if h == host and self.rows[r].ranks > rank]
+        bundle = self.first[host] + rank
+        resources = self.bundles[bundle]
+        # Ray counts in ten-thousandths; parts that were rounded up would not fit in the whole.
+        cpus, gpus = (
+            int(resources.get(kind, 0.0) * 10_000 / len(beside) + EPSILON) / 10_000
+            for kind in ("CPU", "GPU")
+        )
+        return Seat(bundle, self.nodes[bundle], cpus, gpus)
+
+
+def plan(config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[Node]) -> Placement:
+    """Seat the roles. They take turns on the same cores, so seats share them evenly.
+
+    Raises:
+        ConfigError: when there is no room, or what is asked cannot work; with what is needed, what
+            each node has, and the nearest settings that fit.
+    """
+    problems = list(_problems(config, roles, nodes))
+    placement = None if problems else _arranged(config, roles, nodes)
+    if placement is not None:
+        return placement
+    fitting = nearest(config, roles, lambda other: _fits(other, roles, nodes))
+    remedy = (
+        "no smaller plan fits either: stop other jobs, or add nodes"
+        if fitting is None
+        else f"nearest plan that fits: {' '.join(changes(config, fitting))}"
+    )
+    raise ConfigError("\n".join([*(problems or _no_room(config, roles, nodes)), remedy]))
+
+
+def table(placement: Placement, zero_stage: int) -> list[tuple[str, ...]]:
+    """Return a row a role, under COLUMNS; zero_stage is of roles without a stage of their own."""
+    return [_row(placement, role, zero_stage) for role in placement.rows]
+
+
+def where(nodes: Mapping[int, str]) -> str:
+    """Return which ranks sit on which node, given rank -> node: `A: 0-2, B: 3`."""
+    groups: list[str] = []
+    placed = sorted(nodes.items())
+    for (name, _), run in groupby(enumerate(placed), key=lambda at: (at[1][1], at[1][0] - at[0])):
+        ranks = [rank for _, (rank, _) in run]
+        last = f"-{ranks[-1]}" if len(ranks) > 1 else ""
+        groups.append(f"{name}: {ranks[0]}{last}")
+    return ", ".join(_first(groups, SHOWN_GROUPS))
+
+
+def _row(placement: Placement, role: RoleName, zero_stage: int) -> tuple[str, ...]:
+    row, seats = placement.rows[role], placement.seats(role)
+    host = placement.hosts[role]
+    shares = sorted({seat.gpus for seat in seats})
+    return (
+        role,
+        str(row.ranks),
+        " to ".join(f"{gpus:g}" for gpus in dict.fromkeys((shares[0], shares[-1]))),
+        "" if host == role else host,
+        str(zero_stage if row.zero_stage is None else row.zero_stage),
+        row.offload,
+        where({rank: seat.node.name for rank, seat in enumerate(seats)}),
+    )
+
+
+def _problems(
+    config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[Node]
+) -> Iterator[str]:
+    """Yield what no free room would mend."""
+    cores = sum(node.cpus for node in nodes)
+    for role in roles:
+        count = config.placement(role).ranks
+        if count > cores and not config.oversubscribe:
+            yield (
+                f"cluster.{role}.ranks={count} is more than the cluster's {cores:g} cores; lower "
+                "it, or set cluster.oversubscribe=true"
+            )
+    for wish in wishes_of(config, roles):
+        setting = _gpu_setting(config, wish)
+        if wish.gpus > 1:
+            yield f"{setting}, but a rank computes on one GPU; legal: 1 or less, and more ranks"
+        elif wish.ranks > 1 and 0 < wish.gpus < 1:
+            yield (
+                f"{setting}, but NCCL takes only one rank of a role on a GPU, and {wish.role} has "
+                f"{wish.ranks}; give each a whole GPU, and seat other roles beside it with "
+                "colocate_with"
+            )
+
+
+def _gpu_setting(config: ClusterConfig, wish: Wish) -> str:
+    own = config.placement(wish.role).gpus
+    name = "gpus_per_rank" if own is None else f"{wish.role}.gpus"
+    return f"cluster.{name}={wish.gpus:g}"
+
+
+def _fits(config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[Node]) -> bool:
+    legal = not any(_problems(config, roles, nodes))
+    return legal and _arranged(config, roles, nodes) is not None
+
+
+def _arranged(
+    config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[Node]
+) -> Placement | None:
+    """Seat the roles with as much of a core a seat as there is, up to a whole one."""
+    wishes = wishes_of(config, roles)
+    low, high = 0, 100
+    found: dict[RoleName, list[Node]] = {}
+    # Halving: `low` hundredths of a core are known to fit, `high` is the next to try first.
+    trial = high
+    while high > low:
+        given = pack(wishes, nodes, trial / 100)
+        if len(given) == len(wishes):
+            found, low = given, trial
+        else:
+            high = trial - 1
+        trial = (low + high + 1) // 2
+    return _placement(config, roles, found, low / 100) if found else None
+
+
+def _placement(
+    config: ClusterConfig,
+    roles: Sequence[RoleName],
+    found: dict[RoleName, list[Node]],
+    cpus: float,
+) -> Placement:
+    bundles: list[dict[str, float]] = []
+    nodes: list[Node] = []
+    first: dict[RoleName, int] = {}
+    for wish in wishes_of(config, roles):
+        first[wish.role] = len(bundles)
+        gpus = {"GPU": wish.gpus} if wish.gpus else {}
+        bundles += [{"CPU": cpus, **gpus} for _ in range(wish.ranks)]
+        nodes += found[wish.role]
+    rows: dict[RoleName, RolePlacement] = {role: config.placement(role) for role in roles}
+    return Placement(rows, hosts(config, roles), tuple(bundles), tuple(nodes), first)
+
+
+def _no_room(config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[Node]) -> list[str]:
+    """Return what is needed, then what there is, node by node."""
+    wishes = wishes_of(config, roles)
+    seated = pack(wishes, nodes, LEAST_CPUS)
+    needed = ", ".join(f"{w.role} {w.ranks} x {w.gpus:g}" for w in wishes)
+    left = ", ".join(w.role for w in wishes if w.role not in seated)
+    total, free = sum(w.ranks * w.gpus for w in wishes), sum(node.free_gpus for node in nodes)
+    available = [
+        f"  {node.name}: {node.free_gpus:g} of {node.gpus:g} GPUs and {node.free_cpus:g} of "
+        f"{node.cpus:g} CPUs free"
+        for node in nodes
+    ]
+    return [
+        f"the cluster has no room for {left}: needed are {total:g} GPUs (seats x GPUs: {needed}) "
+        f"and {LEAST_CPUS:g} CPU a seat; free are {free:g} GPUs",
+        *_first(available, SHOWN_NODES),
+    ]
+
+
+def _first(parts: Sequence[str], most: int) -> list[str]:
+    """Return the first few, and how many more there are."""
+    more = [f"and {len(parts) - most} more"] if len(parts) > most else []
+    return [*parts[:most], *more]

@@ -1,0 +1,232 @@
+"""RayGroup: one role on several Ray actor processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from rlhf.config.cluster import RoleName
+from rlhf.errors import RLHFError, WorkerError
+from rlhf.flow.future import Future
+from rlhf.observe.spans import Phase, Span
+from rlhf.roles.remote import UNMARKED, Remote
+from rlhf.runtime.group import Build
+from rlhf.runtime.placement import Seat, where
+from rlhf.runtime.ray_stream import Stream
+from rlhf.runtime.residency import Move, Moving
+from rlhf.runtime.timeline import Call, Timeline
+from rlhf.runtime.worker import WORKERS
+
+PEERS_S = 1.0
+"""How long the peers of a failed rank get to fail too: one of them may know the true reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """Where a group's ranks sit, and what each one gets."""
+
+    placement: PlacementGroup
+    ranks: list[Seat]
+    threads: int
+    """Torch threads a rank."""
+    env: dict[str, str]
+    """Environment variables of every rank."""
+
+
+class RayGroup:
+    """Starts the processes; they join one process group and wait for a role."""
+
+    def __init__(
+        self, name: RoleName, seats: Seats, timeline: Timeline, *, timeout_s: float
+    ) -> None:
+        """Ask for the processes; `join` waits for them."""
+        self.name, self.size = name, len(seats.ranks)
+        self.nodes = [seat.node.name for seat in seats.ranks]
+        self._timeline, self._timeout_s = timeline, timeout_s
+        # Ray makes the actor class at run time; no type checker can follow it.
+        actor: Any = ray.remote(WORKERS[name])
+        self._workers: list[Any] = [
+            actor.options(
+                num_cpus=seat.cpus,
+                num_gpus=seat.gpus,
+                runtime_env={"env_vars": seats.env},
+                scheduling_strategy=PlacementGroupSchedulingStrategy(
+                    seats.placement, placement_group_bundle_index=seat.bundle
+                ),
+            ).remote(name, rank, self.size, threads=seats.threads)
+            for rank, seat in enumerate(seats.ranks)
+        ]
+
+    def join(self) -> None:
+        """Wait until every rank has started and joined the role's process group."""
+        asked = [worker.address.remote() for worker in self._workers]
+        address, port = self._wait("start", asked)[0]
+        calls = [w.join.remote(address, port, self._timeout_s) for w in self._workers]
+        self._wait("join", calls)
+
+    def become(self, build: Build) -> None:
+        """Make the role on every rank."""
+        self._wait("become", [worker.become.remote(build) for worker in self._workers])
+
+    def call(
+        self, method: str, arguments: Sequence[tuple[Any, ...]], mark: Remote = UNMARKED
+    ) -> Future[list[Any]]:
+        """Call every rank."""
+        ready, asked = _stored(arguments), time.time()
+        calls = [
+            worker.call.remote(method, *given)
+            for worker, given in zip(self._workers, ready, strict=True)
+        ]
+        return _Calls(self, method, mark.phase, calls, asked)
+
+    def stream(
+        self, method: str, arguments: Sequence[tuple[Any, ...]], mark: Remote = UNMARKED
+    ) -> Iterator[list[tuple[int, Any]]]:
+        """Call a method that yields on every rank; give the n-th answers of all ranks at once.
+
+        So the answers come in the same order and company whenever they come.
+        """
+        ready, asked = _stored(arguments), time.time()
+        streams = [
+            worker.stream.remote(method, *given)
+            for worker, given in zip(self._workers, ready, strict=True)
+        ]
+        return self._rounds(method, mark.phase, Stream(streams), asked)
+
+    def move(self, move: Move, after: Sequence[Any]) -> Moving:
+        """Park or wake every rank, once its earlier calls and those of `after` have ended."""
+        asked = time.time()
+        calls = [worker.move.remote(move, *after) for worker in self._workers]
+        return _Calls(self, move, "turn", calls, asked)
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self._workers:
+            ray.kill(worker)
+
+    def collect(self, calls: _Calls) -> list[Any]:
+        """Wait for calls of a role method; keep when they ran, return their answers."""
+        answers = self._wait(calls.method, calls.calls)
+        answered = time.time()
+        for rank, (_, start, end) in enumerate(answers):
+            span = Span(self.name, rank, calls.method, start, end, calls.phase)
+            self._timeline.add(Call(span, calls.asked, answered))
+        return [answer for answer, _, _ in answers]
+
+    def _rounds(
+        self, method: str, phase: Phase | None, stream: Stream, asked: float
+    ) -> Iterator[list[tuple[int, Any]]]:
+        """Give round after round; cluster.timeout_s is for all of them."""
+        until = time.monotonic() + self._timeout_s
+        while stream.is_open:
+            found = stream.next(until - time.monotonic(), PEERS_S)
+            if found.failed:
+                raise self._told(method, found.failed)
+            if found.silent:
+                raise WorkerError(self._silence(method, found.silent))
+            answered = time.time()
+            for rank, start, end in found.ended:
+                span = Span(self.name, rank, method, start, end, phase)
+                self._timeline.add(Call(span, asked, answered))
+            if found.answers:
+                yield found.answers
+
+    def _wait(self, method: str, calls: list[Any]) -> list[Any]:
+        """Wait for every rank, or until one has failed; turn Ray's errors into ours."""
+        try:
+            return ray.get(calls, timeout=self._timeout_s)
+        except GetTimeoutError:
+            answered, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
+            silent = [rank for rank, call in enumerate(calls) if call not in answered]
+            raise WorkerError(self._silence(method, silent)) from None
+        except RayError as error:
+            raise self._told(method, _failed(calls)) from error
+
+    def _told(self, method: str, failed: Mapping[int, RayError]) -> RLHFError:
+        """Return the error to raise: that of the rank that failed of itself.
+
+        When a rank dies or leaves a collective its peers fail in theirs, sometimes sooner than Ray
+        hears of the death. So a death comes first, then errors of ours that say more than a crash.
+        """
+        rank = min(failed, key=lambda each: _rank_of_blame(failed[each]))
+        where_from = f"{self.name} rank {rank} of {self.size} on {self.nodes[rank]}"
+        return _ours(failed[rank], f"{where_from} %s in {method}")
+
+    def _silence(self, method: str, silent: list[int]) -> str:
+        """Return which ranks have not answered."""
+        places = where({rank: self.nodes[rank] for rank in silent})
+        return (
+            f"{len(silent)} of {self.size} ranks of {self.name} did not answer {method} within "
+            f"cluster.timeout_s={self._timeout_s:g}, ranks by node: {places}; raise it if "
+            "the work is that long"
+        )
+
+
+def _stored(arguments: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    """Put arguments into the object store; one that ranks share is put there once."""
+    stored: dict[int, Any] = {}
+
+    def put(argument: object) -> Any:
+        if id(argument) not in stored:
+            stored[id(argument)] = ray.put(argument)
+        return stored[id(argument)]
+
+    return [[put(argument) for argument in given] for given in arguments]
+
+
+def _failed(calls: list[Any]) -> dict[int, RayError]:
+    """Return the ranks that failed, and how; the others get a moment to fail too."""
+    answered, _ = ray.wait(calls, num_returns=len(calls), timeout=PEERS_S)
+    errors = {rank: _error_of(call) for rank, call in enumerate(calls) if call in answered}
+    return {rank: error for rank, error in errors.items() if error is not None}
+
+
+def _error_of(call: Any) -> RayError | None:
+    try:
+        ray.get(call)
+    except RayError as error:
+        return error
+    return None
+
+
+def _rank_of_blame(error: RayError) -> int:
+    if not isinstance(error, RayTaskError):
+        return 0
+    ours = isinstance(error.cause, RLHFError) and not isinstance(error.cause, WorkerError)
+    return 1 if ours else 2
+
+
+def _ours(error: RayError, what: str) -> RLHFError:
+    """Return the error to raise; `what` names role, rank, node and method around its verb."""
+    if isinstance(error, RayTaskError):
+        if isinstance(error.cause, RLHFError):
+            return error.cause
+        return WorkerError(f"{what % 'failed'}: {error}")
+    reason = str(error).strip().splitlines()[-1].partition(". ")[0]
+    return WorkerError(
+        f"{what % 'died'} (killed, out of memory, or its node is gone): {reason}; run the same "
+        "command again to go on from the last checkpoint"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """Answers of all ranks, under way."""
+
+    group: RayGroup
+    method: str
+    phase: Phase | None
+    calls: list[Any]
+    asked: float
+    """When, in seconds since the epoch."""
+
+    def result(self) -> list[Any]:
+        """Wait for all of them."""
+        return self.group.collect(self)

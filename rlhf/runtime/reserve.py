@@ -1,0 +1,155 @@
+"""Reserve: plan on the live cluster and hold the seats there, or say within a deadline why not."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import ray
+from ray._private.state import (  # pyright: ignore[reportPrivateUsage]
+    available_resources_per_node,
+)
+from ray.util.placement_group import (
+    PlacementGroup,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
+
+from rlhf.config.cluster import ClusterConfig, RoleName
+from rlhf.errors import ConfigError
+from rlhf.runtime.placement import Placement, plan
+from rlhf.runtime.room import Node
+
+RESERVE_S = 30.0
+"""Longest a run waits for seats that other jobs hold."""
+LOOK_AGAIN_S = 1.0
+"""Between two looks at a busy cluster."""
+NODE_ID = "ray.io/node-id"
+"""Label that Ray gives every node; a bundle that asks for it sits there."""
+
+
+def live_nodes() -> list[Node]:
+    """Return the nodes that are up, with what nobody holds of them."""
+    # Ray's public calls know free resources of the whole cluster only.
+    free = available_resources_per_node()
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    addresses = [node["NodeManagerAddress"] for node in alive]
+    found: list[Node] = []
+    for address, node in zip(addresses, alive, strict=True):
+        has, left, node_id = node["Resources"], free.get(node["NodeID"], {}), node["NodeID"]
+        found.append(
+            Node(
+                name=address if addresses.count(address) == 1 else f"{address}/{node_id[:6]}",
+                cpus=has.get("CPU", 0.0),
+                gpus=has.get("GPU", 0.0),
+                free_cpus=left.get("CPU", 0.0),
+                free_gpus=left.get("GPU", 0.0),
+                id=node_id,
+            )
+        )
+    return sorted(found, key=lambda node: node.name)
+
+
+def reserve(
+    config: ClusterConfig,
+    roles: Sequence[RoleName],
+    note: Callable[[str], None],
+    *,
+    num_runs: int = 1,
+) -> tuple[Placement, PlacementGroup]:
+    """Hold a seat for every rank.
+
+    Args:
+        config: Placement table.
+        roles: Who is to be seated.
+        note: Told once, when there is no room yet and the wait begins.
+        num_runs: Runs that share the cores evenly; this one takes no more than its part.
+
+    Raises:
+        ConfigError: at once when the idle cluster is too small, else after the deadline; with what
+            is needed, what is there, who holds it, and the nearest plan that fits.
+    """
+    deadline = time.monotonic() + min(RESERVE_S, config.timeout_s)
+    look = partial(_parts, num_runs)
+    plan(config, roles, [_idle(node) for node in look()])
+    placement = _planned(config, roles, look, note, deadline)
+    group = placement_group(
+        list(placement.bundles),
+        strategy="PACK",
+        name=_own_name(),
+        bundle_label_selector=[{NODE_ID: node.id} for node in placement.nodes],
+    )
+    if not group.wait(max(LOOK_AGAIN_S, deadline - time.monotonic())):
+        remove_placement_group(group)
+        raise ConfigError(
+            f"Ray did not give the {len(placement.bundles)} seats within "
+            f"{min(RESERVE_S, config.timeout_s):g} s, though there was room for them; "
+            f"{_held()}; stop other jobs and try again"
+        )
+    return placement, group
+
+
+def _planned(
+    config: ClusterConfig,
+    roles: Sequence[RoleName],
+    look: Callable[[], list[Node]],
+    note: Callable[[str], None],
+    deadline: float,
+) -> Placement:
+    """Plan on what is free; while that is too little, look again."""
+    told = False
+    while True:
+        try:
+            return plan(config, roles, look())
+        except ConfigError as error:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise ConfigError(f"{error}\n{_held()}") from None
+            if not told:
+                note(f"other jobs hold the cluster; waiting up to {left:.0f} s for room")
+                told = True
+        time.sleep(min(LOOK_AGAIN_S, max(left, 0.0)))
+
+
+def _parts(num_runs: int) -> list[Node]:
+    """Return the nodes as one of so many runs may use them."""
+    return [_part(node, num_runs) for node in live_nodes()]
+
+
+def _part(node: Node, num_runs: int) -> Node:
+    cpus, gpus = node.cpus / num_runs, node.gpus / num_runs
+    free = {"free_cpus": min(node.free_cpus, cpus), "free_gpus": min(node.free_gpus, gpus)}
+    return replace(node, cpus=cpus, gpus=gpus, **free)
+
+
+def _idle(node: Node) -> Node:
+    return replace(node, free_cpus=node.cpus, free_gpus=node.gpus)
+
+
+def _held() -> str:
+    """Return who holds what, as far as Ray knows it by name."""
+    groups = [group for group in placement_group_table().values() if group["state"] == "CREATED"]
+    if not groups:
+        return "it is held by tasks or actors of other jobs; `ray status` shows how much"
+    holders: list[str] = []
+    for group in groups:
+        bundles = group["bundles"].values()
+        gpus, cpus = (sum(bundle.get(kind, 0) for bundle in bundles) for kind in ("GPU", "CPU"))
+        name = group["name"] or f"placement group {group['placement_group_id']}"
+        holders.append(f"{name} ({gpus:g} GPUs, {cpus:g} CPUs)")
+    return f"held by: {'; '.join(holders)}"
+
+
+def _own_name() -> str:
+    """Return how other runs may call this one."""
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]])
+    since = datetime.now().isoformat(" ", "milliseconds")  # Ray wants names that differ.
+    return f"{command}, process {os.getpid()} on {socket.gethostname()}, since {since}"

@@ -1,0 +1,146 @@
+"""RoleWorker: one rank in a Ray actor process; joins its process group, then holds a role."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from rlhf.engine.parking import Parking
+from rlhf.errors import RLHFError, WorkerError
+from rlhf.roles.remote import UNMARKED, mark_of
+from rlhf.runtime.group import Build
+from rlhf.runtime.network import interface_of
+from rlhf.runtime.residency import Move
+
+
+class RoleWorker:
+    """Answers the calls of a RayGroup; a subclass a role gives each process its name."""
+
+    def __init__(self, role: str, rank: int, size: int, *, threads: int) -> None:
+        """Start as an empty rank."""
+        import torch
+
+        torch.set_num_threads(threads)
+        self._name, self._rank, self._size = role, rank, size
+        self._role: object | None = None
+        self._parking = Parking(None, "cpu")
+
+    def address(self) -> tuple[str, int]:
+        """Return this node's address and, on rank 0, the port at which the ranks will meet."""
+        import ray
+        from torch.distributed import TCPStore
+
+        address = ray.util.get_node_ip_address()
+        if self._rank:
+            return address, 0
+        # The system picks the port, and it is held from here on: joining finds this very store.
+        self._store = TCPStore(
+            address, 0, is_master=True, wait_for_workers=False, multi_tenant=True
+        )
+        return address, self._store.port
+
+    def join(self, address: str, port: int, timeout_s: float) -> None:
+        """Join the role's process group, led by rank 0 at address:port."""
+        self._guard("join", lambda: self._join(address, port, timeout_s))
+
+    def _join(self, address: str, port: int, timeout_s: float) -> None:
+        import ray
+
+        from rlhf.engine.world import pick_device
+        from rlhf.engine.zero import start_world
+
+        os.environ.update(
+            RANK=str(self._rank),
+            LOCAL_RANK="0",
+            WORLD_SIZE=str(self._size),
+            MASTER_ADDR=address,
+            MASTER_PORT=str(port),
+            GLOO_SOCKET_IFNAME=interface_of(ray.util.get_node_ip_address()),
+        )
+        self._world = start_world(pick_device(), timeout_s)
+
+    def become(self, build: Build) -> None:
+        """Drop the role that was here and make another."""
+        self._role, self._parking = None, Parking(None, "cpu")
+        gc.collect()
+        gc.freeze()  # what is left is modules: later collections need not visit them again
+        self._guard("become", lambda: self._set(build))
+
+    def _set(self, build: Build) -> None:
+        self._role = build(self._world)
+        self._parking = Parking(self._role, self._world.device)
+
+    def call(self, method: str, *arguments: Any) -> tuple[Any, float, float]:
+        """Return a role method's answer, and when it began and ended."""
+        start = time.time()
+        answer = self._guard(method, lambda: self._ask(method, arguments))
+        return answer, start, time.time()
+
+    def stream(self, method: str, *arguments: Any) -> Iterator[tuple[list[Any], float, float]]:
+        """Yield what a role method yields, and at last nothing; each with the time since it began.
+
+        Between two of them the rank goes on working: nobody need have taken the first.
+        """
+        start = time.time()
+        answers = self._guard(method, lambda: iter(self._ask(method, arguments)))
+        while (answer := self._guard(method, lambda: next(answers, None))) is not None:
+            yield [answer], start, time.time()
+        yield [], start, time.time()
+
+    def _ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        mark = mark_of(type(self._role), method) or UNMARKED
+        if self._parking.is_away and mark.needs_device:
+            raise RuntimeError("the role is parked; only who wakes it first may call it")
+        return getattr(self._role, method)(*arguments)
+
+    def move(self, move: Move, *_: object) -> tuple[int, float, float]:
+        """Park or wake the role; return the bytes moved, and when it began and ended.
+
+        Further arguments are results that Ray waits for before it runs this.
+        """
+        start = time.time()
+        run = {"park": self._parking.park, "wake": self._parking.wake}[move]
+        return self._guard(move, run), start, time.time()
+
+    def _guard(self, method: str, run: Any) -> Any:
+        """Run; an error that is not ours leaves with the names of role, rank and node."""
+        try:
+            return run()
+        except RLHFError:
+            raise
+        except Exception as error:
+            where = f"{self._name} rank {self._rank} of {self._size} on {socket.gethostname()}"
+            reason = f"{type(error).__name__}: {error}".strip()
+            raise WorkerError(
+                f"{where} failed in {method}: {reason}\n{traceback.format_exc()}"
+            ) from error
+
+
+class PolicyWorker(RoleWorker):
+    """A rank of the policy."""
+
+
+class ReferenceWorker(RoleWorker):
+    """A rank of the reference."""
+
+
+class RewardWorker(RoleWorker):
+    """A rank of the reward."""
+
+
+class ValueWorker(RoleWorker):
+    """A rank of the value."""
+
+
+WORKERS = {
+    "policy": PolicyWorker,
+    "reference": ReferenceWorker,
+    "reward": RewardWorker,
+    "value": ValueWorker,
+}
+"""Role name -> the class whose name its processes show in a process list."""

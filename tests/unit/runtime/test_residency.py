@@ -1,0 +1,195 @@
+"""Residency: who is parked and woken, in which order, and who waits for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from rlhf.config.cluster import ClusterConfig, RolePlacement
+from rlhf.errors import WorkerError
+from rlhf.roles.remote import Remote
+from rlhf.runtime.residency import sharers, taking_turns
+from tests.specs import on_every_rank
+
+ROLES = ["policy", "reference", "reward", "value"]
+WITH_POLICY = RolePlacement(colocate_with="policy")
+
+
+@dataclass
+class Asked:
+    """One call of a seat; its answer is its own words."""
+
+    seat: Seat
+    words: tuple[object, ...]
+    taken: int = 0
+
+    @property
+    def calls(self):
+        return [f"{self.words[0]} {self.words[1]}"]
+
+    def result(self):
+        self.taken += 1
+        if self.words[1] in self.seat.broken:
+            raise WorkerError(f"{self.words[0]} died in {self.words[1]}")
+        return [self.words]
+
+
+@dataclass
+class Seat:
+    """A group that only writes down what it is asked, in the log of all."""
+
+    name: str
+    log: list[Asked]
+    broken: set[str] = field(default_factory=set)
+    size: int = 1
+
+    def become(self, build):
+        self._ask("become")
+
+    def call(self, method, arguments, mark=None):
+        return self._ask(method)
+
+    def stream(self, method, arguments, mark=None):
+        self._ask(method)
+        return iter([[(0, "first"), (1, "second")], [(0, "third")]])
+
+    def move(self, move, after):
+        return self._ask(move, *after)
+
+    def close(self):
+        self._ask("close")
+
+    def _ask(self, *words):
+        asked = Asked(self, (self.name, *words))
+        self.log.append(asked)
+        return asked
+
+
+@pytest.fixture
+def log():
+    return []
+
+
+@pytest.fixture
+def groups(log):
+    """All four roles on one device, each with its part."""
+    shared = taking_turns({role: Seat(role, log) for role in ROLES}, [ROLES])
+    for group in shared.values():
+        group.become(object)
+    log.clear()
+    return shared
+
+
+def words(log):
+    return [" ".join(map(str, asked.words)) for asked in log]
+
+
+def test_each_role_becomes_on_a_device_that_the_one_before_has_left(log):
+    for group in taking_turns({role: Seat(role, log) for role in ROLES}, [ROLES]).values():
+        group.become(object)
+    assert words(log) == [
+        "policy become",
+        "policy park",
+        "reference become",
+        "reference park",
+        "reward become",
+        "reward park",
+        "value become",
+    ]
+    assert all(asked.taken == 1 for asked in log if asked.words[1] == "park")
+
+
+def test_a_step_of_ppo_moves_each_role_once(log, groups):
+    asked = [
+        on_every_rank(groups[role], method)
+        for role, method in [
+            ("policy", "generate"),
+            ("policy", "logprobs"),
+            ("reference", "logprobs"),
+            ("reward", "score_by_model"),
+            ("value", "values"),
+            ("value", "improve"),
+            ("policy", "improve"),
+        ]
+    ]
+    assert not any(call.taken for call in log)
+    assert words(log) == [
+        *["value park", "policy wake value park", "policy generate", "policy logprobs"],
+        *["policy park", "reference wake policy park", "reference logprobs"],
+        *["reference park", "reward wake reference park", "reward score_by_model"],
+        *["reward park", "value wake reward park", "value values", "value improve"],
+        *["value park", "policy wake value park", "policy improve"],
+    ]
+    assert [answer.result()[1] for answer in asked] == [
+        *["generate", "logprobs", "logprobs", "score_by_model", "values", "improve", "improve"]
+    ]
+    assert all(call.taken == 1 for call in log)
+
+
+def test_what_is_streamed_is_given_at_the_end_of_the_turn(log, groups):
+    streamed = groups["policy"].stream("generate", [()])
+    assert words(log) == ["value park", "policy wake value park", "policy generate"]
+    assert list(streamed) == [[(0, "first"), (1, "second"), (0, "third")]]
+    assert all(move.taken == 1 for move in log[:2])
+
+
+def test_what_went_wrong_in_a_move_is_told_before_a_stream_is_waited_for(log, groups):
+    groups["policy"]._group.broken.add("wake")
+    with pytest.raises(WorkerError, match="policy died in wake"):
+        groups["policy"].stream("generate", [()])
+
+
+def test_nobody_moves_for_a_function(log, groups):
+    free = Remote(needs_device=False)
+    assert groups["reward"].call("score_by_function", [()], free).result()
+    assert words(log) == ["reward score_by_function"]
+
+
+def test_what_went_wrong_in_a_move_is_told_not_what_it_led_to(log):
+    seats = {role: Seat(role, log) for role in ROLES}
+    groups = taking_turns(seats, [ROLES])
+    groups["policy"].become(object)
+    seats["policy"].broken.add("park")
+    seats["value"].broken |= {"wake", "values"}
+    with pytest.raises(WorkerError, match="policy died in park"):
+        on_every_rank(groups["value"], "values").result()
+
+
+def test_a_role_with_seats_of_its_own_is_left_alone(log):
+    seats = {role: Seat(role, log) for role in ROLES}
+    groups = taking_turns(seats, [["policy", "value"]])
+    assert groups["reward"] is seats["reward"]
+    assert (groups["value"].name, groups["value"].size) == ("value", 1)
+    for role in ("policy", "reward", "value"):
+        on_every_rank(groups[role], "save")
+    assert "reward save" in words(log)
+    assert not [line for line in words(log) if line.startswith("reward ") and "save" not in line]
+    groups["value"].close()
+    assert words(log)[-1] == "value close"
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"gpus_per_rank": 1.0}, [["policy", "reference", "value"]]),
+        ({}, []),
+        ({"residency": "in_turn"}, [["policy", "reference", "value"]]),
+        ({"gpus_per_rank": 1.0, "residency": "all"}, []),
+        ({"policy": RolePlacement(gpus=1.0)}, [["policy", "reference", "value"]]),
+        ({"gpus_per_rank": 1.0, "policy": RolePlacement(gpus=0.0)}, []),
+        (
+            {"gpus_per_rank": 1.0, "value": RolePlacement(colocate_with="reward")},
+            [["policy", "reference"], ["reward", "value"]],
+        ),
+    ],
+)
+def test_who_takes_turns(changes, wanted):
+    seats = {"reference": WITH_POLICY, "value": WITH_POLICY}
+    config = ClusterConfig(**{**seats, **changes})
+    assert sharers(config, ROLES) == wanted
+
+
+def test_roles_without_processes_take_no_turns():
+    config = ClusterConfig(residency="in_turn", reference=WITH_POLICY)
+    assert sharers(config, ["policy", "reward"]) == []
