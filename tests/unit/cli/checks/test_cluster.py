@@ -10,7 +10,6 @@ from rlhf.cli.checks.cluster import (
     look_at_cluster,
     look_at_nodes,
     look_at_token,
-    wants_gpus,
 )
 from rlhf.errors import ConfigError
 
@@ -43,9 +42,9 @@ def test_gpus_left_idle(case):
 
 
 def test_who_asks_for_gpus(case):
-    assert not wants_gpus(case().experiment.cluster)
-    assert wants_gpus(case(cluster={"gpus_per_rank": 0.25}).experiment.cluster)
-    assert wants_gpus(case(cluster={"value": {"gpus": 1}}).experiment.cluster)
+    assert not case().experiment.cluster.wants_gpus
+    assert case(cluster={"gpus_per_rank": 0.25}).experiment.cluster.wants_gpus
+    assert case(cluster={"value": {"gpus": 1}}).experiment.cluster.wants_gpus
 
 
 def test_a_cluster_that_anybody_may_enter(case, monkeypatch):
