@@ -134,8 +134,7 @@ def _compare(run: Run, candidate: Path, baseline: Path, judge: Judge) -> None:
     """Let both policies answer the held-out prompts; write RUN/evaluation.json."""
     assert run.inputs.prompts is not None
     config = run.experiment.evaluation
-    judge_file = Path(str(config.judge).rpartition(":")[0])
-    made_of = run.fingerprint("ppo", candidate, baseline, judge_file)
+    made_of = run.fingerprint("ppo", candidate, baseline, *judge.files)
     settings = config.model_dump(mode="json")
     inputs_sha256 = inputs_fingerprint({"made_of": made_of, "settings": settings})
     path = run.folder / EVALUATION

@@ -73,6 +73,21 @@ def test_nothing_is_done_again_where_nothing_changed(other):
     assert ran.code == 0 and DONE in ran.out
 
 
+def test_ppo_is_done_again_when_a_file_that_the_reward_file_imports_changed(other):
+    marks = other.folder / "marks.py"
+    marks.write_text("SCALE = 1.0")
+    (other.folder / "own.py").write_text(
+        "import marks\ndef score(completions): return [len(c) * marks.SCALE for c in completions]"
+    )
+    asked = (*PPO, "reward.function=own.py:score", "evaluation.judge=own.py:score")
+    first = other.again("ppo", *asked, within="marked")
+    assert first.code == 0, first.err
+    edit(marks, "1.0", "-1.0")
+    again = other.again("ppo", *asked, within="marked")
+    assert again.code == 0 and DONE not in again.out
+    assert "evaluation: already done" not in again.out
+
+
 @pytest.mark.parametrize("what", CHANGES)
 def test_ppo_is_done_again_when_what_it_was_made_of_changed(other, what):
     before = kit.seen(kit.Ran(other.folder / "finished", 0, "", ""))
