@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import ray
 from ray.exceptions import RayError
@@ -47,7 +49,7 @@ class RayCluster:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
         try:
-            ray.init(
+            _init(
                 address=address,
                 namespace=None,
                 include_dashboard=False if address == "local" else None,
@@ -110,6 +112,14 @@ class RayCluster:
         if self._seats is not None:
             remove_placement_group(self._seats)
         ray.shutdown()
+
+
+def _init(**settings: Any) -> None:
+    """Connect; a request to end goes on meaning what it meant here, which Ray would change."""
+    on_request = signal.getsignal(signal.SIGTERM)
+    ray.init(**settings)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_request)
 
 
 def rank_environment(own: Mapping[str, str], threads: int, *, gpus: bool) -> dict[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 from pathlib import Path
 
 import pytest
 
+from rlhf.cluster import ray_cluster
 from rlhf.cluster.group import on_every_rank
 from rlhf.cluster.ray_cluster import RayCluster, other_cluster, rank_environment
 from rlhf.cluster.timeline import Timeline
@@ -86,3 +88,17 @@ def test_an_address_where_something_else_listens_is_refused_before_ray_waits():
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(ConfigError, match=f"cluster.address={address}: no Ray cluster"):
             RayCluster(ClusterConfig(address=address), Timeline(), threads=1)
+
+
+def test_a_request_to_end_means_what_it_meant_before_ray_was_asked(monkeypatch):
+    def changes(**settings):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    monkeypatch.setattr(ray_cluster.ray, "init", changes)
+    monkeypatch.setattr(ray_cluster.ray, "shutdown", lambda: None)
+    try:
+        with RayCluster(LOCAL, Timeline(), threads=1):
+            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
