@@ -143,6 +143,7 @@ def _compare(run: Run, candidate: Path, baseline: Path, judge: Judge) -> None:
         return
     prompts = held_out(run.inputs.prompts, config.num_prompts, samples=config.samples_per_prompt)
     tokenizer = run.inputs.tokenizer
+    run.rehearsal.settle_precision(candidate)
     run.log.note(f"evaluation: {len(prompts)} answers each by {candidate} and {baseline}")
     new = answer(run.cast.writer(candidate), prompts, judge, tokenizer)
     old = answer(run.cast.writer(baseline), prompts, judge, tokenizer)

@@ -175,3 +175,15 @@ def test_a_run_that_broke_and_went_on_is_the_run_that_did_not(home):
     assert kit.changed(kit.seen(whole), kit.seen(ran)) == set()
     coefs = {step["objective/kl_coef"] for step in ran.steps("ppo")}
     assert len(coefs) == 7
+
+
+@pytest.mark.parametrize("command", ["sft", "reward_model", "ppo", "evaluate"])
+def test_every_command_tells_the_precision_and_why(home, command):
+    judged = ("evaluation.judge=reward.py:length", "evaluation.num_prompts=2")
+    folders = ("evaluation.candidate=models/policy", "evaluation.baseline=models/policy")
+    asked = (*BASES["ppo"], *judged, *folders) if command == "evaluate" else BASES[command]
+    here = [word for word in HERE if not word.startswith("engine.precision")]
+    ran = home.again(command, *here, *asked, within=f"told_{command}")
+    assert ran.code == 0, ran.err
+    assert ran.out.count("precision: fp32 (engine.precision=auto: ") == 1
+    assert "weights are few" in ran.out
