@@ -6,10 +6,11 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import ray
 from ray.exceptions import RayError
@@ -49,14 +50,15 @@ class RayCluster:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
         try:
-            _init(
-                address=address,
-                namespace=None,
-                include_dashboard=False if address == "local" else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=True,
-            )
+            with requests_kept():
+                ray.init(
+                    address=address,
+                    namespace=None,
+                    include_dashboard=False if address == "local" else None,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=True,
+                )
         except (ConnectionError, ValueError, RuntimeError, RayError) as error:
             raise ConfigError(_no_cluster(config, address, error)) from error
 
@@ -114,10 +116,11 @@ class RayCluster:
         ray.shutdown()
 
 
-def _init(**settings: Any) -> None:
-    """Connect; a request to end goes on meaning what it meant here, which Ray would change."""
+@contextmanager
+def requests_kept() -> Iterator[None]:
+    """Let a request to end mean afterwards what it means now; Ray would change that."""
     on_request = signal.getsignal(signal.SIGTERM)
-    ray.init(**settings)
+    yield
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_request)
 

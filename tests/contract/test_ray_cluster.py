@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.cluster import ray_cluster
 from rlhf.cluster.group import on_every_rank
-from rlhf.cluster.ray_cluster import RayCluster, other_cluster, rank_environment
+from rlhf.cluster.ray_cluster import RayCluster, other_cluster, rank_environment, requests_kept
 from rlhf.cluster.timeline import Timeline
 from rlhf.config.cluster import ClusterConfig
 from rlhf.errors import ConfigError
@@ -90,15 +89,11 @@ def test_an_address_where_something_else_listens_is_refused_before_ray_waits():
             RayCluster(ClusterConfig(address=address), Timeline(), threads=1)
 
 
-def test_a_request_to_end_means_what_it_meant_before_ray_was_asked(monkeypatch):
-    def changes(**settings):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
+def test_a_request_to_end_means_what_it_meant_before():
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    monkeypatch.setattr(ray_cluster.ray, "init", changes)
-    monkeypatch.setattr(ray_cluster.ray, "shutdown", lambda: None)
     try:
-        with RayCluster(LOCAL, Timeline(), threads=1):
-            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        with requests_kept():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from rlhf.cli import commands
+from rlhf.cli.checks import case
 from rlhf.cli.commands import run_command
 from rlhf.config.load import load
 from rlhf.errors import ConfigError
@@ -55,3 +57,17 @@ def test_what_is_missing_is_told_before_a_folder_is_made(asked, tmp_path):
 def test_a_report_of_no_run(asked):
     with pytest.raises(ConfigError, match="holds no run"):
         run_command("report", load(asked))
+
+
+@pytest.mark.parametrize("command", ["ppo", "evaluate"])
+def test_a_judge_has_the_runs_seed_and_the_time_limit_of_a_reward_function(
+    asked, monkeypatch, command
+):
+    def refused(spec, seed, timeout_s):
+        raise ConfigError(f"{spec}: seed {seed}, {timeout_s} s")
+
+    for module in (commands, case):
+        monkeypatch.setattr(module, "load_judge", refused)
+    own = {"reward": {**asked["reward"], "timeout_s": 77.0}, "evaluation": {"judge": "own.py:f"}}
+    with pytest.raises(ConfigError, match=r"own.py:f: seed 7, 77.0 s"):
+        run_command(command, load({**asked, **own, "seed": 7}))

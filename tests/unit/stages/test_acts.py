@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 from rlhf.algo.kl import AdaptiveKL, FixedKL
 from rlhf.config.stages import PPOConfig
 from rlhf.data.split import Splits
+from rlhf.stages import acts
 from rlhf.stages.acts import Run, build_kl, prompt_source
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import Rehearsal
@@ -93,6 +95,20 @@ def test_a_fingerprint_follows_data_settings_and_the_model_before(run_of, folder
     assert changed.fingerprint("ppo", Path("start")) != base
     elsewhere = run_of({"q.jsonl": "aa"}, checkpoint={"every": 3})
     assert elsewhere.fingerprint("ppo", Path("start")) == base
+
+
+def test_the_seconds_of_a_stage_are_those_before_a_resume_too(run_of, monkeypatch):
+    def resumed(stage, store, log, **settings):
+        log.earlier_s = 100.0
+        return 5
+
+    told = []
+    run = replace(run_of({}), finished=lambda stage, figures: told.append((stage, figures)))
+    monkeypatch.setattr(acts, "drive", resumed)
+    run.perform(SimpleNamespace(name="ppo"), "0" * 64)
+    ((stage, figures),) = told
+    assert (stage, figures["steps"]) == ("ppo", 5)
+    assert 100 <= figures["seconds"] < 110
 
 
 def test_a_published_model_is_done_until_something_it_depends_on_changes(run_of, folder):
