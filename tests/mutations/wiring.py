@@ -420,14 +420,6 @@ MUTATIONS = (
         JUDGE,
     ),
     Mutation(
-        "judge-of-a-run-without-its-seed",
-        "the packaged judge is fit alike whatever the seed",
-        "rlhf/cli/checks/case.py",
-        "load_judge(spec, self.experiment.seed, self",
-        "load_judge(spec, 0, self",
-        JUDGE,
-    ),
-    Mutation(
         "judge-that-was-edited-is-not-asked-again",
         "the judge's file, or one that it imports, has another content",
         COMMANDS,
@@ -447,14 +439,6 @@ MUTATIONS = (
         ("tests/wiring/test_again.py::test_every_command_tells_the_precision_and_why[evaluate]",),
     ),
     Mutation(
-        "options-of-the-first-row",
-        "every exchange is rendered with the tools of the first",
-        "rlhf/roles/reward.py",
-        "options_of(rollout.columns[row])",
-        "options_of(rollout.columns[0])",
-        ("tests/unit/roles/test_reward.py",),
-    ),
-    Mutation(
         "ids-that-are-no-words-are-drawn",
         "rows of the embedding beyond the tokenizer are not passed over",
         BUILD,
@@ -469,13 +453,5 @@ MUTATIONS = (
         'cluster.placement("policy").ranks',
         'cluster.placement("value").ranks',
         ("tests/unit/cli/test_build.py",),
-    ),
-    Mutation(
-        "every-trial-takes-the-whole-cluster",
-        "trials side by side are not told that they share",
-        "rlhf/cli/company.py",
-        "num_runs=self._experiment.sweep.parallel",
-        "num_runs=1",
-        ("tests/unit/cli/test_company.py",),
     ),
 )

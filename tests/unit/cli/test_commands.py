@@ -6,8 +6,6 @@ import json
 
 import pytest
 
-from rlhf.cli import commands
-from rlhf.cli.checks import case
 from rlhf.cli.commands import run_command
 from rlhf.config.load import load
 from rlhf.errors import ConfigError
@@ -60,14 +58,10 @@ def test_a_report_of_no_run(asked):
 
 
 @pytest.mark.parametrize("command", ["ppo", "evaluate"])
-def test_a_judge_has_the_runs_seed_and_the_time_limit_of_a_reward_function(
-    asked, monkeypatch, command
-):
-    def refused(spec, seed, timeout_s):
-        raise ConfigError(f"{spec}: seed {seed}, {timeout_s} s")
-
-    for module in (commands, case):
-        monkeypatch.setattr(module, "load_judge", refused)
-    own = {"reward": {**asked["reward"], "timeout_s": 77.0}, "evaluation": {"judge": "own.py:f"}}
-    with pytest.raises(ConfigError, match=r"own.py:f: seed 7, 77.0 s"):
-        run_command(command, load({**asked, **own, "seed": 7}))
+def test_a_judge_has_the_time_limit_of_a_reward_function(asked, tmp_path, command):
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time; time.sleep(1000)")
+    reward = {**asked["reward"], "timeout_s": 6.0}
+    own = {"reward": reward, "evaluation": {"judge": f"{slow}:f"}}
+    with pytest.raises(ConfigError, match=r"slow.py:f: loading .* after reward.timeout_s=6 s"):
+        run_command(command, load({**asked, **own}))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 
-from rlhf.data.columns import options_of
 from rlhf.data.retokenize import encode_exchange
 from rlhf.data.tokenizer import load_tokenizer
 from rlhf.models.pretrained import load_scalar
 from rlhf.models.scalar_model import ScalarModel
-from rlhf.roles import reward
 from tests.models import classifier, optimizer, rankings, rollout, tokenizer
 
 JUDGE = """
@@ -72,21 +69,6 @@ def test_a_model_with_other_tokens_reads_the_text(role, folder, tmp_path):
     wanted = scores_of(load_scalar(str(tmp_path), "trained"), rows)
     torch.testing.assert_close(judge.score_by_model(written), wanted, rtol=0, atol=1e-5)
     assert judge.score_by_model(written.select([])).shape == (0,)
-
-
-def test_every_row_is_read_with_its_own_options(role, folder, monkeypatch):
-    seen = []
-
-    def read(own, other, written):
-        seen.append(written.options)
-        return [1, 2]
-
-    monkeypatch.setattr(reward, "read_exchange", read)
-    columns = tuple({"chat_template_kwargs": {"row": row}} for row in range(7))
-    judge = role("judge", part={"policy_path": folder()})
-    judge.score_by_model(replace(rollout(7), columns=columns))
-    assert seen == [options_of(own) for own in columns]
-    assert seen[0] != seen[1]
 
 
 def test_a_function_gets_plain_text_and_the_columns(role, folder, tmp_path):
