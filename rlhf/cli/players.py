@@ -131,7 +131,8 @@ class Players:
         engine = self._experiment.engine
         if engine.precision != "auto":
             return f"{engine.precision} (engine.precision={engine.precision})"
-        probe = Part(kind="probe", role="policy", experiment=self._experiment, path=str(path))
+        role: RoleName = "policy" if "policy" in self._groups else "reward"
+        probe = Part(kind="probe", role=role, experiment=self._experiment, path=str(path))
         found: Verdict = settle(on_every_rank(self._play(probe), "measure", texts))
         if found.measured and found.precision == "fp32":
             changed = engine.model_copy(update={"precision": "fp32"})

@@ -7,6 +7,7 @@ import pickle
 import pytest
 import torch
 
+from rlhf.cli import build
 from rlhf.cli.build import Part
 from rlhf.engine.local import LocalEngine
 from rlhf.engine.zero import ZeroEngine
@@ -50,6 +51,23 @@ def test_plain_torch_holds_whole_weights(folder):
     engine = part(models.alone()).engine
     assert isinstance(engine, LocalEngine)
     assert not isinstance(engine, ZeroEngine)
+
+
+def test_every_role_scores_in_the_microbatches_of_the_policys_ranks():
+    ranks = {"policy": {"ranks": 2}, "reference": {"ranks": 1}, "value": {"ranks": 4}}
+    experiment = models.experiment("deepspeed", cluster=ranks)
+    for role in ("policy", "reference", "value"):
+        part = Part(kind=role, role=role, experiment=experiment, path="anywhere")
+        assert build._settings(part).policy_ranks == 2
+
+
+def test_a_policy_draws_no_id_that_its_tokenizer_has_not(tmp_path):
+    words = models.tokenizer()
+    path = models.write(models.causal(vocab_size=len(words) + 3), tmp_path)
+    for kind in ("policy", "writer"):
+        part = Part(kind=kind, role="policy", experiment=models.experiment(), path=path)
+        wanted = tuple(range(len(words), len(words) + 3))
+        assert part(models.alone())._sampling.absent_ids == wanted
 
 
 def test_a_judge_without_a_trained_head_is_refused(folder):

@@ -14,10 +14,11 @@ class Players:
     """Notes what it is asked."""
 
     def __init__(self):
-        self.asked = []
+        self.asked, self.texts = [], []
 
     def settle_precision(self, path, texts):
         self.asked.append(("precision", str(path), len(texts)))
+        self.texts.append(texts)
         return "fp32 (told)"
 
     def policy(self, path):
@@ -29,7 +30,7 @@ class Players:
         return "continuous; first ratio 1"
 
 
-def inputs(*, prompts=None, demonstrations=None):
+def inputs(*, prompts=None, demonstrations=None, rankings=None):
     def whole(rows):
         return None if rows is None else Splits(rows, rows.select([]), rows.select([]), dropped=0)
 
@@ -37,7 +38,7 @@ def inputs(*, prompts=None, demonstrations=None):
         start=None,
         tokenizer=models.tokenizer(),
         demonstrations=whole(demonstrations),
-        rankings=None,
+        rankings=whole(rankings),
         prompts=whole(prompts),
         pretraining=None,
         sources={},
@@ -84,6 +85,16 @@ def test_precision_is_measured_on_whole_demonstrations_where_there_are_some():
     Rehearsal(given, players, print).before_training(Path("start"))
     assert players.asked[0] == ("precision", "start", 5)
     assert players.asked[2] == ("rehearse", NUM_TEXTS)
+
+
+def test_a_reward_model_alone_measures_on_the_best_answers_whole():
+    players, rows = Players(), models.rankings(5)
+    given = inputs(rankings=rows)
+    Rehearsal(given, players, print).before_training(Path("start"))
+    assert players.asked == [("precision", "start", 5)]
+    (texts,) = players.texts
+    assert texts.lengths_B.tolist() == rows.lengths_BK[:, 0].tolist()
+    assert texts.tokens_BP.tolist() == rows.tokens_BKT[:, 0].tolist()
 
 
 def test_without_any_text_nothing_is_measured():
