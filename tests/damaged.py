@@ -83,6 +83,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "eos of text": {"eos_token_id": "end"},
         "nested text": {"text_config": {"hidden_size": "big"}},
         "attention unknown": {"attn_implementation": "telepathy"},
+        "another model of the same tensors": {"model_type": "gemma"},
+        "the class of another model": {"architectures": ["GPT2LMHeadModel"]},
+        "a method for a setting": {"save_pretrained": 1},
+        "spread over machines": {"distributed_config": {"dp_size": 2}},
     },
     "qwen2": {
         "layer types of text": {"layer_types": "full"},
@@ -233,6 +237,8 @@ WEIGHTS: dict[str, Damage] = {
     "weights: none": weights(lambda t: {}),
     "weights: of other names": weights(lambda t: {f"x{i}": x for i, x in enumerate(t.values())}),
     "weights: not finite": weights(_not_finite),
+    "weights: whole numbers": weights(lambda t: {name: x.long() for name, x in t.items()}),
+    "weights: true and false": weights(lambda t: {name: x.bool() for name, x in t.items()}),
     "weights: no file": without("model.safetensors"),
     "weights: a folder": folder_at("model.safetensors"),
     "weights: empty": written("model.safetensors", b""),
@@ -268,6 +274,21 @@ OTHERS: dict[str, Damage] = {
     "eos token of a number": changed({"eos_token": 3}, "tokenizer_config.json"),
     "no eos token": changed({"eos_token": GONE}, "tokenizer_config.json"),
     "chat template of a number": changed({"chat_template": 3}, "tokenizer_config.json"),
+    "longest text of text": changed({"model_max_length": "x"}, "tokenizer_config.json"),
+    "tokenizer of another kind": changed(
+        {"tokenizer_class": "BertTokenizer"}, "tokenizer_config.json"
+    ),
+    "tokenizer with an end that is none": changed(
+        {
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "single": [{"SpecialToken": {"id": "<gone>", "type_id": 0}}],
+                "pair": [],
+                "special_tokens": {},
+            }
+        },
+        "tokenizer.json",
+    ),
     "tokenizer model of text": changed({"model": "x"}, "tokenizer.json"),
     "tokenizer without a model": changed({"model": GONE}, "tokenizer.json"),
     "tokenizer gone": without("tokenizer.json", "tokenizer_config.json"),

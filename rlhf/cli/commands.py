@@ -135,8 +135,7 @@ def _compare(run: Run, candidate: Path, baseline: Path, judge: Judge) -> None:
     """Let both policies answer the held-out prompts; write RUN/evaluation.json."""
     assert run.inputs.prompts is not None
     config = run.experiment.evaluation
-    judge_file = Path(str(config.judge).rpartition(":")[0])
-    made_of = run.fingerprint("ppo", candidate, baseline, judge_file)
+    made_of = run.fingerprint("ppo", candidate, baseline, *judge.files)
     settings = config.model_dump(mode="json")
     inputs_sha256 = inputs_fingerprint({"made_of": made_of, "settings": settings})
     path = run.folder / EVALUATION
@@ -145,6 +144,7 @@ def _compare(run: Run, candidate: Path, baseline: Path, judge: Judge) -> None:
         return
     prompts = held_out(run.inputs.prompts, config.num_prompts, samples=config.samples_per_prompt)
     tokenizer = run.inputs.tokenizer
+    run.rehearsal.settle_precision(candidate)
     run.log.note(f"evaluation: {len(prompts)} answers each by {candidate} and {baseline}")
     new = answer(run.runtime.assign(SamplerSpec(path=candidate)), prompts, judge, tokenizer)
     old = answer(run.runtime.assign(SamplerSpec(path=baseline)), prompts, judge, tokenizer)

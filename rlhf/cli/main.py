@@ -6,7 +6,9 @@ Help needs neither torch nor Hydra and answers at once.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -37,7 +39,7 @@ DRIVER_ENVIRONMENT = {
 """For libraries the driver imports: no forks after threads, no bars of theirs, no device (peft
 imports deepspeed, which would look for one)."""
 INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+"""Exit code after Ctrl-C or SIGTERM."""
 
 USAGE = f"""rlhf {__version__}: SFT, reward model and PPO as Ray actors over DeepSpeed engines.
 
@@ -73,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def end_with(deed: Callable[[], object]) -> NoReturn:
     """Do a deed and end this process with the documented code."""
     speak_plainly()
+    if threading.current_thread() is threading.main_thread():
+        # A scheduler's request to end is obeyed, and told, as Ctrl-C is.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         deed()
     except RLHFError as error:

@@ -1,11 +1,18 @@
-"""A terminal that cannot print every letter gets the nearest ones that it can."""
+"""A terminal that cannot print every letter gets the nearest ones that it can.
+
+One that takes nothing any more (a closed pipe, a full disk) gets nothing, and the run goes on.
+"""
 
 from __future__ import annotations
 
 import codecs
+import os
 import sys
-from io import TextIOWrapper
-from typing import Final
+from io import BufferedWriter, FileIO, TextIOWrapper
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 HANDLER: Final = "rlhf.plain"
 PLAIN: Final = {
@@ -28,12 +35,44 @@ PLAIN: Final = {
 """What this program writes, and what it is written as where it cannot be."""
 
 
+class Lasting(FileIO):
+    """A file that never fails: what can no longer be written is written to nowhere."""
+
+    def write(self, data: ReadableBuffer, /) -> int | None:
+        """Write as any file does, as long as there is somebody to read."""
+        try:
+            return super().write(data)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return super().write(data)
+
+
 def speak_plainly() -> None:
-    """Let standard output and error replace what they cannot encode, and never fail on it."""
+    """Let standard output and error replace what they cannot encode, and never fail."""
     codecs.register_error(HANDLER, _replaced)
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=HANDLER)
+            setattr(sys, name, _lasting(stream))
+
+
+def _lasting(stream: TextIOWrapper) -> TextIOWrapper:
+    """Return a stream to the same place; what only a test writes to stays as it is."""
+    raw = getattr(stream.buffer, "raw", stream.buffer)  # Python's -u leaves the buffer out.
+    if not isinstance(raw, FileIO) or isinstance(raw, Lasting) or raw.fileno() not in (1, 2):
+        return stream
+    stream.flush()
+    lasting = Lasting(raw.fileno(), "w", closefd=False)
+    return TextIOWrapper(
+        lasting if raw is stream.buffer else BufferedWriter(lasting),
+        encoding=stream.encoding,
+        errors=HANDLER,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def _replaced(error: UnicodeError) -> tuple[str, int]:

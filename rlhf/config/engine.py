@@ -27,5 +27,5 @@ class EngineConfig(Section):
     pass (Chen et al. 2016): less memory, about a third more time."""
     deepspeed: dict[str, Any] = Field(default={})
     """Raw DeepSpeed settings for experts, laid over what the project gives DeepSpeed."""
-    threads: int = Field(default=1, gt=0)
+    threads: int = Field(default=1, gt=0, le=1024)
     """Torch threads a rank."""

@@ -13,11 +13,21 @@ def at_home(value: object) -> object:
     return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111 - names too
 
 
+LONGEST_PART, LONGEST_PATH = 255, 2000
+"""Bytes of a file's name, and of its path, with room for the folder that it is in."""
+
+
 def _place(value: object) -> object:
     try:
-        str(value).encode()
+        name = str(value).encode()
     except UnicodeEncodeError as error:
         raise ValueError("a name that is no UTF-8 cannot stand in a run's records") from error
+    parts = [len(part) for part in name.split(b"/")]
+    if max(parts) > LONGEST_PART or len(name) > LONGEST_PATH or b"\0" in name:
+        raise ValueError(
+            f"no file system takes such a name (rule: {LONGEST_PART} bytes between two slashes, "
+            f"{LONGEST_PATH} in all, none of them 0)"
+        )
     return at_home(value)
 
 

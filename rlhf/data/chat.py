@@ -7,7 +7,7 @@ chat template. No string a user typed becomes a special token in either.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from transformers import PreTrainedTokenizerBase
 
@@ -110,12 +110,24 @@ def continued(message: Message, more: Message) -> Message:
     """Return the assistant message that `more` goes on with.
 
     Raises:
-        DataError: when either content is not plain text.
+        DataError: when one ends, or the other begins, with what is no text.
     """
-    head, tail = message.get("content"), more.get("content")
-    if not isinstance(head, str) or not isinstance(tail, str):
-        raise DataError("an assistant message can only be continued when its content is text")
-    return {**message, **more, "content": head + tail}
+    try:
+        content = _joined(message.get("content"), more.get("content"))
+    except (LookupError, TypeError) as error:
+        raise DataError(
+            "an assistant message can only be continued when its content is text"
+        ) from error
+    return {**message, **more, "content": content}
+
+
+def _joined(head: Any, tail: Any) -> object:
+    """Return two contents as one: texts, or lists of parts that meet at parts of text."""
+    if isinstance(head, str) and isinstance(tail, str):
+        return head + tail
+    parts, more = cast("list[dict[str, Any]]", head), cast("list[dict[str, Any]]", tail)
+    border = {**parts[-1], "text": parts[-1]["text"] + more[0]["text"]}
+    return [*parts[:-1], border, *more[1:]]
 
 
 def _open(template: Template, messages: list[Message]) -> str:

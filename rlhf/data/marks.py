@@ -29,19 +29,20 @@ _MARK = re.compile("\ufdd2(\\d+),(\\d*)\ufdd3")
 def marked(source: str) -> str:
     """Return a chat template's source with marks at its loops; it writes the same text else.
 
-    A loop over numbers (`range`) is at the message that it gives a name: `set x = messages[i]`.
+    A loop over numbers (`range`) is at the message that it gives a name: `set x = messages[i]`. It
+    is at no other that it looks at besides, such as `messages[i - 1]`.
     """
-    loops: list[tuple[int, bool]] = []  # its number, and whether it goes over numbers
+    loops: list[tuple[int, str]] = []  # its number, and what it calls a number that it goes over
     numbers = count()
 
     def mark(tag: re.Match[str]) -> str:
         names, name, values, bare, space = tag.groups()
         if names == "for" or bare == "for":
-            loops.append((next(numbers), "range(" in (values or "")))
+            loops.append((next(numbers), name if "range(" in (values or "") else ""))
         if not loops or not (names or bare == "endfor"):
             return tag.group()
-        number, over_numbers = loops.pop() if bare else loops[-1]
-        if names and over_numbers is (names == "for"):
+        number, counter = loops.pop() if bare else loops[-1]
+        if names and (counter if names == "for" else not _is_at(counter, values)):
             return tag.group()
         told = f"{name} is mapping and {name}.{_KEY} is defined"
         test, shown = (told, f"{name}.{_KEY}") if names else ("true", "''")
@@ -49,6 +50,12 @@ def marked(source: str) -> str:
         return f"{tag.group()}{{% if {test} %}}{written}{{% endif {space}%}}"
 
     return _TAG.sub(mark, source)
+
+
+def _is_at(counter: str, value: str) -> bool:
+    """Tell whether a value is the message that a loop over numbers is at."""
+    index = rf"{counter}|loop\.index0"
+    return bool(counter) and re.fullmatch(rf"\s*\w+\[\s*(?:{index})\s*\]\s*", value) is not None
 
 
 def numbered(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from typing import cast
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.chat import decode_response, encode_answer, encode_ending, encode_prompt
-from rlhf.data.template import Message, Options, Text
+from rlhf.data.template import Options, Text
+from rlhf.data.turns import like
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +95,7 @@ def encode_exchange(
         return [*ids, *encode_ending(tokenizer, prompt, options)]
     if isinstance(prompt, str):
         return encode_answer(tokenizer, prompt, response)[0]
-    answer: list[Message] = [{"role": "assistant", "content": response}]
+    answer = [like(prompt[-1], "assistant", response)]  # a template may show parts alone
     return encode_answer(tokenizer, prompt, answer, options)[0]
 
 

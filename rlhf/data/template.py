@@ -123,7 +123,7 @@ class Template:
     def trace(
         self, messages: Sequence[Message], then: Literal["nothing", "generation"] = "nothing"
     ) -> Told:
-        """Return the conversation as text, and which part of it each message wrote.
+        """Return the conversation as text, and which part of it each message wrote, if any.
 
         Raises:
             DataError: when the template refuses the messages.
@@ -135,7 +135,8 @@ class Template:
         except DataError:
             return text, {}
         bare, spans = unmarked(told)
-        return text, spans if bare == text else {}
+        written = {index: span for index, span in spans.items() if span[0] < span[1]}
+        return text, written if bare == text else {}
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of rendered text: the template's special tokens count, users' do not.

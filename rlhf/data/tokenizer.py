@@ -46,20 +46,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """
     if path.startswith(("/", "./", "../", "~")) and not Path(path).exists():
         raise ModelError(f"{path}: there is no such folder; give a model folder or a hub name")
-    name, options = path, dict[str, str]()
-    if path.endswith(".gguf"):
-        name, options = str(Path(path).parent), {"gguf_file": Path(path).name}
-    try:
-        tokenizer = cast(
-            "PreTrainedTokenizerBase",
-            AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options),
-        )
-    except Exception as error:  # whatever damaged files make transformers and tokenizers say
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(
-            f"{path}: no tokenizer loads from it: {reason}; "
-            "give a model folder, a hub name or FOLDER/FILE.gguf"
-        ) from error
+    tokenizer = _loaded(path)
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         raise ModelError(f"{path}: its tokenizer has no vocabulary; put its tokenizer.json back")
     if tokenizer.eos_token_id is None:
@@ -70,6 +57,29 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id is None:
         _log.warning("%s: no pad token; using the EOS token %r as pad", path, tokenizer.eos_token)
         tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _loaded(path: str) -> PreTrainedTokenizerBase:
+    """Load a tokenizer, and encode a few texts with it: some damaged ones fail only there."""
+    name, options = path, dict[str, str]()
+    if path.endswith(".gguf"):
+        name, options = str(Path(path).parent), {"gguf_file": Path(path).name}
+    try:
+        tokenizer = cast(
+            "PreTrainedTokenizerBase",
+            AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options),
+        )
+        for probe in _PROBES:
+            tokenizer.decode(tokenizer(probe)["input_ids"])
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # whatever damaged files make the libraries say, panics too
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"{path}: no tokenizer loads from it: {reason}; "
+            "give a model folder, a hub name or FOLDER/FILE.gguf"
+        ) from error
     return tokenizer
 
 

@@ -38,24 +38,26 @@ def encode_turns(
     text, ids = told[0], template.ids(told[0])
     mask, high = [False] * len(ids), 0
     for index in range(first, len(messages)):
-        if messages[index]["role"] == "assistant":
+        if _is_answer(messages[index]):
             start, end = _learned(template, messages, index, told)
             if before is not None and index == first:
                 start = common_length(before, text)
             low = max(1, common_length(template.ids(text[:start]), ids))
             high = common_length(template.ids(text[:end]), ids)
             mask[low:high] = [True] * (high - low)
-    if not high:
+    spoken = filter(_is_answer, messages[first:])
+    said = any(any(typed_texts(answer)) for answer in spoken)
+    if not high or (not any(mask) and said):
         raise DataError("no assistant turn to learn from")
-    if messages[-1]["role"] != "assistant":
+    if not _is_answer(messages[-1]):
         return ids, mask
     return _closed(template, ids[:high], mask[:high])
 
 
 def ending(template: Template, asked: Sequence[Message]) -> list[int]:
     """Return the ids that stand behind the answer to guarded messages: its end of turn and EOS."""
-    before = asked[:-1] if asked[-1]["role"] == "assistant" else asked  # or it is continued
-    text, spans = template.trace([*before, _like(asked[-1], "assistant", _STAND_IN)])
+    before = asked[:-1] if _is_answer(asked[-1]) else asked  # or it is continued
+    text, spans = template.trace([*before, like(asked[-1], "assistant", _STAND_IN)])
     start = text.rfind(_STAND_IN) + 1 or len(text)
     end = _last_end(template, text, (start, spans.get(len(before), (0, len(text)))[1]))
     return _closed(template, template.ids(text[start:end]), [])[0]
@@ -74,15 +76,19 @@ def _learned(template: Template, messages: Sequence[Message], index: int, told: 
     if index == len(messages) - 1:
         return start, _last_end(template, text, (start, span[1]))
     _check_kept(template, messages[: index + 1], text[slice(*span)], span[0])
-    alone = messages[index + 1]["role"] != "assistant"
+    alone = not _is_answer(messages[index + 1])
     return start, _end(template, text, (start, span[1]), borrow=alone)
+
+
+def _is_answer(message: Message) -> bool:
+    return message["role"] == "assistant"
 
 
 def _guess(template: Template, upto: Sequence[Message], text: str) -> Span:
     """Return what the last message wrote, where the template does not tell: by prefixes."""
     start = common_length(template.render(upto[:-1]), text) if upto[1:] else 0
     end = common_length(template.render(upto), text)
-    if end <= start:
+    if end < start or (end == start and any(typed_texts(upto[-1]))):
         raise DataError(_rewritten(len(upto)))
     return start, end
 
@@ -93,12 +99,12 @@ def _header_length(template: Template, messages: Sequence[Message], index: int, 
     if header and turn.startswith(header):
         return len(header)
     # Some templates ask for nothing here (behind a tool's answer, say), and write a header yet.
-    usual = _header(template, [_like(messages[index], "user", "a")])
+    usual = _header(template, [like(messages[index], "user", "a")])
     if turn.startswith(usual) and (usual or not header):
         return len(usual)
     # The header differs from a finished turn's. Letters that the answer shares with it by chance
     # belong to the answer, so another answer in its place shows where the two part.
-    answer = _like(messages[index], "assistant", _STAND_IN)
+    answer = like(messages[index], "assistant", _STAND_IN)
     other, spans = template.trace([*messages[:index], answer, *messages[index + 1 :]])
     shared = turn[: common_length(turn, other[slice(*spans[index])])] if index in spans else turn
     # BOS and a default system prompt may stand before the first message's header.
@@ -107,7 +113,7 @@ def _header_length(template: Template, messages: Sequence[Message], index: int, 
     return found + common_length(header or usual, shared[found:])
 
 
-def _like(message: Message, role: str, text: str) -> Message:
+def like(message: Message, role: str, text: str) -> Message:
     """Return a message whose content is of the same kind as another's: text, or parts."""
     parts = isinstance(message.get("content"), list)
     return {"role": role, "content": [{"type": "text", "text": text}] if parts else text}
@@ -120,9 +126,11 @@ def _header(template: Template, asked: Sequence[Message]) -> str:
         return ""
     try:
         text, spans = template.trace(asked, "generation")
+        shared = common_length(template.render(asked), text)
     except DataError:
         return ""  # it does not ask here: two answers in a row, say
-    return text[spans[last][1] if last in spans else common_length(template.render(asked), text) :]
+    # What is written instead may begin alike; and some ask before the last message's loop ends.
+    return text[min(shared, spans.get(last, (0, shared))[1]) :]
 
 
 def _end(template: Template, text: str, turn: Span, *, borrow: bool) -> int:
@@ -165,7 +173,7 @@ def reasons(message: Message) -> bool:
     told = any(message.get(name) for name in _REASONING) or "</think>" in str(
         message.get("content")
     )
-    return told and message["role"] == "assistant"
+    return told and _is_answer(message)
 
 
 def typed_texts(message: Message) -> Iterator[str]:

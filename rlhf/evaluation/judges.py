@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from rlhf.config.data import SourceConfig
@@ -23,6 +24,11 @@ class Judge(Protocol):
         """How well it agrees with people, by name; empty when that is not known."""
         ...
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files that it is made of, where they are the user's."""
+        ...
+
     def score(
         self,
         prompts: Sequence[object],
@@ -40,6 +46,11 @@ class FunctionJudge:
     function: RewardProcess
     agreement: Mapping[str, float] = field(default_factory=dict[str, float])
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """Its own, and those beside it that it imports."""
+        return self.function.files
+
     def score(
         self,
         prompts: Sequence[object],
@@ -56,6 +67,7 @@ class RatingsJudge:
 
     model: RidgeJudge
     agreement: Mapping[str, float]
+    files: Sequence[Path] = ()
 
     def score(
         self,

@@ -21,7 +21,11 @@ from transformers import (
 )
 from transformers.modeling_layers import GenericForSequenceClassification
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
-from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+)
 
 from rlhf.errors import ModelError
 
@@ -36,6 +40,11 @@ UNFIT = {
     "xlnet": "it reads a text from both sides",
 }
 """model_type -> why; of what transformers calls causal and is no plain causal language model."""
+OWNERS: dict[str, set[str]] = {}
+"""Class -> the model_types that transformers has it for; of language models and classifiers."""
+for _names in (MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES):
+    for _kind, _name in _names.items():
+        OWNERS.setdefault(_name, set()).add(_kind)
 ENCODERS = {*MODEL_FOR_MASKED_LM_MAPPING_NAMES, "bert-generation"}
 """model_types that read from both sides unless their config says is_decoder."""
 TEXT_PARTS = r"(?:model\.)?(?:language_model|text_model)\."
@@ -63,6 +72,12 @@ def language_config(config: PreTrainedConfig, path: str) -> PreTrainedConfig:
         raise ModelError(
             f"{what} is an encoder, which reads a text from both sides (is_decoder is not set in "
             f"its config.json); {INSTEAD}"
+        )
+    named = [each for each in config.architectures or () if each in OWNERS]
+    if named and not any(kind in OWNERS[each] for each in named):
+        raise ModelError(
+            f"{what}: {named[0]} is of model_type {' or '.join(sorted(OWNERS[named[0]]))}; put the "
+            "config.json of these weights back"
         )
     text = _text_part(config)
     if text is None:

@@ -67,6 +67,9 @@ def check_folder(path: str) -> None:
     _check_template(folder / "tokenizer_config.json", found.get("tokenizer_config.json", {}))
     tensors = stored_tensors(path)
     _check_sizes(folder / "config.json", found["config.json"], tensors)
+    _check_settings(folder / "config.json", found["config.json"])
+    if not found["config.json"].get("quantization_config"):
+        _check_kinds(path, tensors)
 
 
 def read_object(file: Path) -> dict[str, object]:
@@ -76,6 +79,8 @@ def read_object(file: Path) -> dict[str, object]:
         ModelError: when it is no file, no JSON, or no object.
     """
     try:
+        if not file.is_file():
+            raise OSError("it is no file")
         content = cast("object", json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file} is not JSON: {one_line(error)}; fetch it again") from error
@@ -203,6 +208,26 @@ def _check_sizes(file: Path, config: dict[str, object], tensors: Mapping[str, Te
                 f"{file}: {name}={value:.15g}, but its weights are {len(tensors)} tensors of at "
                 f"most {parts:,} rows; put the config of these weights back"
             )
+
+
+def _check_settings(file: Path, config: Mapping[str, object]) -> None:
+    """Refuse keys that would stand in the way of what transformers does with a config."""
+    from transformers import PreTrainedConfig
+
+    wrong = [key for key in config if callable(getattr(PreTrainedConfig, key, None))]
+    wrong += [key for key in ("distributed_config",) if config.get(key) is not None]
+    if wrong:
+        raise ModelError(f"{file}: {wrong[0]} is no setting of a model; take it out")
+
+
+def _check_kinds(path: str, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are no real numbers, which a load would turn into some."""
+    wrong = [n for n, t in tensors.items() if n.endswith("weight") and not t.is_floating_point()]
+    if wrong:
+        raise ModelError(
+            f"{path}: {wrong[0]} holds {tensors[wrong[0]].dtype} numbers, and no "
+            "quantization_config says how to read them; give a folder with plain weights"
+        )
 
 
 def _numbers(config: Mapping[str, object], above: str = "") -> Iterator[tuple[str, float]]:

@@ -38,6 +38,7 @@ Network: TypeAlias = "PreTrainedModel"
 HeadKind = Literal["trained", "new", "zero"]
 OLD_HEAD = "embed_out.weight"
 """What files of GPT-NeoX, Pythia's too, call the output embedding."""
+PLAIN_OUTPUTS = {"return_dict": True, "output_attentions": False, "output_hidden_states": False}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 transformers_logging.set_verbosity_error()
@@ -201,8 +202,14 @@ def _reset_head(network: PreTrainedModel, head: HeadKind, seed: int) -> None:
 
 
 def _settled(network: PreTrainedModel) -> PreTrainedModel:
-    """Return the network without dropout, attending to short rows as this device does best."""
+    """Return the network without dropout, attending to short rows as this device does best.
+
+    It says what is asked of it and no more, whatever else its config asks for at every call.
+    """
     save_as_text(network)
+    for name, plain in PLAIN_OUTPUTS.items():
+        if network.config.to_dict().get(name, plain) != plain:
+            setattr(network.config, name, plain)
     for name in ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout"):
         if name in network.config.to_dict():
             setattr(network.config, name, 0.0)

@@ -8,6 +8,7 @@ Where texts share a row, position ids begin anew with each.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,13 +32,12 @@ class ScalarModel(nn.Module):
         """Wrap the network.
 
         Raises:
-            ModelError: when the network has no linear `score` head of one output, or reads a text
-                from both sides.
+            ModelError: when the network has no linear `score` head of one output, reads a text
+                from both sides, or has a normalisation that is none.
         """
         super().__init__()
-        self.network, stored = network, network.config.to_dict()
-        self.score_mean = float(stored.get(SCORE_MEAN, 0.0))
-        self.score_std = float(stored.get(SCORE_STD, 1.0))
+        self.network = network
+        self.score_mean, self.score_std = normalisation(network)
         weight = self.head.weight
         if network.config.num_labels != 1:
             raise ModelError(
@@ -87,3 +87,20 @@ class ScalarModel(nn.Module):
         return torch.ones(1, 1, dtype=torch.long, device=device), torch.zeros(
             1, dtype=torch.long, device=device
         )
+
+
+def normalisation(network: PreTrainedModel) -> tuple[float, float]:
+    """Return the mean and standard deviation that a network's config says its scores have.
+
+    Raises:
+        ModelError: when they are no finite numbers, or the deviation is not above 0.
+    """
+    stored = network.config.to_dict()
+    mean, std = stored.get(SCORE_MEAN, 0.0), stored.get(SCORE_STD, 1.0)
+    if not all(type(n) in (int, float) and math.isfinite(n) for n in (mean, std)) or std <= 0:
+        raise ModelError(
+            f"{network.name_or_path}: {SCORE_MEAN}={mean!r} and {SCORE_STD}={std!r} in its "
+            "config.json; they must be finite numbers, the second above 0: put back what "
+            "`rlhf reward_model` wrote, or take both out"
+        )
+    return float(mean), float(std)

@@ -15,6 +15,7 @@ from rlhf.models.fit import check_fit
 from rlhf.models.folder import check_folder, stored_tensors, weight_files
 from rlhf.models.outline import blaming, context_length, skeleton, text_options
 from rlhf.models.pretrained import load_causal_lm, load_scalar
+from rlhf.models.scalar_model import normalisation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,6 +47,9 @@ def check_weights(path: str, *, scored: bool) -> None:
     network = skeleton(path, scalar=scored)
     _check_buffers(path, network)
     _check_quantization(path, network)
+    network.name_or_path = path
+    if scored:
+        normalisation(network)
     fitted, info = _fitted(path, network)
     own_head: Iterable[str] = skeleton(path).state_dict() if scored else ()
     others = left_out(fitted, info["unexpected_keys"])

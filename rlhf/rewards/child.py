@@ -2,7 +2,8 @@
 
     python -m rlhf.rewards.child FILE.py:NAME READING WRITING
 
-An answer is ("done", scores), or the name of an error of rlhf/errors.py and its message.
+An answer is ("done", scores), or the name of an error of rlhf/errors.py and its message. The first
+one is about loading: ("done", names of the files that were read).
 """
 
 from __future__ import annotations
@@ -15,27 +16,41 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from rlhf.errors import RLHFError
 from rlhf.rewards.function import FunctionReward
-from rlhf.rewards.load import load_function
+from rlhf.rewards.load import files_of, load_function
 
 POLL_S = 1.0
 """Between looks whether the asker is still there, should the function be busy when it goes."""
+GRACE_S = 2.0
+"""To end by itself after that, as when it is not busy."""
 
 
 def serve(spec: str, asked: Connection[Any, Any], answers: Connection[Any, Any]) -> None:
     """Load the function, then score every batch that is asked for."""
-    loaded: list[FunctionReward] = []
-    said = _said(lambda: loaded.append(FunctionReward(load_function(spec), spec)))
-    answers.send(said)
+    own, loaded = os.getpid(), list[FunctionReward]()
+    file, before = Path(spec.rpartition(":")[0]).absolute(), set(sys.modules)
+
+    def load() -> list[str]:
+        loaded.append(FunctionReward(load_function(spec), spec))
+        return files_of(file, before)
+
+    def answer(deed: Callable[[], object]) -> None:
+        said = _said(deed)
+        if os.getpid() != own:
+            os._exit(0)  # A fork that came back, too: its maker answers.
+        answers.send(said)
+
+    answer(load)
     while loaded:
         try:
             batch = asked.recv()
         except EOFError:
             return
-        answers.send(_said(lambda batch=batch: loaded[0].score(*batch)))
+        answer(lambda batch=batch: loaded[0].score(*batch))
 
 
 def _said(deed: Callable[[], object]) -> tuple[str, object]:
@@ -52,7 +67,8 @@ def _said(deed: Callable[[], object]) -> tuple[str, object]:
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(POLL_S)
-    os._exit(0)
+    time.sleep(GRACE_S)
+    os.killpg(0, signal.SIGKILL)  # And all that the function started: the group is its own.
 
 
 def main() -> None:
@@ -67,7 +83,6 @@ def main() -> None:
     sys.argv = [spec.rpartition(":")[0]]
     with suppress(OSError):  # The function may have closed these, too; the asker says so.
         serve(spec, asked, answers)
-    os._exit(0)  # Threads of the function's do not keep it.
 
 
 if __name__ == "__main__":

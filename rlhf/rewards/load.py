@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -34,6 +35,20 @@ def load_function(spec: str) -> RewardFunction:
     if not path.is_file():
         raise ConfigError(f"reward function {spec}: there is no file {path.absolute()}")
     return _pick(_run(path, spec), name, spec)
+
+
+def files_of(file: Path, before: Collection[str]) -> list[str]:
+    """Return a function's file, and those of its folder that were imported by running it.
+
+    Args:
+        file: Absolute.
+        before: Names of the modules that were there before.
+    """
+    new = [sys.modules[name] for name in sys.modules.keys() - before]
+    named = [getattr(module, "__file__", None) for module in new]
+    files = {Path(name) for name in named if isinstance(name, str)} - {file}
+    beside = [f for f in files if f.is_relative_to(file.parent) and "site-packages" not in f.parts]
+    return [str(file), *sorted(map(str, beside))]
 
 
 def _run(path: Path, spec: str) -> ModuleType:

@@ -2,6 +2,7 @@
 
 It may exit, crash, hang in code that no signal reaches, or change its working folder: the process
 ends, and what it did is told in one line. Its memory lasts from call to call, as in one process.
+When it is no longer needed it ends as any program does, and what it started ends with it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from rlhf.errors import ConfigError, DataError
@@ -20,6 +25,10 @@ from rlhf.rewards.result import excerpt
 
 ERRORS = {"ConfigError": ConfigError, "DataError": DataError}
 TIME_LIMIT = "reward.timeout_s"
+LOOK_S = 1.0
+"""Between looks whether the process is still there; what it started may hold its pipes open."""
+GRACE_S = 2.0
+"""To write out what it buffers and end by itself."""
 
 
 class RewardProcess:
@@ -40,9 +49,11 @@ class RewardProcess:
         self._asked, self._answers = theirs[1], ours[0]
         with theirs[0], ours[1]:
             self._process = _start(spec, theirs[0].fileno(), ours[1].fileno())
-        self.close = weakref.finalize(self, _end, self._process)
+        self.close = weakref.finalize(self, _end, self._process, self._asked)
         """Ends the process; done when the object goes, and at exit, too."""
-        self._ask(None, ConfigError, f"reward function {spec}: loading its file")
+        loaded = self._ask(None, ConfigError, f"reward function {spec}: loading its file")
+        self.files = [Path(name) for name in loaded]
+        """Its file, and those beside it that loading it imported."""
 
     def score(
         self,
@@ -64,40 +75,62 @@ class RewardProcess:
 
     def _ask(self, request: object, kind: type[ConfigError | DataError], doing: str) -> Any:
         """Return the answer to a request; None is for the function to load."""
-        try:
+        replies: list[object] = []
+        asking = Thread(target=self._exchange, args=(request, replies), daemon=True)
+        asking.start()
+        if not self._has_ended(asking):
+            _kill(self._process)
+            self.close()
+            raise kind(
+                f"{doing}: no answer after {TIME_LIMIT}={self._timeout_s:g} s; make it faster, "
+                "or raise that limit"
+            )
+        match replies:
+            case [("done", answer)]:
+                return answer
+            case [("ConfigError" | "DataError" as name, str(message))]:
+                raise ERRORS[name](message)
+            case _:
+                raise kind(f"{doing}: {self._how_it_ended()}; it must return, and not exit")
+
+    def _exchange(self, request: object, replies: list[object]) -> None:
+        """Send and receive, either of which may take for ever, or fail in any way."""
+        with suppress(Exception):  # No reply: the asker says why.
             if request is not None:
                 self._asked.send(request)
-            if not self._answers.poll(self._timeout_s):
-                self.close()
-                raise kind(
-                    f"{doing}: no answer after {TIME_LIMIT}={self._timeout_s:g} s; make it faster, "
-                    "or raise that limit"
-                )
-            said, answer = self._answers.recv()
-        except (EOFError, OSError) as error:
-            raise kind(f"{doing}: {self._how_it_ended()}; it must return, and not exit") from error
-        if said != "done":
-            raise ERRORS[said](answer)
-        return answer
+            replies.append(self._answers.recv())
+
+    def _has_ended(self, asking: Thread) -> bool:
+        """Wait for a reply, or for the end of the process; return whether that came in time."""
+        end = time.monotonic() + self._timeout_s
+        while asking.is_alive() and self._process.poll() is None:
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            asking.join(min(left, LOOK_S))
+        asking.join(LOOK_S)
+        return True
 
     def _how_it_ended(self) -> str:
         try:
-            code = self._process.wait(1.0)
+            code = self._process.wait(LOOK_S)
         except subprocess.TimeoutExpired:
             self.close()
-            return "it closed the files of its process"
+            return "it closed the files of its process, or wrote into them"
         self.close()
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"it ended its process ({name})"
 
 
-def check_function(spec: str, timeout_s: float) -> None:
-    """Make sure that a function loads.
+def check_function(spec: str, timeout_s: float) -> list[Path]:
+    """Make sure that a function loads; return its file, and those beside it that it imports.
 
     Raises:
         ConfigError: when it does not.
     """
-    RewardProcess(spec, timeout_s).close()
+    reward = RewardProcess(spec, timeout_s)
+    reward.close()
+    return reward.files
 
 
 def _pipe() -> tuple[Connection[Any, Any], Connection[Any, Any]]:
@@ -113,9 +146,20 @@ def _start(spec: str, reading: int, writing: int) -> subprocess.Popen[bytes]:
         [sys.executable, "-P", "-m", "rlhf.rewards.child", spec, str(reading), str(writing)],
         pass_fds=(reading, writing),
         env={**os.environ, "PYTHONPATH": paths},
+        start_new_session=True,
     )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
+def _end(process: subprocess.Popen[bytes], asked: Connection[Any, Any]) -> None:
+    """Let the process end by itself, now that nothing more is asked; then end what is left."""
+    asked.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_S)
+    _kill(process)
     process.wait()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the process and all that it started."""
+    with suppress(OSError):  # Nothing of it is left.
+        os.killpg(process.pid, signal.SIGKILL)

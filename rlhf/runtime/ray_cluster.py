@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -47,14 +50,15 @@ class RayCluster:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
         try:
-            ray.init(
-                address=address,
-                namespace=None,
-                include_dashboard=False if address == "local" else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=True,
-            )
+            with requests_kept():
+                ray.init(
+                    address=address,
+                    namespace=None,
+                    include_dashboard=False if address == "local" else None,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=True,
+                )
         except (ConnectionError, ValueError, RuntimeError, RayError) as error:
             raise ConfigError(_no_cluster(config, address, error)) from error
 
@@ -110,6 +114,15 @@ class RayCluster:
         if self._seats is not None:
             remove_placement_group(self._seats)
         ray.shutdown()
+
+
+@contextmanager
+def requests_kept() -> Iterator[None]:
+    """Let a request to end mean afterwards what it means now; Ray would change that."""
+    on_request = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_request)
 
 
 def rank_environment(own: Mapping[str, str], threads: int, *, gpus: bool) -> dict[str, str]:

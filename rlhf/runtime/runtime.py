@@ -17,7 +17,7 @@ from rlhf.runtime.in_process import InProcessGroup
 from rlhf.runtime.placement import COLUMNS, Placement, table
 from rlhf.runtime.proxy import RoleProxy
 from rlhf.runtime.reach import address_of
-from rlhf.runtime.specs import Assignment, PrecisionProbeSpec, RoleSpec
+from rlhf.runtime.specs import Assignment, PrecisionProbeSpec, RewardProbeSpec, RoleSpec
 from rlhf.runtime.timeline import Timeline
 
 P = TypeVar("P")
@@ -38,11 +38,16 @@ class Runtime:
 
     def assign(self, spec: RoleSpec[P]) -> P:
         """Make a role on its processes; return its port. What was there before is dropped."""
-        if self._groups is None:
-            self._groups = self._start()
-        group = self._groups[spec.processes]
+        group = self.groups[spec.processes]
         group.become(Assignment(cast("RoleSpec[object]", spec), self.experiment))
         return cast("P", RoleProxy(group, spec.role))
+
+    @property
+    def groups(self) -> Mapping[RoleName, Group]:
+        """The processes of each role there is; asking for them starts them."""
+        if self._groups is None:
+            self._groups = self._start()
+        return self._groups
 
     def settle_precision(self, path: Path, texts: PromptBatch) -> str:
         """Decide what engine.precision=auto is for the policy; return it, and why.
@@ -56,7 +61,8 @@ class Runtime:
         engine = self.experiment.engine
         if engine.precision != "auto":
             return f"{engine.precision} (engine.precision={engine.precision})"
-        found = self.assign(PrecisionProbeSpec(path=path)).measure(texts).result()
+        spec = PrecisionProbeSpec if "policy" in self.groups else RewardProbeSpec
+        found = self.assign(spec(path=path)).measure(texts).result()
         if found.measured and found.precision == "fp32":
             changed = engine.model_copy(update={"precision": "fp32"})
             self.experiment = self.experiment.model_copy(update={"engine": changed})

@@ -103,6 +103,13 @@ class PrecisionProbeSpec(RoleSpec[PrecisionPort]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RewardProbeSpec(PrecisionProbeSpec):
+    """The same where a run has no processes of a policy."""
+
+    processes = "reward"
+
+
+@dataclass(frozen=True, kw_only=True)
 class SFTPolicySpec(RoleSpec[SFTPolicyPort]):
     """A policy that learns from demonstrations."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -50,6 +51,8 @@ class Inputs:
     """Texts of PPO's PTX loss."""
     sources: dict[str, dict[str, str]]
     """sha256 of every data source by its path, by kind of data."""
+    reward_files: list[Path] = field(default_factory=list[Path])
+    """The reward function's file, and those beside it that it imports."""
     warnings: list[str] = field(default_factory=list)
     """What may be wrong with the rows, a line each."""
 
@@ -108,8 +111,9 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
         ConfigError, DataError, ModelError: in one line each, whatever is wrong.
     """
     data = experiment.data
-    if experiment.reward.function is not None and "ppo" in stages:
-        check_function(experiment.reward.function, experiment.reward.timeout_s)
+    reward, functions = experiment.reward, list[Path]()
+    if reward.function is not None and "ppo" in stages:
+        functions = check_function(reward.function, reward.timeout_s)
     start = model_file(start) if start is not None else None
     tokenizer = load_tokenizer(start) if start is not None else _new_tokenizer(experiment)
     wanted = _wanted(experiment, stages)
@@ -126,6 +130,7 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
             prompts=prompts,
             pretraining=_pretraining(data, tokenizer) if wanted["pretraining"] else None,
             sources={kind: sha256_files(of) for kind, of in _sources(data, wanted).items()},
+            reward_files=functions,
             warnings=warnings,
         )
 

@@ -159,11 +159,10 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
 
 def _came_before(run: Run, reward_model: Path | None) -> list[Path]:
     """Return what PPO is made of besides the policy's start."""
-    function = run.experiment.reward.function
     given = (run.experiment.reference.path, run.experiment.value.path)
     before = [
         reward_model,
-        None if function is None else Path(function.rpartition(":")[0]),
+        *run.inputs.reward_files,
         *(None if path is None else Path(path) for path in given),
     ]
     return [path for path in before if path is not None]

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from rlhf.flow.text import Demonstrations, PromptBatch
+from rlhf.flow.text import PromptBatch
 from rlhf.roles.ports import PolicyPort
 from rlhf.runtime.runtime import Runtime
 from rlhf.runtime.specs import PolicySpec
@@ -55,11 +56,15 @@ class Rehearsal:
             self._note(f"precision: {self._runtime.settle_precision(start, texts)}")
 
     def _texts(self) -> PromptBatch | None:
-        """Return some texts of the run: demonstrations, which are whole, else prompts."""
-        demonstrations, prompts = self._inputs.demonstrations, self._inputs.prompts
-        if demonstrations is not None:
-            return _as_prompts(demonstrations.train)
-        return None if prompts is None else _some(prompts.train)
+        """Return some texts of the run: those that are whole, else prompts."""
+        inputs = self._inputs
+        if inputs.demonstrations is not None:
+            rows = inputs.demonstrations.train
+            return _as_prompts(rows.tokens_BT, rows.lengths_B)
+        if inputs.prompts is None and inputs.rankings is not None:
+            ranked = inputs.rankings.train
+            return _as_prompts(ranked.tokens_BKT[:, 0], ranked.lengths_BK[:, 0])
+        return None if inputs.prompts is None else _some(inputs.prompts.train)
 
 
 def _some(prompts: PromptBatch) -> PromptBatch:
@@ -69,12 +74,12 @@ def _some(prompts: PromptBatch) -> PromptBatch:
     return prompts.select(order[places.long()])
 
 
-def _as_prompts(rows: Demonstrations) -> PromptBatch:
+def _as_prompts(tokens_BT: Tensor, lengths_B: Tensor) -> PromptBatch:
     """Return the first texts whole, as if each were a prompt."""
-    num = min(NUM_TEXTS, len(rows))
+    num = min(NUM_TEXTS, len(lengths_B))
     return PromptBatch(
-        tokens_BP=rows.tokens_BT[:num],
-        lengths_B=rows.lengths_B[:num],
+        tokens_BP=tokens_BT[:num],
+        lengths_B=lengths_B[:num],
         sample_B=torch.arange(num),
         prompts=("",) * num,
         columns=({},) * num,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from rlhf.config.cluster import ClusterConfig
 from rlhf.errors import ConfigError
-from rlhf.runtime.ray_cluster import RayCluster, other_cluster, rank_environment
+from rlhf.runtime.ray_cluster import RayCluster, other_cluster, rank_environment, requests_kept
 from rlhf.runtime.timeline import Timeline
 from tests.contract.machines import Troublemaker
 from tests.specs import on_every_rank
@@ -86,3 +87,13 @@ def test_an_address_where_something_else_listens_is_refused_before_ray_waits():
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(ConfigError, match=f"cluster.address={address}: no Ray cluster"):
             RayCluster(ClusterConfig(address=address), Timeline(), threads=1)
+
+
+def test_a_request_to_end_means_what_it_meant_before():
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with requests_kept():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -36,6 +36,8 @@ A folder is told by its `config.json` before anything starts (`rlhf doctor` says
 by a trial when it is loaded: what a model says of a token must not change with the tokens behind it.
 
 - Encoder-decoders (T5, BART) and encoders (BERT, unless `is_decoder` is set) are refused.
+- So is a folder whose `model_type` is not that of the class it names in `architectures`: tensors of
+  some families (Llama, Gemma, Granite) have the same names and shapes, and mean other numbers.
 - Folders that read images or sounds too (Gemma 3 as the 4B, 12B and 27B are shipped, Llava,
   Mistral 3, Qwen 3.5) work through their text part, where transformers has a causal language model
   for it. What is written is a folder of that text part alone: the other towers are left out.

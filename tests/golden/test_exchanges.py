@@ -14,7 +14,7 @@ from tests.golden.chat_templates import OTHERS, TRAINED, shaped, tokenizer
 
 ANSWERS = ("Hello there", "Hello\n\nthere, caf\u00e9 \u4e2d", "a<|im_end|>b", "x")
 REASONED = ("<think>\nhm\n</think>\n\nHello", "<think>a</think>b", "hm\n</think>\n\nHello")
-NAMES = [name for name in (*TRAINED, *OTHERS) if not name.startswith(("idefics", "llava"))]
+NAMES = [*TRAINED, *OTHERS]
 WRITER = train_tokenizer(["another vocabulary altogether"] * 3, 280)
 ASKED = [{"role": "user", "content": "Hi"}]
 
@@ -43,13 +43,15 @@ def written(words, text, end, *, prompt=ASKED, options=None):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_finished_response_is_read_as_the_row_of_its_answer(name):
-    words = tokenizer(name)
+    words, asked = tokenizer(name), shaped(name, ASKED)
     for answer in (*ANSWERS, *REASONED):
-        trained, _ = encode_answer(words, ASKED, [{"role": "assistant", "content": answer}])
+        said = shaped(name, [{"role": "assistant", "content": answer}])
+        trained, _ = encode_answer(words, asked, said)
         for end in ends(words, name):
-            assert read_exchange(words, None, written(words, answer, end)) == trained, answer
+            drawn = written(words, answer, end, prompt=asked)
+            assert read_exchange(words, None, drawn) == trained, answer
         other = Written(
-            prompt=ASKED,
+            prompt=asked,
             prompt_ids=WRITER("Hi")["input_ids"],
             response_ids=[*WRITER(answer)["input_ids"][1:], WRITER.eos_token_id],
             finished=True,
@@ -60,11 +62,11 @@ def test_a_finished_response_is_read_as_the_row_of_its_answer(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unfinished_response_ends_with_what_was_written(name):
-    words = tokenizer(name)
-    header = words.apply_chat_template(ASKED, tokenize=False, add_generation_prompt=True)
+    words, asked = tokenizer(name), shaped(name, ASKED)
+    header = words.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
     for answer in (*ANSWERS, *REASONED, "<think>hm", "ends in white space \n", ""):
-        own = read_exchange(words, None, written(words, answer, None))
-        assert own == encode_exchange(words, ASKED, answer, False)
+        own = read_exchange(words, None, written(words, answer, None, prompt=asked))
+        assert own == encode_exchange(words, asked, answer, False)
         assert words.decode(own) == header + answer
 
 

@@ -37,6 +37,7 @@ EVALUATION = (
     f"{FIGURES}::test_evaluate_compares_the_folders_named_as_the_settings_say",
 )
 SAMPLES = (f"{FIGURES}::test_samples_are_the_answers_of_sft_and_policy_with_the_rewards_scores",)
+JUDGE = ("tests/unit/cli/test_commands.py",)
 REWARD = (
     f"{FIGURES}::test_the_reward_model_is_the_plain_programs_and_normalised_on_training_rows",
     f"{FIGURES}::test_its_report_is_of_rows_never_seen_and_of_raw_scores",
@@ -402,5 +403,56 @@ MUTATIONS = (
         "if n != PADDING_SHARE}",
         'if n != "none"}',
         ("tests/unit/roles/test_value.py", *step("waits")),
+    ),
+    Mutation(
+        "after-shown-as-before",
+        "the terminal's table of answers has its two sides exchanged",
+        COMMANDS,
+        "run.log.compare(before, after)",
+        "run.log.compare(after, before)",
+        SAMPLES,
+    ),
+    Mutation(
+        "judge-of-evaluate-with-the-default-limit",
+        "a judge's time limit is read and not used",
+        COMMANDS,
+        "load_judge(judge, experiment.seed, experiment.reward.timeout_s)",
+        "load_judge(judge, experiment.seed, 300.0)",
+        JUDGE,
+    ),
+    Mutation(
+        "judge-that-was-edited-is-not-asked-again",
+        "the judge's file, or one that it imports, has another content",
+        COMMANDS,
+        'run.fingerprint("ppo", candidate, baseline, *judge.files)',
+        'run.fingerprint("ppo", candidate, baseline)',
+        (
+            "tests/wiring/test_again.py::"
+            "test_ppo_is_done_again_when_a_file_that_the_reward_file_imports_changed",
+        ),
+    ),
+    Mutation(
+        "evaluate-in-a-precision-untold",
+        "evaluate goes by size alone, and says nothing",
+        COMMANDS,
+        "    run.rehearsal.settle_precision(candidate)\n",
+        "",
+        ("tests/wiring/test_again.py::test_every_command_tells_the_precision_and_why[evaluate]",),
+    ),
+    Mutation(
+        "ids-that-are-no-words-are-drawn",
+        "rows of the embedding beyond the tokenizer are not passed over",
+        CONTEXT,
+        "absent_ids=absent_ids(str(path), tokenizer)",
+        "absent_ids=()",
+        ("tests/unit/runtime/test_specs.py",),
+    ),
+    Mutation(
+        "microbatches-of-the-values-ranks",
+        "scoring and update compute other microbatches",
+        CONTEXT,
+        'cluster.placement("policy").ranks',
+        'cluster.placement("value").ranks',
+        ("tests/unit/runtime/test_specs.py",),
     ),
 )

@@ -73,6 +73,21 @@ def test_nothing_is_done_again_where_nothing_changed(other):
     assert ran.code == 0 and DONE in ran.out
 
 
+def test_ppo_is_done_again_when_a_file_that_the_reward_file_imports_changed(other):
+    marks = other.folder / "marks.py"
+    marks.write_text("SCALE = 1.0")
+    (other.folder / "own.py").write_text(
+        "import marks\ndef score(completions): return [len(c) * marks.SCALE for c in completions]"
+    )
+    asked = (*PPO, "reward.function=own.py:score", "evaluation.judge=own.py:score")
+    first = other.again("ppo", *asked, within="marked")
+    assert first.code == 0, first.err
+    edit(marks, "1.0", "-1.0")
+    again = other.again("ppo", *asked, within="marked")
+    assert again.code == 0 and DONE not in again.out
+    assert "evaluation: already done" not in again.out
+
+
 @pytest.mark.parametrize("what", CHANGES)
 def test_ppo_is_done_again_when_what_it_was_made_of_changed(other, what):
     before = kit.seen(kit.Ran(other.folder / "finished", 0, "", ""))
@@ -160,3 +175,15 @@ def test_a_run_that_broke_and_went_on_is_the_run_that_did_not(home):
     assert kit.changed(kit.seen(whole), kit.seen(ran)) == set()
     coefs = {step["objective/kl_coef"] for step in ran.steps("ppo")}
     assert len(coefs) == 7
+
+
+@pytest.mark.parametrize("command", ["sft", "reward_model", "ppo", "evaluate"])
+def test_every_command_tells_the_precision_and_why(home, command):
+    judged = ("evaluation.judge=reward.py:length", "evaluation.num_prompts=2")
+    folders = ("evaluation.candidate=models/policy", "evaluation.baseline=models/policy")
+    asked = (*BASES["ppo"], *judged, *folders) if command == "evaluate" else BASES[command]
+    here = [word for word in HERE if not word.startswith("engine.precision")]
+    ran = home.again(command, *here, *asked, within=f"told_{command}")
+    assert ran.code == 0, ran.err
+    assert ran.out.count("precision: fp32 (engine.precision=auto: ") == 1
+    assert "weights are few" in ran.out

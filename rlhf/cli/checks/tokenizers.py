@@ -99,24 +99,22 @@ def _fits(name: str, case: Case, more: int) -> Iterator[str]:
 def _reward_template(case: Case, own: TextTokenizer) -> Iterator[str]:
     """A reward model reads what its template makes of every prompt."""
     path = case.models["reward_model.path"]
-    if fingerprint(own) == fingerprint(case.inputs.tokenizer):
-        yield from _fits("reward_model.path", case, _longest_exchange(case, own))
-        return
-    if not _has_messages(case):
-        return
-    if not own.chat_template:
+    same = fingerprint(own) == fingerprint(case.inputs.tokenizer)
+    if _has_messages(case) and not own.chat_template:
         yield (
             f"reward_model.path={path}: data.prompts are messages, and its tokenizer has no chat "
             "template; add its chat_template.jinja"
         )
         return
-    refused = list(_refused(own, case))
+    refused = list(_refused(own, case, same=same)) if _has_messages(case) else []
     if refused:
         yield (
             f"reward_model.path={path}: its chat template refuses {len(refused):,} of "
             f"data.prompts, the first is {refused[0]}; leave such prompts out, or give a reward "
             "model whose template takes them"
         )
+    elif same:
+        yield from _fits("reward_model.path", case, _longest_exchange(case, own))
 
 
 def _longest_exchange(case: Case, own: TextTokenizer) -> int:
@@ -128,16 +126,30 @@ def _longest_exchange(case: Case, own: TextTokenizer) -> int:
     return most - 1 + len(encode_ending(own, cast("Text", asked)))
 
 
-def _refused(own: TextTokenizer, case: Case) -> Iterator[str]:
+def _refused(own: TextTokenizer, case: Case, *, same: bool) -> Iterator[str]:
+    """Try prompts with an answer: all, or one a form where the policy has the same template."""
     assert case.inputs.prompts is not None
     prompts = case.inputs.prompts.train
+    forms: set[str] = set()
     for prompt, columns in zip(prompts.prompts, prompts.columns, strict=True):
+        form = _form(cast("Text", prompt))
+        if same and form in forms:
+            continue
         try:
             encode_exchange(
                 own, cast("Text", prompt), "a", finished=True, options=options_of(columns)
             )
         except DataError as error:
             yield f"{str(prompt)[:60]!r} ({error})"
+        else:
+            forms.add(form)
+
+
+def _form(prompt: Text) -> str:
+    """Return what messages are made of, without what they say."""
+    if isinstance(prompt, str):
+        return "text"
+    return str([(m["role"], sorted(m), type(m.get("content")).__name__) for m in prompt])
 
 
 def _pad(path: str, own: TextTokenizer) -> Iterator[str]:

@@ -55,3 +55,13 @@ def test_what_is_missing_is_told_before_a_folder_is_made(asked, tmp_path):
 def test_a_report_of_no_run(asked):
     with pytest.raises(ConfigError, match="holds no run"):
         run_command("report", load(asked))
+
+
+@pytest.mark.parametrize("command", ["ppo", "evaluate"])
+def test_a_judge_has_the_time_limit_of_a_reward_function(asked, tmp_path, command):
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time; time.sleep(1000)")
+    reward = {**asked["reward"], "timeout_s": 6.0}
+    own = {"reward": reward, "evaluation": {"judge": f"{slow}:f"}}
+    with pytest.raises(ConfigError, match=r"slow.py:f: loading .* after reward.timeout_s=6 s"):
+        run_command(command, load({**asked, **own}))

@@ -48,6 +48,18 @@ def test_what_is_named_is_not_replaced(tmp_path):
     assert handed_down("ppo", own)["policy"]["path"] == "mine"
 
 
+@pytest.mark.parametrize(
+    "given", [{"reward": {"function": "own.py:f"}}, {"reward_model": {"path": "mine"}}]
+)
+def test_a_reward_that_is_named_is_all_of_it(tmp_path, given):
+    (tmp_path / "reward_model").mkdir()
+    (tmp_path / "reward_model" / "config.json").write_text("{}")
+    own = composed(tmp_path)
+    own |= {name: {**own[name], **section} for name, section in given.items()}
+    handed = handed_down("ppo", own)
+    assert (handed["reward"], handed["reward_model"]) == (own["reward"], own["reward_model"])
+
+
 def test_the_folder_of_the_trials_is_not_swept(tmp_path):
     with Multirun("ppo", []) as multirun, pytest.raises(ConfigError, match="run_dir cannot"):
         multirun.take(composed(tmp_path), ["++run_dir=a"], is_grid=True)

@@ -86,3 +86,24 @@ def test_the_program_names_a_folder_it_cannot_print(setting, tmp_path):
     # Where the locale knows no letters of the name, it is no name to keep, and that is said.
     assert b"holds no run" in done.stderr or b"a name that is no UTF-8" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("flags", [(), ("-u",)])
+@pytest.mark.parametrize("nobody", ["a closed pipe", "/dev/full"])
+def test_a_run_goes_on_when_nobody_reads_it(flags, nobody):
+    program = (
+        "import sys; from rlhf.cli.terminal import speak_plainly; speak_plainly()\n"
+        "for i in range(3): print('x' * 10**5, flush=True)\n"
+        "sys.stderr.write('went on')"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    where = writing if nobody == "a closed pipe" else os.open(nobody, os.O_WRONLY)
+    with os.fdopen(where, "w") as out:
+        done = subprocess.run(
+            [sys.executable, *flags, "-c", program],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},
+            stdout=out,
+            stderr=subprocess.PIPE,
+        )
+    assert (done.returncode, done.stderr) == (0, b"went on")

@@ -61,3 +61,19 @@ def test_numbers_out_of_bounds_are_named(mapping, told):
     with pytest.raises(ConfigError) as caught:
         load(mapping)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["x" * 256, "\u4e2d" * 90, "d/" * 1001, "a\0b"], ids=len)
+def test_a_name_that_no_file_system_takes_is_refused_of_every_place(value):
+    asked = {
+        "run_dir": value,
+        "policy": {"path": f"{value}/x"},
+        "reward": {"function": f"{value}.py:f"},
+    }
+    with pytest.raises(ConfigError) as caught:
+        load(asked)
+    assert str(caught.value).count("no file system takes such a name") == 3
+
+
+def test_the_longest_names_are_taken():
+    assert load({"run_dir": "x" * 255}).run_dir == "x" * 255

@@ -14,10 +14,19 @@ from rlhf.errors import DataError
 
 USER = {"role": "user", "content": "hello world"}
 SYSTEM = {"role": "system", "content": "the system"}
+PARTS = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% for part in m.content %}"
+    "{{ part.text }}{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 
 
 def said(content):
     return {"role": "assistant", "content": content}
+
+
+def in_parts(message):
+    return {**message, "content": [{"type": "text", "text": message["content"]}]}
 
 
 def shown(tokenizer, ids, mask):
@@ -106,6 +115,17 @@ def test_prefill_is_continued_and_not_learned(chatml):
     ids, mask = encode_answer(chatml, prompt, [said(": good")])
     assert chatml.decode(ids).endswith("assistant\nthe film: good<|im_end|>")
     assert shown(chatml, ids, mask) == ": good<|im_end|>"
+
+
+def test_a_prefill_in_parts_is_continued(chatml_with):
+    words = chatml_with(PARTS)
+    prompt = [in_parts(USER), in_parts(said("the film"))]
+    ids, mask = encode_answer(words, prompt, [in_parts(said(": good"))])
+    assert words.decode(ids).endswith("assistant\nthe film: good<|im_end|>")
+    assert shown(words, ids, mask) == ": good<|im_end|>"
+    image = {"role": "assistant", "content": [{"type": "image"}]}
+    with pytest.raises(DataError, match="only be continued when its content is text"):
+        encode_answer(words, [USER, image], [in_parts(said("a"))])
 
 
 def test_a_template_that_doubles_bos_is_put_right(llama):

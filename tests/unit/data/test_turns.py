@@ -39,6 +39,28 @@ NO_LOOP_VARIABLE = (
     "{{ messages[i].content + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+ASKED_IN_LOOP = (  # OLMo 2; Granite 3, Falcon 3, StarChat and Zephyr as published ask there, too
+    "{% for m in messages %}{% if m.role == 'assistant' %}{{ '<|assistant|>\n' + m.content }}"
+    "{{ eos_token }}{{ '' if loop.last else '\n' }}"
+    "{% else %}{{ '<|' + m.role + '|>\n' + m.content + '\n' }}{% endif %}"
+    "{% if loop.last and add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}{% endfor %}"
+)
+NEIGHBOURS = (
+    "{% for i in range(messages | length) %}{% set m = messages[i] %}"
+    "{% set before = messages[i - 1] if i else m %}{% set after = messages[i + 1] %}"
+    "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+PAIRS = (
+    "{% for m in messages if m.role == 'user' %}{% set at = loop.index0 * 2 + 1 %}"
+    "{{ '[INST] ' + m.content + ' [/INST]' }}"
+    "{% if messages[at] %}{{ messages[at].content + eos_token }}{% endif %}{% endfor %}"
+)
+JOINED = (
+    "{% set all = namespace(text='') %}{% for m in messages %}"
+    "{% set all.text = all.text + '<|' + m.role + '|>' + m.content + '<|end|>' %}{% endfor %}"
+    "{{ all.text }}{{ '<|assistant|>' if add_generation_prompt }}"
+)
 OTHER_END = ZEPHYR.replace("eos_token + '\n'", "'<|end|>\n'")
 
 
@@ -71,6 +93,9 @@ WANTED = {
     "plain": (PLAIN, {"eos": "</s>"}, [" good</s>", " the film</s>"]),
     "the next turn ends it": (NEXT_ENDS, {}, ["good<|User|>", f"the film{END}"]),
     "no loop variable": (NO_LOOP_VARIABLE, {}, [f"good{END}", f"the film{END}"]),
+    "asked within the loop": (ASKED_IN_LOOP, {"eos": "</s>"}, ["good</s>", "the film</s>"]),
+    "a loop that looks around": (NEIGHBOURS, {}, [f"good{END}", f"the film{END}"]),
+    "written behind the loop": (JOINED, {"eos": "<|end|>"}, ["good<|end|>", "the film<|end|>"]),
     "another end": (OTHER_END, {}, ["good<|end|>", f"the film<|end|>\n{END}"]),
 }
 
@@ -79,6 +104,18 @@ WANTED = {
 def test_a_turn_is_what_follows_its_header(chatml_with, kind):
     template, made, wanted = WANTED[kind]
     assert turns(chatml_with(template, **made), TALK) == wanted
+
+
+def test_a_turn_that_another_message_wrote_is_learned(chatml_with):
+    assert turns(chatml_with(PAIRS), TALK) == [f"good{END}", f"the film{END}"]
+    with pytest.raises(DataError, match="rewrites message 1"):
+        turns(chatml_with(PAIRS), TALK[1:])
+
+
+def test_a_template_that_shows_no_answer_is_refused(chatml_with):
+    deaf = "{% for m in messages %}{{ m.content if m.role == 'user' }}{% endfor %}"
+    with pytest.raises(DataError):
+        turns(chatml_with(deaf), TALK)
 
 
 @pytest.mark.parametrize("kind", WANTED)

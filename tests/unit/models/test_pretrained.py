@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
 from torch import nn
 
 from rlhf.config.model import NewModelConfig
 from rlhf.errors import ModelError
-from rlhf.models.pretrained import load_causal_lm, load_scalar, new_causal_lm
+from rlhf.models.pretrained import load_causal_lm, load_scalar, new_causal_lm, save_network
 from tests.models import causal, ragged, tokenizer, write
 
 
@@ -29,6 +32,20 @@ def test_dropout_is_off_even_in_training_mode(folder, family):
 def test_the_precision_asked_for_is_the_one_loaded(folder):
     assert load_causal_lm(folder()).dtype == torch.float32
     assert load_causal_lm(folder(), "bf16").dtype == torch.bfloat16
+
+
+def test_a_config_that_asks_for_other_outputs_gives_the_usual_ones(folder, tmp_path):
+    asks = {"return_dict": False, "output_attentions": True, "output_hidden_states": True}
+    shutil.copytree(folder(), tmp_path / "asking")
+    file = tmp_path / "asking" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **asks}))
+    network, usual = load_causal_lm(str(file.parent)), load_causal_lm(folder())
+    tokens_BT, _ = ragged(3)
+    found = network(input_ids=tokens_BT)
+    assert torch.equal(found.logits, usual(input_ids=tokens_BT).logits)
+    assert found.attentions is None
+    assert found.hidden_states is None
+    save_network(network, tmp_path / "saved", tokenizer())  # transformers refuses to, otherwise
 
 
 def test_a_folder_without_a_model_is_refused_by_name(tmp_path):

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from rlhf.errors import ModelError
 from rlhf.models.pretrained import load_causal_lm, load_scalar
+from rlhf.models.scalar_model import ScalarModel
 from rlhf.models.weights import check_weights
 from tests.models import causal, tokenizer, write
 from tests.routed import ROUTED, write_routed
@@ -70,7 +71,12 @@ WRONG = {
     "wrapped": (lambda t: {f"module.{n}": x for n, x in t.items()}, {}, "without its wrapper"),
     "a layer less": (dict, {"num_hidden_layers": 1}, "9 unexpected"),
     "a layer more": (dict, {"num_hidden_layers": 3}, "9 missing"),
-    "another family": (dict, {"model_type": "qwen2"}, "6 missing"),
+    "another family": (dict, {"model_type": "qwen2", "architectures": None}, "6 missing"),
+    "another family of the same tensors": (
+        dict,
+        {"model_type": "gemma"},
+        "is of model_type .*llama",
+    ),
     "other sizes": (dict, {"intermediate_size": 40}, "6 of another shape"),
 }
 
@@ -133,3 +139,17 @@ def test_a_pickle_of_all_tensors_passes(tmp_path):
 def test_a_small_model_is_run(changed, config, told):
     with pytest.raises(ModelError, match=told):
         check_weights(changed(**config), scored=False)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"rlhf_score_std": -1.0}, {"rlhf_score_std": 0}, {"rlhf_score_mean": "x"}]
+)
+def test_a_normalisation_that_is_none_is_refused_before_and_at_loading(folder, tmp_path, wrong):
+    broken = tmp_path / "broken"
+    shutil.copytree(folder(kind="classifier"), broken)
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps({**config, **wrong}))
+    with pytest.raises(ModelError, match="the second above 0"):
+        check_weights(str(broken), scored=True)
+    with pytest.raises(ModelError, match="the second above 0"):
+        ScalarModel(load_scalar(str(broken), "trained"))

@@ -30,6 +30,36 @@ def spoils(prompts, completions):
 def speaks(completions):
     print("said by the function")
     return [0.0] * len(completions)
+def forks(completions):
+    counts(completions)
+    if not os.fork():
+        time.sleep(0.2)
+        return [-1.0] * len(completions)
+    time.sleep(0.3)
+    return [float(len(calls))] * len(completions)
+def leaves_a_child(completions):
+    if os.fork(): os._exit(3)
+    time.sleep(1000)
+def keeps_a_child(completions):
+    pid = os.fork()
+    if not pid: time.sleep(1000)
+    return [float(pid)] * len(completions)
+def writes(completions):
+    global log
+    log = open(__file__ + ".log", "w")
+    log.write("buffered")
+    return [0.0] * len(completions)
+def scribbles(completions):
+    for fd in range(3, 30):
+        try: os.write(fd, bytes([0, 0, 0, 4]) + b"junk")
+        except OSError: pass
+    time.sleep(1000)
+def holds(completions):
+    import threading
+    timer = threading.Timer(0.3, sum, (itertools.repeat(0),))
+    timer.daemon = True
+    timer.start()
+    return [0.0] * len(completions)
 def leaves(completions): sys.exit(3)
 def stops(completions): raise KeyboardInterrupt
 def really_leaves(completions): os._exit(0)
@@ -68,6 +98,51 @@ def test_it_is_another_process_and_ends_when_closed(file):
         os.kill(pid, 0)
 
 
+def test_a_fork_that_comes_back_answers_nothing(file):
+    reward = RewardProcess(f"{file}:forks", 60.0)
+    assert [reward.score(*TWO) for _ in range(3)] == [[1.0] * 2, [2.0] * 2, [3.0] * 2]
+
+
+def test_what_it_started_ends_with_it(file):
+    reward = RewardProcess(f"{file}:keeps_a_child", 60.0)
+    pid = int(reward.score(*TWO)[0])
+    os.kill(pid, 0)
+    reward.close()
+    end = time.monotonic() + 60
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_what_it_buffers_is_written(file):
+    reward = RewardProcess(f"{file}:writes", 60.0)
+    reward.score(*TWO)
+    reward.close()
+    assert Path(f"{file}.log").read_text() == "buffered"
+
+
+def test_a_request_that_it_never_reads_is_told_in_time(file):
+    reward = RewardProcess(f"{file}:holds", 2.0)
+    reward.score(*TWO)
+    time.sleep(0.6)
+    with pytest.raises(DataError, match=r"no answer after reward.timeout_s=2 s"):
+        reward.score(["p"], ["x" * 10**7], [{}])
+
+
+@pytest.mark.parametrize("limit", [1e7, 1e18])
+def test_a_time_limit_may_be_as_long_as_one_likes(file, limit):
+    assert RewardProcess(f"{file}:counts", limit).score(*TWO) == [1.0, 1.0]
+
+
+def test_it_names_its_file_and_those_beside_it_that_it_imports(file):
+    (file.parent / "marks.py").write_text("from parts import x")
+    (file.parent / "parts.py").write_text("x = 1")
+    (file.parent / "others.py").write_text("x = 1")
+    (file.parent / "own.py").write_text("import json, os, marks\nos.chdir('/')\n" + FILE)
+    beside = [file.parent / name for name in ("own.py", "marks.py", "parts.py")]
+    assert check_function(f"{file}:counts", 60.0) == beside
+
+
 def test_it_changes_nothing_here(file):
     folder, home = Path.cwd(), os.environ["HOME"]
     prompts, completions, _ = TWO
@@ -89,6 +164,8 @@ def test_what_it_prints_is_seen(file, capfd):
         ("stops", "raised KeyboardInterrupt"),
         ("really_leaves", "it ended its process (exit code 0)"),
         ("crashes", "it ended its process (SIGSEGV)"),
+        ("leaves_a_child", "it ended its process (exit code 3)"),
+        ("scribbles", "it closed the files of its process, or wrote into them"),
         ("exits", "raised SystemExit: 4 at"),
         ("cancels", "raised CancelledError"),
         ("deep", "raised RecursionError"),

@@ -19,6 +19,7 @@ from rlhf.roles.reward import Reward, RewardLearner
 from rlhf.roles.sft_policy import SFTPolicy
 from rlhf.roles.value import Value
 from rlhf.roles.writer import Writer
+from rlhf.runtime.context import RoleContext
 from tests import models
 from tests.specs import SCALAR, assigned, logprobs
 
@@ -49,6 +50,21 @@ def test_plain_torch_holds_whole_weights(folder):
     engine = assigned("sampler", folder(), models.experiment())(models.alone()).engine
     assert isinstance(engine, LocalEngine)
     assert not isinstance(engine, ZeroEngine)
+
+
+def test_every_role_scores_in_the_microbatches_of_the_policys_ranks():
+    ranks = {"policy": {"ranks": 2}, "reference": {"ranks": 1}, "value": {"ranks": 4}}
+    experiment = models.experiment("deepspeed", cluster=ranks)
+    for role in ("policy", "reference", "value"):
+        assert RoleContext(experiment, models.alone(), role).settings.policy_ranks == 2
+
+
+def test_a_policy_draws_no_id_that_its_tokenizer_has_not(tmp_path):
+    words = models.tokenizer()
+    path = models.write(models.causal(vocab_size=len(words) + 3), tmp_path)
+    for kind in ("policy", "sampler"):
+        made = assigned(kind, path, models.experiment())(models.alone())
+        assert made._sampling.absent_ids == tuple(range(len(words), len(words) + 3))
 
 
 def test_a_reward_model_without_a_trained_head_is_refused(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rlhf.algo.kl import AdaptiveKL, FixedKL
 from rlhf.checkpoint.run import RunFolder
 from rlhf.config.stages import PPOConfig
 from rlhf.data.split import Splits
+from rlhf.flow.metrics import Metrics
 from rlhf.stages.acts import Run, build_kl, prompt_source
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import Rehearsal
@@ -93,6 +95,50 @@ def test_a_fingerprint_follows_data_settings_and_the_model_before(run_of, folder
     assert changed.fingerprint("ppo", Path("start")) != base
     elsewhere = run_of({"q.jsonl": "aa"}, checkpoint={"every": 3})
     assert elsewhere.fingerprint("ppo", Path("start")) == base
+
+
+class Slow:
+    """A stage of three steps of 0.3 s, broken off before the last where it starts anew."""
+
+    name, total_steps = "ppo", 3
+
+    def steps(self, first_step):
+        for step in range(first_step, 3):
+            if step == 2 and not first_step:
+                raise KeyboardInterrupt
+            time.sleep(0.3)
+            yield Metrics.of({"num_tokens": 1.0})
+
+    def keepers(self):
+        return {"policy": self}
+
+    def save_state(self, folder):
+        folder.mkdir()
+        (folder / "state").write_text("all of it")
+
+    def load_state(self, folder):
+        pass
+
+    def state(self):
+        return {}
+
+    def load(self, state):
+        pass
+
+
+def test_the_seconds_of_a_stage_are_those_before_a_resume_too(run_of):
+    told = []
+    run = replace(
+        run_of({}, checkpoint={"every": 1}),
+        finished=lambda stage, figures: told.append((stage, figures)),
+    )
+    with run.log:
+        with pytest.raises(KeyboardInterrupt):
+            run.perform(Slow(), "0" * 64)
+        run.perform(Slow(), "0" * 64)
+    ((stage, figures),) = told
+    assert (stage, figures["steps"]) == ("ppo", 3)
+    assert figures["seconds"] >= 0.9
 
 
 def test_a_published_model_is_done_until_something_it_depends_on_changes(run_of, folder):

@@ -61,6 +61,10 @@ def test_a_test_file_takes_the_place_of_the_test_side(data, tmp_path):
     inputs = load_inputs(experiment, ["ppo"], None)
     assert inputs.prompts is not None
     assert inputs.prompts.test.prompts == ("unseen",)
+    assert set(inputs.sources_of("ppo")) == {data["prompts"], str(test)}
+    described = inputs.described(experiment.data)
+    assert described[data["prompts"]]["rows"] == len(inputs.prompts.train) != 1
+    assert described[str(test)].keys() == {"sha256"}
 
 
 def test_no_room_for_a_response_says_what_fits(data):

@@ -15,10 +15,11 @@ class Runtime:
     """Notes what it is asked."""
 
     def __init__(self):
-        self.asked = []
+        self.asked, self.texts = [], []
 
     def settle_precision(self, path, texts):
         self.asked.append(("precision", str(path), len(texts)))
+        self.texts.append(texts)
         return "fp32 (told)"
 
     def assign(self, spec):
@@ -30,7 +31,7 @@ class Runtime:
         return Ready("continuous; first ratio 1")
 
 
-def inputs(*, prompts=None, demonstrations=None):
+def inputs(*, prompts=None, demonstrations=None, rankings=None):
     def whole(rows):
         return None if rows is None else Splits(rows, rows.select([]), rows.select([]), dropped=0)
 
@@ -38,7 +39,7 @@ def inputs(*, prompts=None, demonstrations=None):
         start=None,
         tokenizer=models.tokenizer(),
         demonstrations=whole(demonstrations),
-        rankings=None,
+        rankings=whole(rankings),
         prompts=whole(prompts),
         pretraining=None,
         sources={},
@@ -85,6 +86,16 @@ def test_precision_is_measured_on_whole_demonstrations_where_there_are_some():
     Rehearsal(given, runtime, print).before_training(Path("start"))
     assert runtime.asked[0] == ("precision", "start", 5)
     assert runtime.asked[2] == ("rehearse", NUM_TEXTS)
+
+
+def test_a_reward_model_alone_measures_on_the_best_answers_whole():
+    runtime, rows = Runtime(), models.rankings(5)
+    given = inputs(rankings=rows)
+    Rehearsal(given, runtime, print).before_training(Path("start"))
+    assert runtime.asked == [("precision", "start", 5)]
+    (texts,) = runtime.texts
+    assert texts.lengths_B.tolist() == rows.lengths_BK[:, 0].tolist()
+    assert texts.tokens_BP.tolist() == rows.tokens_BKT[:, 0].tolist()
 
 
 def test_without_any_text_nothing_is_measured():

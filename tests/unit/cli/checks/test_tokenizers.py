@@ -121,6 +121,22 @@ def test_prompts_that_the_reward_models_template_refuses(case, copied, tmp_path)
     assert "\n" not in str(caught.value)
 
 
+def test_answers_that_their_common_template_refuses(case, copied, tmp_path):
+    # As Cohere 2's: it asks for an answer to a tool's, and refuses one.
+    both = {kind: copied(kind) for kind in ("causal", "classifier")}
+    for place in both.values():
+        words = load_tokenizer(str(place))
+        words.chat_template += "{% if messages[2] %}{{ raise_exception('No') }}{% endif %}"
+        words.save_pretrained(place)
+    user, tool = {"role": "user", "content": "a"}, {"role": "tool", "content": "b"}
+    rows = [{"prompt": prompt} for prompt in ([user], [user, tool], [user, tool])]
+    (tmp_path / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {"prompts": str(tmp_path / "chat.jsonl"), "validation_fraction": 0, "test_fraction": 0}
+    given = {"reward_model": {"path": str(both["classifier"])}, "data": data}
+    with pytest.raises(ModelError, match=r"refuses 2 of data\.prompts.*\(.*No\)"):
+        look_at_tokenizers(case(**given, policy={"path": str(both["causal"])}))
+
+
 def test_a_damaged_generation_config_is_told_beforehand(case, copied):
     broken = copied()
     (broken / "generation_config.json").write_text("[]")
