@@ -27,15 +27,15 @@ from torch import Tensor
 from bench.kit import line, machine, prompts, rounded
 from rlhf.config.load import load
 from rlhf.flow.metrics import Metrics
-from rlhf.flow.rollout import Experience, Piece, Rollout
+from rlhf.flow.rollout import Experience, Rollout, RolloutChunk
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.roles.reference import LOGPROBS
-from rlhf.roles.remote import LEARN, SCORE, UNMARKED, Remote, pieces, remote
+from rlhf.roles.remote import LEARN, SCORE, UNMARKED, Remote, chunks, remote
 from rlhf.roles.reward_sum import RewardSum
 from rlhf.runtime.group import Build
 from rlhf.runtime.proxy import RoleProxy
-from rlhf.stages.acts import build_terms
 from rlhf.stages.ppo import PPO
+from rlhf.stages.run import build_terms
 
 RANKS, ROWS = (64, 512), (12_500, 100_000)
 LONGEST, VOCABULARY = 64, 4096
@@ -45,12 +45,12 @@ ROOT = Path(__file__).resolve().parents[1]
 class Rank:
     """Answers like a rank of any role, without a model."""
 
-    @remote(Remote(deal="rows", join=pieces, streams=True))
-    def generate(self, asked: PromptBatch, step: int) -> Piece:
+    @remote(Remote(deal="rows", join=chunks, streams=True))
+    def generate(self, asked: PromptBatch, step: int) -> RolloutChunk:
         """Write random responses."""
         lengths_B = torch.randint(1, LONGEST + 1, (len(asked),))
         width = asked.tokens_BP.shape[1] + LONGEST
-        return Piece(
+        return RolloutChunk(
             tokens_BT=torch.randint(VOCABULARY, (len(asked), width)),
             prompt_lengths_B=asked.lengths_B,
             response_lengths_B=lengths_B,

@@ -2,7 +2,7 @@
 
 The same 6M Llama as policy and reference, and one of its shape as reward and value model, the
 same 64 prompts of 8 to 32 tokens, at most 64 new ones, 4 epochs in minibatches of 32 rows. One id
-ends a response, with probability 3 / 64 a step on both sides (`bench/company.py` says how), so
+ends a response, with probability 3 / 64 a step on both sides (`bench/roles.py` says how), so
 lengths are geometric, a third of the longest on average. TRL takes turns on one thread and on two,
 in fp32 or as --trl-precision says; the project with one thread a rank: `alone` is one rank in this
 process (plain torch, one role after the other), `1` and `2` are so many Ray ranks a role
@@ -37,8 +37,8 @@ from transformers import (
 )
 from trl.experimental.ppo import PPOConfig, PPOTrainer
 
-from bench.company import CLIP, KL_COEF, LEARNING_RATE, Folders, Work, ppo, settings, write_models
 from bench.kit import SHAPES, Samples, line, machine, medians, prompts, ratio
+from bench.roles import CLIP, KL_COEF, LEARNING_RATE, Folders, Work, ppo, settings, write_models
 
 Ours = Mapping[str, Callable[[int], Mapping[str, float]]]
 """Side -> takes one PPO step, returns what it reports."""
@@ -47,7 +47,7 @@ SIDES = {"alone": (1, False), "1": (1, True), "2": (2, True)}
 WARM_STEPS = 1
 
 
-class Turns(TrainerCallback):
+class TimeSlots(TrainerCallback):
     """Times TRL's steps, and lets the other sides take theirs at the end of each."""
 
     def __init__(self, ours: Ours, threads: list[int], rows: int) -> None:
@@ -103,7 +103,7 @@ def _trl_name(threads: int) -> str:
     return f"trl_{threads}_threads"
 
 
-def train(folder: Path, models: Folders, work: Work, turns: Turns, plan: PPOConfig) -> None:
+def train(folder: Path, models: Folders, work: Work, turns: TimeSlots, plan: PPOConfig) -> None:
     """Run TRL's trainer; it calls the turns."""
     tokenizer = AutoTokenizer.from_pretrained(models.policy, padding_side="left")
     asked = prompts(work.rows, work.shape["vocabulary"], (8, work.longest_prompt))
@@ -173,7 +173,7 @@ def measure(
             experiment = settings(work, ranks, precision, on_ray=on_ray)
             stage = stack.enter_context(ppo(folder / f"run_{side}", models, work, experiment))
             ours[f"rlhf_{side}"] = lambda step, stage=stage: stage.step(step).means()
-        turns = Turns(ours, threads, work.rows)
+        turns = TimeSlots(ours, threads, work.rows)
         stop = AutoTokenizer.from_pretrained(models.policy).eos_token_id
         num_steps = WARM_STEPS + len(threads) * rounds
         plan = trl_plan(folder, work, stop, num_steps, trl_precision)

@@ -28,7 +28,6 @@ from statistics import median
 
 import torch
 
-from bench.company import Work, ppo, settings, write_models
 from bench.kit import (
     SHAPES,
     Samples,
@@ -43,6 +42,7 @@ from bench.kit import (
     rounded,
     stop_ids,
 )
+from bench.roles import Work, ppo, settings, write_models
 from rlhf.algo.seeding import derive_seed
 from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.local import LocalEngine

@@ -63,8 +63,8 @@ def padding_shares(size: str) -> dict[str, float]:
     lengths_B = rollout(ROWS[size], SHAPES[size]["vocabulary"]).lengths_B
     shares: dict[str, float] = {}
     for name, packs in SIDES.items():
-        pieces = microbatches(lengths_B, MAX_TOKENS, packs=packs)
-        computed = sum(num_computed(lengths_B[piece], packs=packs) for piece in pieces)
+        chunks = microbatches(lengths_B, MAX_TOKENS, packs=packs)
+        computed = sum(num_computed(lengths_B[chunk], packs=packs) for chunk in chunks)
         shares[name] = rounded(1 - int(lengths_B.sum()) / computed)
     return shares
 

@@ -108,10 +108,10 @@ def token_logprobs(
     def score(hidden_NH: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         return logprobs_of(head(hidden_NH, targets), targets, temperature)
 
-    pieces = list(zip(torch.split(hidden, chunk), torch.split(targets_N, chunk), strict=True))
-    if len(pieces) == 1:
-        return score(*pieces[0])
-    scored = [_recomputed(score, *piece) for piece in pieces]
+    chunks = list(zip(torch.split(hidden, chunk), torch.split(targets_N, chunk), strict=True))
+    if len(chunks) == 1:
+        return score(*chunks[0])
+    scored = [_recomputed(score, *chunk) for chunk in chunks]
     logprobs, entropies = zip(*scored, strict=True)
     return torch.cat(logprobs), torch.cat(entropies)
 

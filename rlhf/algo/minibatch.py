@@ -11,7 +11,7 @@ import heapq
 import torch
 from torch import Tensor
 
-from rlhf.algo.packing import PADDING, arrange
+from rlhf.algo.packing import PADDING, bin_pack
 from rlhf.algo.seeding import derive_seed, uniforms
 
 
@@ -61,25 +61,25 @@ def microbatches(lengths: Tensor, max_tokens: int, *, packs: bool = False) -> li
     Args:
         lengths: Tokens a row, int64, [B]; or [B, K] where K texts stay together, 0 for none.
         max_tokens: Most tokens a microbatch, padding included.
-        packs: Whether rows (and texts) may share a bin, as in `packing.arrange`.
+        packs: Whether rows (and texts) may share a bin, as in `packing.bin_pack`.
     """
     if len(lengths) == 0:
         return []
     lengths_BK = lengths.reshape(len(lengths), -1)
     sums_B = lengths_BK.sum(1)
-    sorted_pieces = _padded(lengths_BK.amax(1) * lengths_BK.shape[1], max_tokens)
-    padded = sum(num_computed(lengths_BK[rows], packs=False) for rows in sorted_pieces)
+    sorted_chunks = _padded(lengths_BK.amax(1) * lengths_BK.shape[1], max_tokens)
+    padded = sum(num_computed(lengths_BK[rows], packs=False) for rows in sorted_chunks)
     if not packs or int(sums_B.sum()) >= (1 - PADDING) * padded:
-        return sorted_pieces
-    num_pieces = -(-int(sums_B.sum()) // max_tokens)
+        return sorted_chunks
+    num_chunks = -(-int(sums_B.sum()) // max_tokens)
     while True:
-        pieces = shares(sums_B, min(num_pieces, len(sums_B)))
-        if all(len(rows) == 1 or _fits(lengths_BK[rows], max_tokens) for rows in pieces):
-            return pieces
-        num_pieces += 1 + num_pieces // 16
+        chunks = shares(sums_B, min(num_chunks, len(sums_B)))
+        if all(len(rows) == 1 or _fits(lengths_BK[rows], max_tokens) for rows in chunks):
+            return chunks
+        num_chunks += 1 + num_chunks // 16
 
 
-def dealt_microbatches(
+def sharded_microbatches(
     lengths: Tensor, num_ranks: int, max_tokens: int, *, packs: bool = False
 ) -> list[list[Tensor]]:
     """Deal the rows of a minibatch over ranks, and cut each rank's share into microbatches.
@@ -107,7 +107,7 @@ def num_computed(lengths: Tensor, *, packs: bool) -> int:
         lengths: As in `microbatches`, of at least one row.
         packs: As in `microbatches`.
     """
-    return arrange(lengths[lengths > 0], packs=packs).num_tokens
+    return bin_pack(lengths[lengths > 0], packs=packs).num_tokens
 
 
 def _fits(lengths_BK: Tensor, max_tokens: int) -> bool:

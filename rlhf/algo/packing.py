@@ -65,7 +65,7 @@ class PackedRows:
         return PackedRows(self.tokens_SW.to(device), ids_SW, self.starts_B.to(device))
 
 
-def arrange(lengths_B: Tensor, *, packs: bool) -> Layout:
+def bin_pack(lengths_B: Tensor, *, packs: bool) -> Layout:
     """Find bins for rows so that at most PADDING is padding, in the narrowest round width.
 
     A bin takes the longest row that still fits, again and again (first-fit decreasing, Johnson
@@ -101,7 +101,7 @@ def step_of(number: int) -> int:
     return max(1, (1 << number.bit_length() - 1) // STEPS)
 
 
-def lay_out(tokens_BT: Tensor, lengths_B: Tensor, *, packs: bool) -> PackedRows:
+def pack_rows(tokens_BT: Tensor, lengths_B: Tensor, *, packs: bool) -> PackedRows:
     """Put right-padded rows into bins.
 
     Args:
@@ -109,7 +109,7 @@ def lay_out(tokens_BT: Tensor, lengths_B: Tensor, *, packs: bool) -> PackedRows:
         lengths_B: Tokens a row, int64, at least 1.
         packs: Whether rows may share a bin.
     """
-    layout = arrange(lengths_B, packs=packs)
+    layout = bin_pack(lengths_B, packs=packs)
     starts_B = layout.bin_B * layout.width + layout.column_B
     real_BT = length_mask(lengths_B, tokens_BT.shape[1])
     places_BT = starts_B[:, None] + torch.arange(tokens_BT.shape[1])
@@ -136,14 +136,14 @@ def response_targets(
         batch: Prompts and responses.
         rows: Where the batch's rows stand; one a bin if not given.
     """
-    rows = rows or lay_out(batch.tokens_BT, batch.lengths_B, packs=False)
+    rows = rows or pack_rows(batch.tokens_BT, batch.lengths_B, packs=False)
     mask_BR = batch.response_mask_BR
     columns_BR = response_positions(batch.prompt_lengths_B, mask_BR.shape[1])
     positions_N = (rows.starts_B[:, None] + columns_BR)[mask_BR]
     return rows.tokens_SW, positions_N, rows.tokens_SW.flatten()[positions_N + 1]
 
 
-def spread(values_N: Tensor, mask_BR: Tensor) -> Tensor:
+def unpack(values_N: Tensor, mask_BR: Tensor) -> Tensor:
     """Put one value a real token back into [B, R]; 0 at padding. Differentiable."""
     grid_BR = torch.zeros(mask_BR.shape, dtype=values_N.dtype, device=values_N.device)
     return grid_BR.masked_scatter(mask_BR.to(values_N.device), values_N)

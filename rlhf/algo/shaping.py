@@ -32,7 +32,7 @@ def token_rewards(score_B: Tensor, kl_BR: Tensor, lengths_B: Tensor, kl_coef: fl
     return torch.where(is_last_BR, penalty_BR + score_B.to(kl_BR)[:, None], penalty_BR)
 
 
-def penalise_missing_eos(score_B: Tensor, finished_B: Tensor, penalty: float) -> Tensor:
+def penalize_missing_eos(score_B: Tensor, finished_B: Tensor, penalty: float) -> Tensor:
     """Return score_B less the penalty where the response was cut before its EOS.
 
     Subtracted, not put in place of the score: a fixed low score would make never stopping better
@@ -41,7 +41,7 @@ def penalise_missing_eos(score_B: Tensor, finished_B: Tensor, penalty: float) ->
     return torch.where(finished_B, score_B, score_B - penalty)
 
 
-def penalise_overlong(
+def penalize_overlong(
     score_B: Tensor, lengths_B: Tensor, *, longest: int, buffer: int, penalty: float
 ) -> Tensor:
     """Return score_B less a penalty that grows over the last `buffer` tokens allowed.

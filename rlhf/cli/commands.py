@@ -10,7 +10,7 @@ from pathlib import Path
 from rlhf.checkpoint.artifact import inputs_fingerprint
 from rlhf.checkpoint.files import write_json
 from rlhf.checkpoint.run import open_run
-from rlhf.cli.checks.case import Case, roles_needed
+from rlhf.cli.checks.context import CheckContext, roles_needed
 from rlhf.cli.checks.reward import reward_of
 from rlhf.cli.export import export
 from rlhf.cli.preflight import preflight
@@ -31,10 +31,10 @@ from rlhf.observe.sweep import figures_of, objective
 from rlhf.runtime.reach import check_reach
 from rlhf.runtime.runtime import Processes
 from rlhf.runtime.specs import SamplerSpec
-from rlhf.stages.acts import Run
 from rlhf.stages.inputs import Inputs, held_out, load_inputs
 from rlhf.stages.pipeline import run_ppo, run_reward_model, run_sft, run_start
 from rlhf.stages.rehearsal import Rehearsal
+from rlhf.stages.run import Run
 
 TRAINING = ("pipeline", "sft", "reward_model", "ppo")
 
@@ -46,22 +46,22 @@ def run_command(command: str, experiment: Experiment) -> float | None:
 
 def _train(command: str, experiment: Experiment) -> float | None:
     """Run the command's stages, then judge the result and write the report."""
-    case = Case(command, experiment)
-    warnings = preflight(case)
-    stages = case.stages
-    with _opened(command, experiment, case.inputs, stages) as run:
+    context = CheckContext(command, experiment)
+    warnings = preflight(context)
+    stages = context.stages
+    with _opened(command, experiment, context.inputs, stages) as run:
         for line in warnings:
             run.log.warn(line)
         if "ppo" in stages:
-            run.log.note(f"reward: {reward_of(case)}")
+            run.log.note(f"reward: {reward_of(context)}")
         start = run_start(run)
         policy = run_sft(run, start) if "sft" in stages else start
-        reward_model = _reward_model(run, case, policy)
+        reward_model = _reward_model(run, context, policy)
         if "ppo" not in stages:
             return _reported(run)
         candidate = run_ppo(run, policy, reward_model)
-        if case.judge is not None:
-            _compare(run, candidate, policy, case.judge)
+        if context.judge is not None:
+            _compare(run, candidate, policy, context.judge)
         samples = read_samples(run.folder)
         before, after = samples.get(("sft", 0), []), samples.get(("ppo", experiment.ppo.num_steps))
         if after:
@@ -69,11 +69,11 @@ def _train(command: str, experiment: Experiment) -> float | None:
         return _reported(run)
 
 
-def _reward_model(run: Run, case: Case, base: Path) -> Path | None:
+def _reward_model(run: Run, context: CheckContext, base: Path) -> Path | None:
     """Train the reward model, or return the one there is; None when a function judges alone."""
-    if "reward_model" in case.stages:
+    if "reward_model" in context.stages:
         return run_reward_model(run, base)
-    return None if case.reward_model is None else Path(case.reward_model)
+    return None if context.reward_model is None else Path(context.reward_model)
 
 
 @contextmanager
@@ -204,7 +204,7 @@ def _doctor(command: str, experiment: Experiment) -> None:
     """Check what the pipeline (`doctor`) or another command (`doctor ppo`) would need."""
     from rlhf.cli.doctor import diagnose
 
-    diagnose(Case(command.partition(" ")[2] or "pipeline", experiment))
+    diagnose(CheckContext(command.partition(" ")[2] or "pipeline", experiment))
 
 
 def _plan(command: str, experiment: Experiment) -> None:

@@ -82,7 +82,7 @@ def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
     """Let Hydra compose, and take every configuration; return what taking one raised."""
     errors: list[BaseException] = []
     entered: list[DictConfig] = []
-    said, composing = StringIO(), ExitStack()
+    output, composing = StringIO(), ExitStack()
 
     def task(config: DictConfig) -> float | None:
         entered.append(config)
@@ -95,12 +95,12 @@ def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
             raise SystemExit(1) from error
 
     wrapped = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
-    composing.enter_context(redirect_stderr(said))
+    composing.enter_context(redirect_stderr(output))
     try:
         wrapped(task)()
     except SystemExit as error:
         if error.code and not entered:
-            raise ConfigError(_without_advice(said.getvalue())) from error
+            raise ConfigError(_without_advice(output.getvalue())) from error
         if not errors:
             raise
     except OmegaConfBaseException as error:
@@ -110,10 +110,10 @@ def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
     return errors
 
 
-def _without_advice(said: str) -> str:
+def _without_advice(output: str) -> str:
     """Return what Hydra said of a fault on one line, without its advice to itself."""
     advice = ("See http", "Set the environment", "Config search path", "provider=")
-    lines = [line.strip() for line in said.splitlines()]
+    lines = [line.strip() for line in output.splitlines()]
     if any(line.startswith("Traceback") for line in lines):
         return lines[-1]
     return " ".join(line for line in lines if line and not line.startswith(advice))

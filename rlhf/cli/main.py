@@ -72,19 +72,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     end_with(lambda: _dispatch(arguments[0], arguments[1:]))
 
 
-def end_with(deed: Callable[[], object]) -> NoReturn:
+def end_with(callback: Callable[[], object]) -> NoReturn:
     """Do a deed and end this process with the documented code."""
     speak_plainly()
     if threading.current_thread() is threading.main_thread():
         # A scheduler's request to end is obeyed, and told, as Ctrl-C is.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        deed()
+        callback()
     except RLHFError as error:
-        _say(f"{error}")
+        _print(f"{error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _say("interrupted; the same command goes on from the last checkpoint")
+        _print("interrupted; the same command goes on from the last checkpoint")
         sys.exit(INTERRUPTED)
     sys.exit(0)
 
@@ -120,7 +120,7 @@ def _dispatch(command: str, overrides: list[str]) -> None:
     return compose_and_run(command, overrides)
 
 
-def _say(message: str) -> None:
+def _print(message: str) -> None:
     for line in message.splitlines():
         sys.stderr.write(f"rlhf: {line}\n")
 

@@ -21,17 +21,17 @@ def plan(experiment: Experiment) -> None:
     """
     shapes = role_shapes(experiment)
     hardware = read_hardware(experiment.plan.hardware)
-    _say([hardware_line(hardware)])
+    _print([hardware_line(hardware)])
     if _asks_for_none(experiment, hardware):
-        _say(["", "no GPU is asked for (cluster.gpus_per_rank=0); what would fit:"])
+        _print(["", "no GPU is asked for (cluster.gpus_per_rank=0); what would fit:"])
         _show_proposal(experiment, shapes, hardware)
         return
     fit = assess(experiment, shapes, hardware)
     _show(fit)
     if fit.fits:
         return
-    _say(["", "these settings do not fit:", *(f"  {line}" for line in fit.shortages)])
-    _say(["", "nearest that fits:"])
+    _print(["", "these settings do not fit:", *(f"  {line}" for line in fit.shortages)])
+    _print(["", "nearest that fits:"])
     _show_proposal(experiment, shapes, hardware)
     raise ConfigError("\n".join(fit.shortages))
 
@@ -47,9 +47,9 @@ def _show_proposal(experiment: Experiment, shapes: list[RoleShape], hardware: Ha
     proposal = propose(experiment, shapes, hardware)
     if proposal is not None:
         _show(proposal)
-        _say(["", "settings:", *wrapped(changes(experiment, proposal.experiment))])
+        _print(["", "settings:", *wrapped(changes(experiment, proposal.experiment))])
         note = idle_note(proposal)
-        _say([] if note is None else ["", note])
+        _print([] if note is None else ["", note])
         return
     other = nearest(experiment, shapes, hardware)
     if other is None:
@@ -58,9 +58,9 @@ def _show_proposal(experiment: Experiment, shapes: list[RoleShape], hardware: Ha
             "known here; a rank that writes holds all weights on its device, "
             f"{_least_copy(shapes)}; take a smaller model"
         )
-    _say([f"  nothing on {hardware.name}; on {other.hardware.name}:"])
+    _print([f"  nothing on {hardware.name}; on {other.hardware.name}:"])
     _show(other)
-    _say(["", "settings:", *wrapped(changes(experiment, other.experiment))])
+    _print(["", "settings:", *wrapped(changes(experiment, other.experiment))])
     raise ConfigError(
         f"plan.hardware={hardware.name} is too small for any setting; a rank that writes needs all "
         f"weights on its device, {_least_copy(shapes)}; nearest: {other.hardware.name}"
@@ -73,10 +73,10 @@ def _least_copy(shapes: list[RoleShape]) -> str:
 
 
 def _show(fit: Fit) -> None:
-    _say(["", *shape_lines(fit), "", "GiB a rank:", *memory_table(fit)])
-    _say(["", *speed_lines(fit, speed(fit))])
+    _print(["", *shape_lines(fit), "", "GiB a rank:", *memory_table(fit)])
+    _print(["", *speed_lines(fit, speed(fit))])
 
 
-def _say(lines: list[str]) -> None:
+def _print(lines: list[str]) -> None:
     for line in lines:
         print(line)  # noqa: T201 - the command's answer

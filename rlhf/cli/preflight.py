@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rlhf.cli.checks.case import Case
 from rlhf.cli.checks.check import examine
+from rlhf.cli.checks.context import CheckContext
 from rlhf.cli.checks.listing import CHECKS
 
 
-def preflight(case: Case) -> list[str]:
+def preflight(context: CheckContext) -> list[str]:
     """Make every check that needs no live cluster.
 
     Returns:
@@ -16,10 +16,10 @@ def preflight(case: Case) -> list[str]:
     Raises:
         RLHFError: all that is wrong, a line a problem; of the class of the first.
     """
-    findings = list(examine(case, [check for check in CHECKS if not check.connects]))
-    errors = [finding.error for finding in findings if finding.error is not None]
+    results = list(examine(context, [check for check in CHECKS if not check.connects]))
+    errors = [result.error for result in results if result.error is not None]
     if errors:
         lines = dict.fromkeys(line for error in errors for line in str(error).splitlines())
         raise type(errors[0])("\n".join(lines)) from errors[0]
-    warnings = [finding.text for finding in findings if finding.level == "warn"]
+    warnings = [result.text for result in results if result.level == "warn"]
     return [line for text in warnings for line in text.splitlines()]

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rlhf.checkpoint.files import write_json
 from rlhf.checkpoint.settings import differences
 from rlhf.cli.commands import run_command
-from rlhf.cli.likeness import Likeness, compare_runs
+from rlhf.cli.diff import Difference, compare_runs
 from rlhf.config.commands import stages_of
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
@@ -74,7 +74,7 @@ def reproduce(arguments: list[str]) -> None:
     for command, experiment in plan.items():
         run_command(command, experiment)
     target = Path(next(iter(plan.values())).run_dir)
-    _tell(run, target, changed, compare_runs(run, target))
+    _report(run, target, changed, compare_runs(run, target))
 
 
 def _is_plain(word: str) -> bool:
@@ -159,7 +159,7 @@ def _changed(manifest: dict[str, object]) -> list[str]:
     return found
 
 
-def _tell(run: Path, target: Path, changed: list[str], found: list[Likeness]) -> None:
+def _report(run: Path, target: Path, changed: list[str], found: list[Difference]) -> None:
     """Print the table, write RUN-reproduced/reproduction.json, and fail when results differ."""
     apart = [line for line in found if line.difference]
     same = len(found) - len(apart)

@@ -52,14 +52,14 @@ def submit(arguments: Sequence[str], commands: Collection[str]) -> int:
     job_id = asked.id or _new_id(asked.command[0])
     _start_or_find(jobs, job_id, asked.command, env)
     if asked.no_wait:
-        _say(_how_to(jobs.address, job_id))
+        _print(_how_to(jobs.address, job_id))
         return 0
     try:
         ended = jobs.follow(job_id)
     except KeyboardInterrupt:
-        _say(f"job {job_id} goes on\n{_how_to(jobs.address, job_id)}")
+        _print(f"job {job_id} goes on\n{_how_to(jobs.address, job_id)}")
         return 130
-    _say(f"job {job_id} " + (ended.reason if ended.exit_code else "is done"))
+    _print(f"job {job_id} " + (ended.reason if ended.exit_code else "is done"))
     return ended.exit_code
 
 
@@ -135,16 +135,16 @@ def _start_or_find(jobs: Jobs, job_id: str, command: list[str], env: dict[str, s
             f"--id {job_id} is taken: that job ({runs}) is {status}; give another name, or follow "
             f"it with rlhf submit --id {job_id}"
         )
-    _say(f"job {job_id} is there ({status}); its log:")
+    _print(f"job {job_id} is there ({status}); its log:")
 
 
 def _start(jobs: Jobs, job_id: str, command_line: str, env: dict[str, str]) -> None:
-    from rlhf.runtime.parcel import pack
+    from rlhf.runtime.archive import pack
 
     with tempfile.TemporaryDirectory() as folder:
-        parcel = pack(Path.cwd(), Path(folder) / "parcel.zip")
-        _say(f"job {job_id} at {jobs.address}, with {parcel} of {Path.cwd()}")
-        jobs.submit(job_id, command_line, parcel, env)
+        archive = pack(Path.cwd(), Path(folder) / "parcel.zip")
+        _print(f"job {job_id} at {jobs.address}, with {archive} of {Path.cwd()}")
+        jobs.submit(job_id, command_line, archive, env)
 
 
 def _how_to(address: str, job_id: str) -> str:
@@ -154,6 +154,6 @@ def _how_to(address: str, job_id: str) -> str:
     )
 
 
-def _say(message: str) -> None:
+def _print(message: str) -> None:
     for line in message.splitlines():
         sys.stderr.write(f"rlhf: {line}\n")

@@ -104,7 +104,7 @@ class Sweep:
                 self._run_here(trial)
         if at_once > 1:
             longest = [self._connected(trial) for trial in longest]
-            run_several(longest, at_once, started=self._tell_start, ended=self._take)
+            run_several(longest, at_once, started=self._report_start, ended=self._take)
 
     def raise_failure(self) -> None:
         """Raise what the first failed trial of this start ended with, if one did."""
@@ -129,7 +129,7 @@ class Sweep:
                 self._take(trial, end)
                 return
             trial = self._connected(trial)
-        self._tell_start(trial)
+        self._report_start(trial)
         try:
             end = trial.run_here()
         except KeyboardInterrupt:
@@ -152,7 +152,7 @@ class Sweep:
         update = {"cluster": cluster.model_copy(update={"address": "auto"})}
         return replace(trial, experiment=trial.experiment.model_copy(update=update))
 
-    def _tell_start(self, trial: Trial) -> None:
+    def _report_start(self, trial: Trial) -> None:
         self._console.note(f"{self._place(trial)} starts: {trial.folder}")
 
     def _take(self, trial: Trial, end: TrialEnd) -> None:
@@ -161,8 +161,10 @@ class Sweep:
         if end.outcome not in ("done", "interrupted") and (trial.folder / METRICS).is_file():
             write_report(trial.folder)
         line = f"{self._place(trial)} {headline(end, figures_of(read_run(trial.folder)))}"
-        say = self._console.note if end.outcome in ("done", "interrupted") else self._console.warn
-        say(line)
+        report = (
+            self._console.note if end.outcome in ("done", "interrupted") else self._console.warn
+        )
+        report(line)
         self._write()
 
     def _place(self, trial: Trial) -> str:

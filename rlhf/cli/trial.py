@@ -23,7 +23,7 @@ from rlhf.observe.files import EVALUATION, MANIFEST, read_figures, read_object
 from rlhf.observe.health import too_far
 from rlhf.observe.report.read import section
 from rlhf.observe.sweep import TrialEnd
-from rlhf.runtime import lifeline
+from rlhf.runtime import watchdog
 
 END_TIMEOUT_S = 60.0
 """Longest an interrupted trial may take to end by itself."""
@@ -79,7 +79,7 @@ class Trial:
             code=TrainingError.exit_code,
         )
 
-    def end(self, code: int, said: str) -> TrialEnd:
+    def end(self, code: int, message: str) -> TrialEnd:
         """Return how it ended, by its exit code and last words."""
         if code == TrainingError.exit_code and (cut := self.cut()) is not None:
             return cut
@@ -88,7 +88,7 @@ class Trial:
             name=self.name,
             settings=self.settings,
             outcome=outcome.get(code, "failed"),  # type: ignore[arg-type]
-            detail="" if code in (0, INTERRUPTED) else said,
+            detail="" if code in (0, INTERRUPTED) else message,
             code=code,
         )
 
@@ -118,7 +118,7 @@ class TrialProcess:
             "experiment": trial.experiment.model_dump(mode="json"),
         }
         with self._log.open("wb") as output:
-            self._process = lifeline.start("rlhf.cli.trial", output=output)
+            self._process = watchdog.start("rlhf.cli.trial", output=output)
         self._stdin = cast("IO[bytes]", self._process.stdin)
         with suppress(BrokenPipeError):
             self._stdin.write(json.dumps(asked).encode() + b"\n")
@@ -150,14 +150,14 @@ class TrialProcess:
         if code < 0:
             return f"killed by {signal.Signals(-code).name}; see {self._log}"
         lines = self._log.read_text("utf-8", errors="replace").splitlines()
-        told = [line.removeprefix("rlhf: ") for line in lines if line.startswith("rlhf: ")]
-        return told[-1] if told else f"exit code {code}; see {self._log}"
+        messages = [line.removeprefix("rlhf: ") for line in lines if line.startswith("rlhf: ")]
+        return messages[-1] if messages else f"exit code {code}; see {self._log}"
 
 
-def obey() -> None:
+def run_trial() -> None:
     """Run the trial that the sweep's process writes to our standard input."""
-    asked = json.loads(lifeline.read_line())
-    interrupt_with(lifeline.on_end)
+    asked = json.loads(watchdog.read_line())
+    interrupt_with(watchdog.on_end)
     sys.argv = [f"rlhf {asked['command']}", *asked["typed"]]
     end_with(lambda: run_command(asked["command"], load(asked["experiment"])))
 
@@ -169,4 +169,4 @@ def interrupt_with(on_end: Callable[[Callable[[], None]], None]) -> None:
 
 
 if __name__ == "__main__":
-    obey()
+    run_trial()

@@ -27,7 +27,7 @@ def present(values: Mapping[str, object]) -> frozenset[str]:
 
 def misfit(found: frozenset[str], legal: Sequence[Columns]) -> str:
     """Return why columns fit no format: those found, the legal sets and the nearest of them."""
-    nearest = max(legal, key=lambda columns: _likeness(found, columns))
+    nearest = max(legal, key=lambda columns: _difference(found, columns))
     missing = ", ".join(name for name in nearest if name not in found)
     return (
         f"columns {', '.join(sorted(found)) or '(none)'} fit no format; "
@@ -36,7 +36,7 @@ def misfit(found: frozenset[str], legal: Sequence[Columns]) -> str:
     )
 
 
-def _likeness(found: frozenset[str], columns: Columns) -> float:
+def _difference(found: frozenset[str], columns: Columns) -> float:
     best = [
         max((difflib.SequenceMatcher(None, name, other).ratio() for other in found), default=0.0)
         for name in columns

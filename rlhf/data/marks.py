@@ -68,19 +68,19 @@ def unmarked(text: str) -> tuple[str, dict[int, Span]]:
 
     A stretch ends where another message begins, be it inside the same turn of the loop.
     """
-    pieces = _MARK.split(text)
+    chunks = _MARK.split(text)
     spans: dict[int, Span] = {}
     here: list[tuple[int, int]] = []  # loop and message, the innermost last
-    at = len(pieces[0])
-    for loop, message, piece in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
+    at = len(chunks[0])
+    for loop, message, chunk in zip(chunks[1::3], chunks[2::3], chunks[3::3], strict=True):
         while any(number == int(loop) for number, _ in here):
             here.pop()
         if message:
             here.append((int(loop), int(message)))
         if here:
-            stretch = (at, at + len(piece))
+            stretch = (at, at + len(chunk))
             known = spans.get(here[-1][1], stretch)
             joined = (known[0], stretch[1]) if known[1] == at else stretch
             spans[here[-1][1]] = max(known, joined, key=lambda span: (span[1] - span[0], span[1]))
-        at += len(piece)
-    return "".join(pieces[::3]), spans
+        at += len(chunk)
+    return "".join(chunks[::3]), spans

@@ -19,7 +19,7 @@ from rlhf.data.turns import like
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Written:
+class WrittenExchange:
     """A prompt, and what the policy wrote."""
 
     prompt: Text
@@ -34,7 +34,9 @@ class Written:
 
 
 def read_exchange(
-    reader: PreTrainedTokenizerBase, writer: PreTrainedTokenizerBase | None, written: Written
+    reader: PreTrainedTokenizerBase,
+    writer: PreTrainedTokenizerBase | None,
+    written: WrittenExchange,
 ) -> list[int]:
     """Return the ids a reward model reads.
 
@@ -99,7 +101,7 @@ def encode_exchange(
     return encode_answer(tokenizer, prompt, answer, options)[0]
 
 
-def _text(writer: PreTrainedTokenizerBase, written: Written, said: list[int]) -> str:
+def _text(writer: PreTrainedTokenizerBase, written: WrittenExchange, said: list[int]) -> str:
     """Return a response as text; behind a plain prompt with the space that parts the two."""
     alone = decode_response(writer, said)
     if not isinstance(written.prompt, str):

@@ -145,10 +145,10 @@ class Template:
         doubles it is put right.
         """
         ids: list[int] = []
-        for number, piece in enumerate(_STAND_IN.split(text)):
+        for number, chunk in enumerate(_STAND_IN.split(text)):
             if number % 2:
-                ids += tokenize(self.tokenizer, [self._typed[int(piece)]])[0]
-            elif piece:
-                ids += self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
+                ids += tokenize(self.tokenizer, [self._typed[int(chunk)]])[0]
+            elif chunk:
+                ids += self.tokenizer(chunk, add_special_tokens=False, verbose=False)["input_ids"]
         bos = self.tokenizer.bos_token_id
         return ids[1:] if bos is not None and ids[:2] == [bos, bos] else ids

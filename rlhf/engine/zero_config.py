@@ -81,12 +81,12 @@ def laid_over(settings: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, 
 def _offloaded(holding: Holding) -> dict[str, Any]:
     """Return what waits in host memory; page-locked, where a GPU copies from it."""
     host = {"device": "cpu", "pin_memory": holding.device == "cuda"}
-    told: dict[str, Any] = {}
+    offload: dict[str, Any] = {}
     if holding.offload != "none" and holding.stage:
-        told["offload_optimizer"] = dict(host)
+        offload["offload_optimizer"] = dict(host)
     if holding.offload == "weights" and holding.stage == 3:
-        told["offload_param"] = dict(host)
-    return told
+        offload["offload_param"] = dict(host)
+    return offload
 
 
 def bucket_size(num_weights: int) -> int:

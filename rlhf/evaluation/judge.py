@@ -76,7 +76,7 @@ class RidgeJudge:
         column = {name: index for index, name in enumerate(idf)}
         rows, columns, values = [], [], []
         for row, count in enumerate(counts):
-            for name, value in _normalise(count, idf).items():
+            for name, value in _normalize(count, idf).items():
                 rows.append(row)
                 columns.append(column[name])
                 values.append(value)
@@ -88,7 +88,7 @@ class RidgeJudge:
 
     def score(self, texts: Sequence[str]) -> list[float]:
         """Predict the mean human rating of each text."""
-        vectors = [_normalise(features(text), self.idf) for text in texts]
+        vectors = [_normalize(features(text), self.idf) for text in texts]
         return [
             self.mean + sum(self.coefficients[name] * value for name, value in vector.items())
             for vector in vectors
@@ -146,7 +146,7 @@ def _negated(tokens: Sequence[str]) -> Iterator[str]:
             reach = NEGATION_REACH
 
 
-def _normalise(counts: dict[str, float], idf: dict[str, float]) -> dict[str, float]:
+def _normalize(counts: dict[str, float], idf: dict[str, float]) -> dict[str, float]:
     """Weight the known features by rarity and scale them to a vector of length 1."""
     vector = {name: count * idf[name] for name, count in counts.items() if name in idf}
     length = sum(value * value for value in vector.values()) ** 0.5

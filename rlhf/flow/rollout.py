@@ -58,16 +58,16 @@ class Rollout(TensorBatch):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Piece(Rollout):
+class RolloutChunk(Rollout):
     """Some rows of a rollout, there while others are still being written."""
 
     rows_B: Tensor
     """Which rows of the prompts these are, int64."""
 
 
-def joined(pieces: Iterable[Piece]) -> Piece:
+def joined(chunks: Iterable[RolloutChunk]) -> RolloutChunk:
     """Return several pieces as one, its rows in the order of the prompts."""
-    found = Piece.concat(list(pieces))
+    found = RolloutChunk.concat(list(chunks))
     return found.select(found.rows_B.argsort())
 
 

@@ -21,11 +21,11 @@ from rlhf.engine.memory import free_bytes
 from rlhf.engine.world import num_ranks
 from rlhf.flow.text import PromptBatch
 from rlhf.generation.masks import layer_types
+from rlhf.generation.output_buffer import OutputBuffer
 from rlhf.generation.prepacked import prepacked
 from rlhf.generation.sampling import Sampling, draw
 from rlhf.generation.slots import SlotCache, bytes_a_row, slots_that_fit
 from rlhf.generation.steps import Steps
-from rlhf.generation.written import Written
 from rlhf.models.language_model import LanguageModel
 
 SHARE_TO_REFILL = 8
@@ -47,7 +47,7 @@ def refusal(model: LanguageModel) -> str | None:
 @torch.no_grad()
 def write(
     model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int
-) -> Iterator[Written]:
+) -> Iterator[OutputBuffer]:
     """Answer the prompts; show what is written after every token of the live rows."""
     decoding = _Decoding(model, prompts, how, seed)
     with prepacked(model.network, decoding.spare):
@@ -65,7 +65,7 @@ class _Decoding:
     ) -> None:
         device = model.network.device
         self.model, self.prompts, self.how, self.seed = model, prompts, how, seed
-        self.written = Written(len(prompts), how, device)
+        self.written = OutputBuffer(len(prompts), how, device)
         self.waiting = prompts.lengths_B.argsort(descending=True, stable=True)
         self.prompt_of_B = _same_prompts(prompts)
         config = model.network.config.get_text_config()

@@ -19,15 +19,15 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from rlhf.algo.seeding import uniforms
 from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import PromptBatch
+from rlhf.generation.output_buffer import OutputBuffer
 from rlhf.generation.sampling import Sampling, draw
-from rlhf.generation.written import Written
 from rlhf.models.language_model import LanguageModel
 
 
 @torch.no_grad()
 def write(
     model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int
-) -> Iterator[Written]:
+) -> Iterator[OutputBuffer]:
     """Answer the prompts, those of like length together; show what is written after each lot."""
     order = prompts.lengths_B.argsort(stable=True)
     yield from _generated(model, prompts, how, seed, order.split(how.batch_size))
@@ -36,7 +36,7 @@ def write(
 @torch.no_grad()
 def write_apart(
     model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int
-) -> Iterator[Written]:
+) -> Iterator[OutputBuffer]:
     """Answer the prompts, only those of one length together."""
     lots = [
         lot
@@ -49,10 +49,10 @@ def write_apart(
 @torch.no_grad()
 def write_uncached(
     model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int
-) -> Iterator[Written]:
+) -> Iterator[OutputBuffer]:
     """Answer the prompts, right-padded; every token takes a forward of the whole rows."""
     device = model.network.device
-    written = Written(len(prompts), how, device)
+    written = OutputBuffer(len(prompts), how, device)
     for rows_B in prompts.lengths_B.argsort(stable=True).split(how.batch_size):
         some = prompts.select(rows_B)
         draws = _Draws(written, (rows_B, some.sample_B), how, seed)
@@ -74,9 +74,9 @@ def write_uncached(
 
 def _generated(
     model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int, lots: Iterable[Tensor]
-) -> Iterator[Written]:
+) -> Iterator[OutputBuffer]:
     """Answer the prompts lot by lot, each padded on the left."""
-    written = Written(len(prompts), how, model.network.device)
+    written = OutputBuffer(len(prompts), how, model.network.device)
     plain = GenerationConfig(
         max_new_tokens=how.max_new_tokens,
         do_sample=False,
@@ -111,7 +111,7 @@ class _Draws(LogitsProcessor):
     """Draws the next token of every row, and leaves `generate` no other choice."""
 
     def __init__(
-        self, written: Written, who: tuple[Tensor, Tensor], how: Sampling, seed: int
+        self, written: OutputBuffer, who: tuple[Tensor, Tensor], how: Sampling, seed: int
     ) -> None:
         """Write for the rows and sample indices of `who`."""
         self._written, (self._rows_B, self._sample_B) = written, who

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 
 from rlhf.errors import ModelError
-from rlhf.flow.rollout import Piece
+from rlhf.flow.rollout import RolloutChunk
 from rlhf.flow.text import PromptBatch
 from rlhf.generation import continuous, padded
 from rlhf.generation.sampling import Sampling
 from rlhf.generation.trial import disagreement
 from rlhf.models.language_model import LanguageModel
 
-NUM_PIECES = 4
+NUM_CHUNKS = 4
 """A piece is given when so much of the rows has ended since the last one: a quarter."""
 LEAST_ROWS = 8
 """Of a piece before the last: fewer are not worth a forward of their own."""
@@ -56,11 +56,11 @@ def choose(model: LanguageModel, how: Sampling, prompts: PromptBatch) -> Choice:
         if reason is None:
             return Choice(name, _why(refused, how))
         refused[name] = reason
-    told = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
     others = "" if how.backend == "auto" else "generation.backend=auto or "
     raise ModelError(
         f"generation.backend={how.backend}: no way to write is right for this "
-        f"{type(model.network).__name__} ({told}); set {others}engine.precision=fp32, or use "
+        f"{type(model.network).__name__} ({reasons}); set {others}engine.precision=fp32, or use "
         "another model"
     )
 
@@ -77,7 +77,7 @@ def _refusal(name: str, model: LanguageModel, how: Sampling, prompts: PromptBatc
     if known is not None:
         return known
 
-    def write(rows: PromptBatch, short: Sampling) -> Iterator[Piece]:
+    def write(rows: PromptBatch, short: Sampling) -> Iterator[RolloutChunk]:
         return sample(model, rows, short, TRIAL_SEED, name)
 
     try:
@@ -91,7 +91,7 @@ def _refusal(name: str, model: LanguageModel, how: Sampling, prompts: PromptBatc
 
 def sample(
     model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int, backend: str
-) -> Iterator[Piece]:
+) -> Iterator[RolloutChunk]:
     """Answer the prompts; give rows that have ended while others are still being written.
 
     What is in a piece is set by the order in which the rows end, and not by the clock, so a run
@@ -106,7 +106,7 @@ def sample(
     """
     if not len(prompts):
         return
-    enough = max(LEAST_ROWS, -(-len(prompts) // NUM_PIECES))
+    enough = max(LEAST_ROWS, -(-len(prompts) // NUM_CHUNKS))
     for written in BACKENDS[backend](model, prompts, how, seed):
         if written.num_to_take >= enough or written.is_done:
             yield written.take(prompts)

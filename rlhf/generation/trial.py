@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from rlhf.algo.packing import lay_out, response_targets, spread
-from rlhf.flow.rollout import Piece, Rollout, joined
+from rlhf.algo.packing import pack_rows, response_targets, unpack
+from rlhf.flow.rollout import Rollout, RolloutChunk, joined
 from rlhf.flow.text import PromptBatch
 from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
 
-Write = Callable[[PromptBatch, Sampling], Iterator[Piece]]
+Write = Callable[[PromptBatch, Sampling], Iterator[RolloutChunk]]
 NUM_PROMPTS, NUM_SLOTS, NUM_TOKENS = 5, 3, 12
 """Prompts taken as they are, rows written at a time, and most tokens of each."""
 EARLY_STOPS = 20
@@ -169,11 +169,11 @@ def _texts(prompts: PromptBatch) -> list[list[int]]:
 @torch.no_grad()
 def whole_logprobs(model: LanguageModel, rollout: Rollout, temperature: float) -> Tensor:
     """Return logprobs_BR, float32, by one training forward of all rows; 0 at padding."""
-    rows = lay_out(rollout.tokens_BT, rollout.lengths_B, packs=model.packs)
+    rows = pack_rows(rollout.tokens_BT, rollout.lengths_B, packs=model.packs)
     device = model.network.device
     asked = [tensor.to(device) for tensor in response_targets(rollout, rows)]
     logprobs_N, _ = model(*asked, temperature, rows.to(device).position_ids_SW)
-    return spread(logprobs_N.cpu(), rollout.response_mask_BR)
+    return unpack(logprobs_N.cpu(), rollout.response_mask_BR)
 
 
 def _precision(model: LanguageModel) -> torch.dtype:

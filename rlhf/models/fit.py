@@ -51,10 +51,10 @@ def check_fit(
             "would be noise; train it with `rlhf reward_model`, or give a trained one"
         )
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": others}
-    said = "; ".join(_told(sorted(names), kind) for kind, names in kinds.items() if names)
-    if said:
+    text = "; ".join(_listed(sorted(names), kind) for kind, names in kinds.items() if names)
+    if text:
         raise ModelError(
-            f"{path}: its weights are not those of its config, a {type(network).__name__}: {said}; "
+            f"{path}: its weights are not those of its config, a {type(network).__name__}: {text}; "
             f"{_remedy(unexpected)}"
         )
 
@@ -63,7 +63,7 @@ def _is_head(name: str) -> bool:
     return SCORE.search(name) is not None
 
 
-def _told(names: list[str], kind: str) -> str:
+def _listed(names: list[str], kind: str) -> str:
     more = ", ..." if len(names) > NAMED else ""
     return f"{len(names)} {kind} ({', '.join(names[:NAMED])}{more})"
 

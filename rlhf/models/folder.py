@@ -92,8 +92,8 @@ def read_object(file: Path) -> dict[str, object]:
 
 def one_line(error: BaseException) -> str:
     """Return what an error says, on one line of bounded length."""
-    said = "".join(c for c in " ".join(str(error).split())[:300] if c.isprintable())
-    return said if isinstance(error, OSError | ValueError) and said else _named(error, said)
+    text = "".join(c for c in " ".join(str(error).split())[:300] if c.isprintable())
+    return text if isinstance(error, OSError | ValueError) and text else _named(error, text)
 
 
 def stored_tensors(path: str) -> dict[str, Tensor]:
@@ -239,5 +239,5 @@ def _numbers(config: Mapping[str, object], above: str = "") -> Iterator[tuple[st
             yield f"{above}{key}", value
 
 
-def _named(error: BaseException, said: str) -> str:
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+def _named(error: BaseException, text: str) -> str:
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

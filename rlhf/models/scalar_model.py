@@ -75,7 +75,7 @@ class ScalarModel(nn.Module):
         raw_N = raw_N.to(torch.promote_types(raw_N.dtype, torch.float32))
         return (raw_N - self.score_mean) / self.score_std
 
-    def normalise(self, mean: float, std: float) -> None:
+    def normalize(self, mean: float, std: float) -> None:
         """Shift and scale all later outputs, so that those with this mean and std become (0, 1)."""
         self.score_mean += mean * self.score_std
         self.score_std *= std

@@ -108,12 +108,12 @@ def _run(path: str, *, scored: bool) -> None:
     finite = hidden_TH.isfinite().all() and not any(b.isnan().any() for b in network.buffers())
     rotary = [b for name, b in network.named_buffers() if name.endswith("inv_freq")]
     if not finite or not all(b.isfinite().all() for b in rotary):
-        said = "gives numbers that are not finite"
+        fault = "gives numbers that are not finite"
     elif torch.equal(hidden_TH, hidden_TH[:1].expand_as(hidden_TH)):
-        said = "says the same of all tokens"
+        fault = "says the same of all tokens"
     else:
         return
     raise ModelError(
-        f"{path}: {said}; a setting of its config.json (rope, eps) or its weights are damaged: "
+        f"{path}: {fault}; a setting of its config.json (rope, eps) or its weights are damaged: "
         "fetch or train the model again"
     )

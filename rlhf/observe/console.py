@@ -50,7 +50,7 @@ class Console:
             earlier: The figures of the steps before; the summary is over the whole stage.
         """
         resumed = f", going on at step {first_step}" if first_step else ""
-        self._say(
+        self._print(
             Text(f"\n{TITLES.get(stage, stage)}", "bold cyan"),
             f"  {counted(total_steps, 'step')}{resumed}",
         )
@@ -69,7 +69,7 @@ class Console:
         twentieth = progress.done * PLAIN_LINES // max(1, progress.total)
         if not self._is_live and twentieth > self._printed:
             self._printed = twentieth
-            self._say(progress.line())
+            self._print(progress.line())
 
     def end(self) -> None:
         """Replace the stage's display by one line that stays."""
@@ -84,7 +84,7 @@ class Console:
             headline(progress.stage, progress.first, progress.last),
         )
         self._finished.append(row)
-        self._say(
+        self._print(
             Text("\u2713 ", "green"), f"{counted(progress.done, 'step')} in {row[2]}  {row[3]}"
         )
 
@@ -97,11 +97,11 @@ class Console:
 
     def warn(self, message: str) -> None:
         """Show a warning."""
-        self._say(Text("! ", "bold yellow"), Text(printable(message), "yellow"))
+        self._print(Text("! ", "bold yellow"), Text(printable(message), "yellow"))
 
     def note(self, message: str) -> None:
         """Show a line."""
-        self._say(printable(message))
+        self._print(printable(message))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Show a small table, such as the batch arithmetic; numbers stand right-aligned."""
@@ -125,7 +125,7 @@ class Console:
             table.add_row(*(Text(_excerpt(text)) for text in cells), Text(_gain(old, new)))
         self._terminal.print(table)
 
-    def _say(self, *parts: str | Text) -> None:
+    def _print(self, *parts: str | Text) -> None:
         self._terminal.print(Text.assemble(*parts), soft_wrap=True)
 
     def _stop_live(self) -> None:

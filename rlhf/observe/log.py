@@ -17,7 +17,7 @@ from rlhf.observe.health import named_alarms, stop_if_too_far
 from rlhf.observe.numbers import finite
 from rlhf.observe.samples import Sample
 from rlhf.observe.sinks import SINK_FAILURES, JsonlSink, Sink, TensorBoardSink, repeats
-from rlhf.observe.spans import KeptLap, Lap, append_lap, is_kept
+from rlhf.observe.spans import KeptTrace, StepTrace, append_trace, is_kept
 from rlhf.observe.wandb_sink import open_wandb
 
 
@@ -87,7 +87,7 @@ class RunLog:
         step: int,
         metrics: Metrics,
         seconds: Mapping[str, float] | None = None,
-        lap: Lap | None = None,
+        trace: StepTrace | None = None,
     ) -> None:
         """Record the figures of one step; TrainingError when PPO stays above max_kl.
 
@@ -95,15 +95,15 @@ class RunLog:
             step: counts from 0 within the stage; one step may be recorded in several parts.
             metrics: its figures.
             seconds: further figures, such as the seconds of each phase.
-            lap: who worked when.
+            trace: who worked when.
         """
         self._step = step
         values = {**metrics.means(), **(seconds or {})}
         self._each(lambda sink: sink.record(self._stage, step, values))
         self._console.record(step, values)
-        if lap is not None and is_kept(step):
-            kept = KeptLap(self._stage, step, lap)
-            self._attempt(files.TIMELINE, lambda: append_lap(self._run_dir, kept))
+        if trace is not None and is_kept(step):
+            kept = KeptTrace(self._stage, step, trace)
+            self._attempt(files.TIMELINE, lambda: append_trace(self._run_dir, kept))
         for name, value in values.items():
             if not math.isfinite(value):
                 self._warn_once(f"not finite: {name}", f"{name} is {value} at step {step}")
@@ -142,13 +142,13 @@ class RunLog:
         sink = open_wandb(self._run_dir, self._tracking, self._config, self._run_id, self.warn)
         self._sinks.append(sink)
 
-    def _each(self, deed: Callable[[Sink], None]) -> None:
+    def _each(self, callback: Callable[[Sink], None]) -> None:
         for sink in self._sinks:
-            self._attempt(sink.name, lambda sink=sink: deed(sink))
+            self._attempt(sink.name, lambda sink=sink: callback(sink))
 
-    def _attempt(self, name: str, deed: Callable[[], None]) -> None:
+    def _attempt(self, name: str, callback: Callable[[], None]) -> None:
         try:
-            deed()
+            callback()
         except SINK_FAILURES as error:
             line = str(error).partition("\n")[0]
             self._warn_once(

@@ -37,12 +37,12 @@ def describe_machine() -> dict[str, object]:
 
 def processor(cpuinfo: str) -> tuple[str, list[str]]:
     """Return the model's name ("" when not told) and the telling features, in order."""
-    told: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
-        told.setdefault(name.strip(), value.strip())
-    flags = told.get("flags", told.get("Features", "")).split()
-    return told.get("model name", ""), [name for name in TELLING if name in flags]
+        fields.setdefault(name.strip(), value.strip())
+    flags = fields.get("flags", fields.get("Features", "")).split()
+    return fields.get("model name", ""), [name for name in TELLING if name in flags]
 
 
 def gpus() -> list[str]:

@@ -76,8 +76,8 @@ def _git(folder: Path, *words: str, ends: tuple[int, ...] = (0,)) -> bytes:
 def _reason(error: OSError | subprocess.CalledProcessError) -> str:
     if isinstance(error, OSError):
         return f"git: {error.strerror}"
-    said = bytes(error.stderr).decode(errors="replace").strip().splitlines()
-    return said[0] if said else f"git ended with {error.returncode}"
+    output = bytes(error.stderr).decode(errors="replace").strip().splitlines()
+    return output[0] if output else f"git ended with {error.returncode}"
 
 
 @cache

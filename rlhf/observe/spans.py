@@ -47,7 +47,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Lap:
+class StepTrace:
     """One step by the clock."""
 
     seconds: float
@@ -101,17 +101,17 @@ class Lap:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptLap:
+class KeptTrace:
     """A lap as it was written down."""
 
     stage: str
     step: int
-    lap: Lap
+    trace: StepTrace
 
 
-def lap_of(spans: Iterable[Span], began: float, seconds: float) -> Lap:
+def trace_of(spans: Iterable[Span], began: float, seconds: float) -> StepTrace:
     """Return the lap that began at a moment, from spans since the epoch."""
-    return Lap(
+    return StepTrace(
         seconds,
         tuple(replace(span, start=span.start - began, end=span.end - began) for span in spans),
     )
@@ -135,7 +135,7 @@ def is_kept(step: int) -> bool:
     return step < ALL_UP_TO or step % 10 ** max(1, len(str(step)) - 2) == 0
 
 
-def append_lap(run_dir: Path, kept: KeptLap) -> None:
+def append_trace(run_dir: Path, kept: KeptTrace) -> None:
     """Write one line: stage, step, seconds, and [role, rank, method, start, end, phase] a span.
 
     Raises:
@@ -143,24 +143,24 @@ def append_lap(run_dir: Path, kept: KeptLap) -> None:
     """
     spans = [
         [s.role, s.rank, s.method, round(s.start, 4), round(s.end, 4), s.phase]
-        for s in kept.lap.spans
+        for s in kept.trace.spans
     ]
-    row = {"stage": kept.stage, "step": kept.step, "seconds": round(kept.lap.seconds, 4)}
+    row = {"stage": kept.stage, "step": kept.step, "seconds": round(kept.trace.seconds, 4)}
     files.append_rows(run_dir / files.TIMELINE, [{**row, "spans": spans}])
 
 
-def read_laps(run_dir: Path) -> list[KeptLap]:
+def read_traces(run_dir: Path) -> list[KeptTrace]:
     """Return the laps of a run in the order written; what is damaged is left out."""
     rows = files.read_rows(run_dir / files.TIMELINE)
     return [kept for row in rows if (kept := _kept(row)) is not None]
 
 
-def _kept(row: files.Row) -> KeptLap | None:
+def _kept(row: files.Row) -> KeptTrace | None:
     step, seconds, found = finite(row.get("step")), finite(row.get("seconds")), row.get("spans")
     if step is None or seconds is None or seconds <= 0 or not isinstance(found, list):
         return None
     spans = [span for entry in cast("list[object]", found) if (span := _span(entry)) is not None]
-    return KeptLap(str(row.get("stage")), int(step), Lap(seconds, tuple(spans)))
+    return KeptTrace(str(row.get("stage")), int(step), StepTrace(seconds, tuple(spans)))
 
 
 def _span(entry: object) -> Span | None:

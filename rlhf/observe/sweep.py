@@ -157,7 +157,7 @@ def table(trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
             *(trial.end.settings.get(key, "") for key in changed),
             *(write(known[place - 1][figure]) for figure, _, write in shown),
             duration(trial.figures.seconds),
-            told(trial.end),
+            outcome_text(trial.end),
         ]
         for place, trial in enumerate(trials, start=1)
     ]
@@ -169,7 +169,7 @@ def settings_of(trials: Sequence[Trial]) -> list[str]:
     return list(dict.fromkeys(key for trial in trials for key in trial.end.settings))
 
 
-def told(end: TrialEnd) -> str:
+def outcome_text(end: TrialEnd) -> str:
     """Return a trial's outcome in words, on one line."""
     first = end.detail.partition("\n")[0]
     between = " " if end.outcome == "cut" else ": "
@@ -179,7 +179,7 @@ def told(end: TrialEnd) -> str:
 def headline(end: TrialEnd, figures: TrialFigures) -> str:
     """Return what a line says of a trial that ended."""
     if end.outcome != "done":
-        return told(end)
+        return outcome_text(end)
     values = asdict(figures)
     known = [
         f"{head} {write(values[name])}" for name, head, write in COLUMNS if values[name] is not None

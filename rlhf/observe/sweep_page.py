@@ -72,13 +72,13 @@ def _lead(trials: Sequence[Trial]) -> str:
     sound = [trial for trial in trials if trial.is_sound]
     if not sound:
         return "No trial has finished yet."
-    best, said = sound[0], ""
+    best, text = sound[0], ""
     if best.figures.score is not None:
-        said = f" reaches the highest score, {short(best.figures.score)}"
+        text = f" reaches the highest score, {short(best.figures.score)}"
         if best.figures.kl is not None:
-            said += f", at a KL of {short(best.figures.kl)} nats to the reference"
+            text += f", at a KL of {short(best.figures.kl)} nats to the reference"
     changed = ", ".join(f"{key}={value}" for key, value in best.end.settings.items())
-    sentences = [f"Trial 1 ({changed}){said or ' comes first'}."]
+    sentences = [f"Trial 1 ({changed}){text or ' comes first'}."]
     cut = sum(trial.end.outcome in ("cut", "diverged") for trial in trials)
     if cut:
         sentences.append(f"{cut} of {len(trials)} trials diverged and ended early.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlhf.algo.packing import WIDEST
-from rlhf.models.anatomy import Anatomy
+from rlhf.models.model_shape import ModelShape
 
 FP32 = 4
 WORKING_MLP_TENSORS = 3
@@ -53,59 +53,59 @@ class Pass:
     """Whether only block inputs are kept."""
 
 
-def block_bytes(anatomy: Anatomy, run: Pass) -> float:
+def block_bytes(model_shape: ModelShape, run: Pass) -> float:
     """Return what one block keeps a token for its backward pass, bytes."""
     return (
-        _norm_bytes(anatomy, run)
-        + _attention_bytes(anatomy, run)
-        + anatomy.mlp_tensors * anatomy.mlp_width * run.number_bytes
-        + _adapter_bytes(anatomy, run)
+        _norm_bytes(model_shape, run)
+        + _attention_bytes(model_shape, run)
+        + model_shape.mlp_tensors * model_shape.mlp_width * run.number_bytes
+        + _adapter_bytes(model_shape, run)
     )
 
 
-def kept_bytes(anatomy: Anatomy, run: Pass) -> float:
+def kept_bytes(model_shape: ModelShape, run: Pass) -> float:
     """Return what all blocks keep for the backward pass of one microbatch, bytes.
 
     With checkpointing: each block's input, and the inside of one block at a time.
     """
-    block = block_bytes(anatomy, run)
+    block = block_bytes(model_shape, run)
     if run.checkpointing:
-        inputs = anatomy.num_layers * anatomy.hidden * run.number_bytes
+        inputs = model_shape.num_layers * model_shape.hidden * run.number_bytes
         return run.tokens * (inputs + block)
-    return run.tokens * anatomy.num_layers * block
+    return run.tokens * model_shape.num_layers * block
 
 
-def working_bytes(anatomy: Anatomy, run: Pass) -> float:
+def working_bytes(model_shape: ModelShape, run: Pass) -> float:
     """Return the tensors of a block in the making, kept or not, one microbatch, bytes."""
-    streams = 2 * anatomy.hidden
-    return run.tokens * run.number_bytes * (WORKING_MLP_TENSORS * anatomy.mlp_width + streams)
+    streams = 2 * model_shape.hidden
+    return run.tokens * run.number_bytes * (WORKING_MLP_TENSORS * model_shape.mlp_width + streams)
 
 
-def _norm_bytes(anatomy: Anatomy, run: Pass) -> float:
+def _norm_bytes(model_shape: ModelShape, run: Pass) -> float:
     """Return what a block's norms keep a token, and the two inputs of linear layers they make.
 
     Llama's norm computes in fp32: its input there, its root mean square, and (to learn its own
     weight) what it multiplies that weight with. Gemma's multiplies in fp32.
     """
-    size, width = run.number_bytes, anatomy.hidden
+    size, width = run.number_bytes, model_shape.hidden
     made = 2 * width * size
-    if anatomy.norm == "layer":
-        return anatomy.norms * (width + 2) * size + made
-    scaled = FP32 if anatomy.norm == "zero_rms" else size
+    if model_shape.norm == "layer":
+        return model_shape.norms * (width + 2) * size + made
+    scaled = FP32 if model_shape.norm == "zero_rms" else size
     own = scaled * width if run.learns.base else 0
-    return anatomy.norms * (FP32 * width + FP32 + own) + made
+    return model_shape.norms * (FP32 * width + FP32 + own) + made
 
 
-def _attention_bytes(anatomy: Anatomy, run: Pass) -> float:
+def _attention_bytes(model_shape: ModelShape, run: Pass) -> float:
     """Return queries, keys, values, output; sums of softmax, or scores where they are stored."""
-    size, wide, keys = run.number_bytes, anatomy.attention_width, anatomy.key_width
-    if anatomy.stores_scores:
+    size, wide, keys = run.number_bytes, model_shape.attention_width, model_shape.key_width
+    if model_shape.stores_scores:
         rounded = 0 if size == FP32 else size
-        scores = anatomy.heads * run.longest * (size + FP32 + rounded)
+        scores = model_shape.heads * run.longest * (size + FP32 + rounded)
         return 4 * wide * size + scores
     repeated = wide if run.packed else keys
     mask = bin_width(run) * size if run.packed else 0
-    return (2 * wide + 2 * repeated) * size + FP32 * anatomy.heads + mask
+    return (2 * wide + 2 * repeated) * size + FP32 * model_shape.heads + mask
 
 
 def bin_width(run: Pass) -> int:
@@ -113,7 +113,7 @@ def bin_width(run: Pass) -> int:
     return min(WIDEST * run.longest, run.tokens)
 
 
-def _adapter_bytes(anatomy: Anatomy, run: Pass) -> float:
+def _adapter_bytes(model_shape: ModelShape, run: Pass) -> float:
     """Return the narrow tensors between the two matrices of each adapter."""
-    layers = len(anatomy.linears) / anatomy.num_layers
+    layers = len(model_shape.linears) / model_shape.num_layers
     return run.learns.adapter_rank * layers * run.number_bytes

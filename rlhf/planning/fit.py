@@ -10,7 +10,7 @@ from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
 from rlhf.planning.hardware import GIB, Hardware
 from rlhf.planning.memory import RoleMemory, role_memory
-from rlhf.planning.shapes import Act, RoleShape, longest_row
+from rlhf.planning.shapes import LearningStage, RoleShape, longest_row
 
 USABLE = 0.92
 """Of a device's memory; the rest is left to fragments and to what is not modelled."""
@@ -18,7 +18,7 @@ CONTEXT = 0.6 * GIB
 """On a GPU, a process: driver context and communication buffers (given)."""
 PROCESS = 1.0 * GIB
 """In host memory, a process: Python and its libraries (given)."""
-Crew = Counter[RoleName]
+DeviceGroup = Counter[RoleName]
 """How many ranks of each role one device holds."""
 
 
@@ -29,7 +29,7 @@ class Fit:
     experiment: Experiment
     hardware: Hardware
     memories: tuple[RoleMemory, ...]
-    crews: dict[Act, list[Crew]]
+    groups: dict[LearningStage, list[DeviceGroup]]
     """By act, the ranks on each device in use."""
     device_bytes: float
     """Most on any device."""
@@ -48,22 +48,24 @@ def assess(experiment: Experiment, shapes: list[RoleShape], hardware: Hardware) 
     """Predict what the configuration takes, and compare it with what is there."""
     device = hardware.device()
     memories = tuple(role_memory(shape, experiment, device) for shape in shapes)
-    crews: dict[Act, list[Crew]] = {}
-    for act in ("reward_model", "ppo"):
-        roles = [memory for memory in memories if memory.shape.act == act]
+    groups: dict[LearningStage, list[DeviceGroup]] = {}
+    for stage in ("reward_model", "ppo"):
+        roles = [memory for memory in memories if memory.shape.stage == stage]
         if roles:
-            crews[act] = _crews(experiment, roles, hardware)
+            groups[stage] = _groups(experiment, roles, hardware)
     most = max(
-        device_bytes(crew, act, memories, experiment) for act in crews for crew in crews[act]
+        device_bytes(group, stage, memories, experiment)
+        for stage in groups
+        for group in groups[stage]
     )
-    host = max(_host_bytes(crews[act], act, memories, experiment) for act in crews)
+    host = max(_host_bytes(groups[stage], stage, memories, experiment) for stage in groups)
     if hardware.kind.is_gpu:
-        host /= min(hardware.nodes, max(1, -(-len(crews["ppo"]) // hardware.devices)))
+        host /= min(hardware.nodes, max(1, -(-len(groups["ppo"]) // hardware.devices)))
     fit = Fit(
         experiment=experiment,
         hardware=hardware,
         memories=memories,
-        crews=crews,
+        groups=groups,
         device_bytes=most,
         host_bytes=host,
         shortages=(),
@@ -71,30 +73,35 @@ def assess(experiment: Experiment, shapes: list[RoleShape], hardware: Hardware) 
     return replace(fit, shortages=tuple(_shortages(fit)))
 
 
-def takes_turns(experiment: Experiment, *, is_gpu: bool) -> bool:
+def shares_time(experiment: Experiment, *, is_gpu: bool) -> bool:
     """Whether of the roles on one device only the one at work is there."""
     residency = experiment.cluster.residency
     return is_gpu if residency == "auto" else residency == "in_turn"
 
 
 def device_bytes(
-    crew: Crew, act: Act, memories: tuple[RoleMemory, ...], experiment: Experiment
+    group: DeviceGroup,
+    stage: LearningStage,
+    memories: tuple[RoleMemory, ...],
+    experiment: Experiment,
 ) -> float:
     """Return the most bytes on a device that these ranks share."""
-    there = [m for m in memories if m.shape.act == act and crew[m.shape.role]]
+    there = [m for m in memories if m.shape.stage == stage and group[m.shape.role]]
     is_gpu = any(memory.model.on_gpu for memory in there)
-    contexts = CONTEXT * sum(crew.values()) if is_gpu else 0
-    if takes_turns(experiment, is_gpu=is_gpu):
-        return contexts + max(crew[m.shape.role] * m.peak for m in there)
-    resting = sum(crew[m.shape.role] * m.resting for m in there)
-    return contexts + resting + max(crew[m.shape.role] * (m.peak - m.resting) for m in there)
+    contexts = CONTEXT * sum(group.values()) if is_gpu else 0
+    if shares_time(experiment, is_gpu=is_gpu):
+        return contexts + max(group[m.shape.role] * m.peak for m in there)
+    resting = sum(group[m.shape.role] * m.resting for m in there)
+    return contexts + resting + max(group[m.shape.role] * (m.peak - m.resting) for m in there)
 
 
-def _crews(experiment: Experiment, roles: list[RoleMemory], hardware: Hardware) -> list[Crew]:
+def _groups(
+    experiment: Experiment, roles: list[RoleMemory], hardware: Hardware
+) -> list[DeviceGroup]:
     if not hardware.kind.is_gpu:
-        return _crews_of_nodes(roles, hardware)
-    seats: list[tuple[Crew, list[float]]] = []
-    chosen: dict[RoleName, list[Crew]] = {}
+        return _groups_of_nodes(roles, hardware)
+    slots: list[tuple[DeviceGroup, list[float]]] = []
+    chosen: dict[RoleName, list[DeviceGroup]] = {}
     cluster = experiment.cluster
     alone: list[RoleName] = [m.shape.role for m in roles]
     guests: list[RoleName] = [r for r in alone if cluster.placement(r).colocate_with is not None]
@@ -106,52 +113,55 @@ def _crews(experiment: Experiment, roles: list[RoleMemory], hardware: Hardware) 
             chosen[role] = chosen[host][: row.ranks]
         else:
             share = cluster.gpus_per_rank if row.gpus is None else row.gpus
-            chosen[role] = [_seat(seats, share) for _ in range(row.ranks)]
-        for crew in chosen[role]:
-            crew[role] += 1
-    return [crew for crew, _ in seats]
+            chosen[role] = [_slot(slots, share) for _ in range(row.ranks)]
+        for group in chosen[role]:
+            group[role] += 1
+    return [group for group, _ in slots]
 
 
-def _seat(seats: list[tuple[Crew, list[float]]], share: float) -> Crew:
+def _slot(slots: list[tuple[DeviceGroup, list[float]]], share: float) -> DeviceGroup:
     """Return the first device with room for a share of it, a new one if there is none."""
-    for crew, room in seats:
+    for group, room in slots:
         if 0 < share <= room[0] + 1e-9:
             room[0] -= share
-            return crew
-    fresh: tuple[Crew, list[float]] = (Counter(), [max(0.0, 1.0 - share)])
-    seats.append(fresh)
+            return group
+    fresh: tuple[DeviceGroup, list[float]] = (Counter(), [max(0.0, 1.0 - share)])
+    slots.append(fresh)
     for _ in range(max(0, round(share) - 1)):
-        seats.append((Counter(), [0.0]))
+        slots.append((Counter(), [0.0]))
     return fresh[0]
 
 
-def _crews_of_nodes(roles: list[RoleMemory], hardware: Hardware) -> list[Crew]:
-    crews: list[Crew] = [Counter() for _ in range(hardware.nodes)]
+def _groups_of_nodes(roles: list[RoleMemory], hardware: Hardware) -> list[DeviceGroup]:
+    groups: list[DeviceGroup] = [Counter() for _ in range(hardware.nodes)]
     for memory in roles:
         for rank in range(memory.model.ranks):
-            crews[rank % hardware.nodes][memory.shape.role] += 1
-    return crews
+            groups[rank % hardware.nodes][memory.shape.role] += 1
+    return groups
 
 
 def _host_bytes(
-    crews: list[Crew], act: Act, memories: tuple[RoleMemory, ...], experiment: Experiment
+    groups: list[DeviceGroup],
+    stage: LearningStage,
+    memories: tuple[RoleMemory, ...],
+    experiment: Experiment,
 ) -> float:
     """Return what all ranks keep in host memory together, and the driver's rollouts."""
     total = _rollout_bytes(experiment)
     for memory in memories:
-        if memory.shape.act != act:
+        if memory.shape.stage != stage:
             continue
         ranks, model = memory.model.ranks, memory.model
-        parked = 0.0
-        if model.on_gpu and takes_turns(experiment, is_gpu=True) and _is_shared(crews, memory):
-            parked = memory.resting
-        total += ranks * (PROCESS + parked + memory.held.host)
-        total += memory.host - memory.held.host
+        offloaded = 0.0
+        if model.on_gpu and shares_time(experiment, is_gpu=True) and _is_shared(groups, memory):
+            offloaded = memory.resting
+        total += ranks * (PROCESS + offloaded + memory.model_memory.host)
+        total += memory.host - memory.model_memory.host
     return total
 
 
-def _is_shared(crews: list[Crew], memory: RoleMemory) -> bool:
-    return any(crew[memory.shape.role] and len(+crew) > 1 for crew in crews)
+def _is_shared(groups: list[DeviceGroup], memory: RoleMemory) -> bool:
+    return any(group[memory.shape.role] and len(+group) > 1 for group in groups)
 
 
 def _rollout_bytes(experiment: Experiment) -> float:
@@ -167,7 +177,7 @@ def _rollout_bytes(experiment: Experiment) -> float:
 def _shortages(fit: Fit) -> Iterator[str]:
     hardware = fit.hardware
     unit = "GPU" if hardware.kind.is_gpu else "node"
-    used = max(len(crews) for crews in fit.crews.values())
+    used = max(len(groups) for groups in fit.groups.values())
     there = hardware.count if hardware.kind.is_gpu else hardware.nodes
     if used > there:
         more = used - there

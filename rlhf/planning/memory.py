@@ -12,8 +12,8 @@ from rlhf.engine.zero import effective_stage
 from rlhf.engine.zero_config import bucket_size
 from rlhf.generation.slots import BYTES_A_NUMBER
 from rlhf.planning.activations import Learns, Pass, kept_bytes, working_bytes
-from rlhf.planning.held import FP32, Held, Model, held
 from rlhf.planning.logits import logit_bytes
+from rlhf.planning.model_memory import FP32, Model, ModelMemory, model_memory
 from rlhf.planning.shapes import RoleShape, longest_row, rows_a_rank
 from rlhf.planning.writing import arranged_bytes, writing_bytes
 
@@ -35,7 +35,7 @@ class RoleMemory:
 
     shape: RoleShape
     model: Model
-    held: Held
+    model_memory: ModelMemory
     copy: float = 0
     """Whole weights that stage 3 gathers to write with."""
     cache: float = 0
@@ -60,7 +60,7 @@ class RoleMemory:
     @property
     def resting(self) -> float:
         """Bytes on the device between calls."""
-        return self.held.resting
+        return self.model_memory.resting
 
     @property
     def phases(self) -> dict[str, float]:
@@ -71,9 +71,13 @@ class RoleMemory:
         if self.shape.num_trainable:
             phases["learn"] = self._learning()
             phases["step"] = (
-                self.held.weights
-                + self.held.optimizer
-                + (self.held.gradients + self.held.stepping + self.held.always_buckets)
+                self.model_memory.weights
+                + self.model_memory.optimizer
+                + (
+                    self.model_memory.gradients
+                    + self.model_memory.stepping
+                    + self.model_memory.always_buckets
+                )
             )
         return phases
 
@@ -84,8 +88,8 @@ class RoleMemory:
 
     def _scoring(self) -> float:
         """Return the peak of a forward pass: in its blocks, weights still arrive, or at its top."""
-        blocks = self.held.gathering + self.working
-        return self.resting + self.held.gathered + max(blocks, self.scoring)
+        blocks = self.model_memory.gathering + self.working
+        return self.resting + self.model_memory.gathered + max(blocks, self.scoring)
 
     def _generating(self) -> float:
         return self.resting + self.copy + self.arranged + self.cache + self.writing
@@ -95,11 +99,11 @@ class RoleMemory:
 
         Stage 2 takes its bucket when the output layer is done, and gives it back each time.
         """
-        kept = self.held.gathered + self.activations
+        kept = self.model_memory.gathered + self.activations
         if self.model.stage == 2:
-            without = self.held.learning - self.held.buckets
-            return without + kept + max(self.logits, self.held.buckets + self.working)
-        return self.held.learning + kept + self.logits
+            without = self.model_memory.learning - self.model_memory.buckets
+            return without + kept + max(self.logits, self.model_memory.buckets + self.working)
+        return self.model_memory.learning + kept + self.logits
 
 
 def role_memory(shape: RoleShape, experiment: Experiment, device: Device) -> RoleMemory:
@@ -111,23 +115,23 @@ def role_memory(shape: RoleShape, experiment: Experiment, device: Device) -> Rol
         device: What it runs on.
     """
     model = model_of(shape, experiment, device)
-    here = held(model)
+    here = model_memory(model)
     forward = forward_pass(shape, experiment, model)
     learning = replace(forward, learns=_learns(shape, experiment))
-    anatomy = shape.anatomy
-    work = working_bytes(anatomy, forward)
-    tops = 0.0 if shape.is_scalar else logit_bytes(anatomy, forward)
+    model_shape = shape.model_shape
+    work = working_bytes(model_shape, forward)
+    tops = 0.0 if shape.is_scalar else logit_bytes(model_shape, forward)
     memory = RoleMemory(
         shape=shape,
         model=model,
-        held=here,
+        model_memory=here,
         working=work,
         scoring=max(work, tops),
         host=here.host + _kept(model),
     )
     if shape.num_trainable:
-        top = 0.0 if shape.is_scalar else logit_bytes(anatomy, learning)
-        kept = kept_bytes(anatomy, learning)
+        top = 0.0 if shape.is_scalar else logit_bytes(model_shape, learning)
+        kept = kept_bytes(model_shape, learning)
         memory = replace(memory, activations=kept, logits=max(top, work))
     return _with_writing(memory, experiment, device) if shape.writes else memory
 
@@ -137,7 +141,7 @@ def model_of(shape: RoleShape, experiment: Experiment, device: Device) -> Model:
     row, engine = experiment.cluster.placement(shape.role), experiment.engine
     precision = engine.precision
     if precision == "auto":
-        large = shape.anatomy.num_weights >= LEAST_WEIGHTS
+        large = shape.model_shape.num_weights >= LEAST_WEIGHTS
         precision = "bf16" if large and device.bf16 else "fp32"
     settled = engine.model_copy(update={"precision": precision})
     asked = engine.zero_stage if row.zero_stage is None else row.zero_stage
@@ -147,7 +151,7 @@ def model_of(shape: RoleShape, experiment: Experiment, device: Device) -> Model:
     return Model(
         num_weights=shape.num_weights,
         num_trainable=shape.num_trainable,
-        largest_weight=shape.anatomy.largest_weight,
+        largest_weight=shape.model_shape.largest_weight,
         ranks=row.ranks,
         stage=0 if torch_alone else stage,
         number_bytes=FP32 if torch_alone or precision == "fp32" else 2,
@@ -161,7 +165,7 @@ def forward_pass(shape: RoleShape, experiment: Experiment, model: Model) -> Pass
     """Return the largest microbatch of the role: as many whole rows as the budget holds."""
     ppo, longest = experiment.ppo, longest_row(experiment)
     rows, share = ppo.rollout_batch_size * ppo.samples_per_prompt, 1.0
-    if shape.act == "reward_model":
+    if shape.stage == "reward_model":
         rows, longest = 2 * experiment.reward_model.batch_size, experiment.data.max_length
     elif shape.role == "policy":
         share = experiment.generation.max_new_tokens / longest
@@ -186,11 +190,11 @@ def _learns(shape: RoleShape, experiment: Experiment) -> Learns:
 
 def _with_writing(memory: RoleMemory, experiment: Experiment, device: Device) -> RoleMemory:
     """Add what generation takes beside the role's own weights."""
-    ppo, model, anatomy = experiment.ppo, memory.model, memory.shape.anatomy
+    ppo, model, model_shape = experiment.ppo, memory.model, memory.shape.model_shape
     copy = model.number_bytes * model.num_weights if model.stage == 3 else 0.0
     rows = rows_a_rank(ppo.rollout_batch_size * ppo.samples_per_prompt, model.ranks)
     wanted = min(rows, experiment.generation.batch_size)
-    numbers = 2 * anatomy.num_layers * anatomy.key_width * longest_row(experiment)
+    numbers = 2 * model_shape.num_layers * model_shape.key_width * longest_row(experiment)
     free = device.memory - memory.resting - copy
     slots = max(1, min(wanted, int(SHARE * max(free, 0.0) / (numbers * BYTES_A_NUMBER))))
     spare = free / model.ranks - slots * numbers * BYTES_A_NUMBER
@@ -199,8 +203,8 @@ def _with_writing(memory: RoleMemory, experiment: Experiment, device: Device) ->
         copy=copy,
         num_slots=slots,
         cache=slots * numbers * model.number_bytes,
-        arranged=arranged_bytes(anatomy, model, spare),
-        writing=writing_bytes(anatomy, model, experiment, slots),
+        arranged=arranged_bytes(model_shape, model, spare),
+        writing=writing_bytes(model_shape, model, experiment, slots),
     )
 
 

@@ -160,7 +160,7 @@ def _settings(
 
 
 def _row(shape: RoleShape, hardware: Hardware, choice: Choice) -> RolePlacement:
-    learns = shape.num_trainable > 0 or shape.act == "reward_model"
+    learns = shape.num_trainable > 0 or shape.stage == "reward_model"
     stage = choice.stage if learns else choice.frozen_stage
     offload: Offload = choice.offload
     if not learns and not (offload == "weights" and stage == 3):

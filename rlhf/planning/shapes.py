@@ -12,10 +12,10 @@ from rlhf.config.commands import roles_of, stages_of
 from rlhf.config.experiment import Experiment
 from rlhf.data.packaged_model import model_file
 from rlhf.errors import ConfigError
-from rlhf.models.anatomy import Anatomy, adapter_weights, anatomy_of, read_config
+from rlhf.models.model_shape import ModelShape, adapter_weights, model_shape_of, read_config
 from rlhf.models.pretrained import new_config
 
-Act = Literal["reward_model", "ppo"]
+LearningStage = Literal["reward_model", "ppo"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,9 +23,9 @@ class RoleShape:
     """One role's network in one act."""
 
     role: RoleName
-    act: Act
+    stage: LearningStage
     """The reward model learns in an act of its own; all roles meet in ppo."""
-    anatomy: Anatomy
+    model_shape: ModelShape
     num_weights: int
     """Adapters included."""
     num_trainable: int
@@ -77,22 +77,22 @@ def _shapes(experiment: Experiment) -> Iterator[RoleShape]:
         yield _shape(experiment, "reward", "reward_model")
 
 
-def _shape(experiment: Experiment, role: RoleName, act: Act) -> RoleShape:
+def _shape(experiment: Experiment, role: RoleName, stage: LearningStage) -> RoleShape:
     source = _source(experiment, role)
     scalar = role in ("reward", "value")
     config, name = _config(experiment, source)
-    anatomy = anatomy_of(config, name, scalar=scalar)
-    learns = role in ("policy", "value") or act == "reward_model"
+    model_shape = model_shape_of(config, name, scalar=scalar)
+    learns = role in ("policy", "value") or stage == "reward_model"
     added = trainable = 0
     if learns and experiment.peft.method == "lora":
         added = trainable = adapter_weights(config, name, experiment.peft, scalar=scalar)
     elif learns:
-        trainable = anatomy.num_weights
+        trainable = model_shape.num_weights
     return RoleShape(
         role=role,
-        act=act,
-        anatomy=anatomy,
-        num_weights=anatomy.num_weights + added,
+        stage=stage,
+        model_shape=model_shape,
+        num_weights=model_shape.num_weights + added,
         num_trainable=trainable,
         source=name,
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
-from rlhf.planning.fit import Fit, takes_turns
+from rlhf.planning.fit import Fit, shares_time
 from rlhf.planning.hardware import Hardware
 from rlhf.planning.memory import RoleMemory
 from rlhf.planning.shapes import longest_row, rows_a_rank
@@ -45,7 +45,7 @@ class Speed:
     generate: float
     score: float
     learn: float
-    park: float
+    offload: float
     """Roles that take turns on a device, moved to host memory and back."""
     num_tokens: int
     """Prompt and response tokens of one step."""
@@ -54,7 +54,7 @@ class Speed:
     @property
     def step(self) -> float:
         """Seconds of a step."""
-        return self.generate + self.score + self.learn + self.park
+        return self.generate + self.score + self.learn + self.offload
 
     @property
     def tokens_per_second(self) -> float:
@@ -71,7 +71,7 @@ def speed(fit: Fit) -> Speed:
     """Return how long a PPO step takes, phase by phase."""
     experiment, hardware = fit.experiment, fit.hardware
     roles: dict[RoleName, RoleMemory] = {
-        m.shape.role: m for m in fit.memories if m.shape.act == "ppo"
+        m.shape.role: m for m in fit.memories if m.shape.stage == "ppo"
     }
     rates = Rates(hardware)
     policy = roles["policy"]
@@ -88,7 +88,7 @@ def speed(fit: Fit) -> Speed:
         generate=rates.generate(policy, experiment),
         score=_together(scored, fit),
         learn=_together(learned, fit),
-        park=_parking(fit, roles),
+        offload=_offloader(fit, roles),
         num_tokens=ppo.rollout_batch_size * ppo.samples_per_prompt * longest_row(experiment),
         num_steps=ppo.num_steps,
     )
@@ -111,12 +111,12 @@ class Rates:
 
         A step reads all weights, and the keys and values there are; and multiplies 2 P a row.
         """
-        ppo, model, anatomy = experiment.ppo, memory.model, memory.shape.anatomy
+        ppo, model, model_shape = experiment.ppo, memory.model, memory.shape.model_shape
         prompt, response = experiment.data.max_prompt_length, experiment.generation.max_new_tokens
         prompts = rows_a_rank(ppo.rollout_batch_size, model.ranks)
         rows = rows_a_rank(ppo.rollout_batch_size * ppo.samples_per_prompt, model.ranks)
         slots = min(memory.num_slots, rows)
-        cached = 2 * anatomy.num_layers * anatomy.key_width * model.number_bytes
+        cached = 2 * model_shape.num_layers * model_shape.key_width * model.number_bytes
         read = model.number_bytes * model.num_weights + slots * (prompt + response / 2) * cached
         products = 2 * model.num_weights * slots
         step = max(read / self._memory, products / self._products) / self.efficiency.write
@@ -175,17 +175,17 @@ def _together(seconds: dict[RoleName, float], fit: Fit) -> float:
     """Return the seconds until all are done: roles on one device one after another."""
     if not fit.hardware.kind.is_gpu:
         return sum(seconds.values())
-    return max(sum(seconds.get(role, 0.0) for role in crew) for crew in fit.crews["ppo"])
+    return max(sum(seconds.get(role, 0.0) for role in group) for group in fit.groups["ppo"])
 
 
-def _parking(fit: Fit, roles: dict[RoleName, RoleMemory]) -> float:
+def _offloader(fit: Fit, roles: dict[RoleName, RoleMemory]) -> float:
     """Return the seconds in which roles that take turns move: once to score, once more to learn."""
-    if not takes_turns(fit.experiment, is_gpu=fit.hardware.kind.is_gpu):
+    if not shares_time(fit.experiment, is_gpu=fit.hardware.kind.is_gpu):
         return 0.0
     moves = {role: 2 if m.shape.num_trainable else 1 for role, m in roles.items()}
     busiest = 0.0
-    for crew in fit.crews["ppo"]:
-        if len(+crew) > 1:
-            bytes_moved = sum(2 * moves[r] * crew[r] * roles[r].resting for r in crew)
+    for group in fit.groups["ppo"]:
+        if len(+group) > 1:
+            bytes_moved = sum(2 * moves[r] * group[r] * roles[r].resting for r in group)
             busiest = max(busiest, bytes_moved / HOST_BYTES_S)
     return busiest

@@ -44,7 +44,7 @@ def hardware_line(hardware: Hardware) -> str:
 def shape_lines(fit: Fit) -> list[str]:
     """Return each role's network in a line."""
     return [
-        f"{_name(m)}: {m.shape.anatomy.family}, {m.model.num_weights:,} weights"
+        f"{_name(m)}: {m.shape.model_shape.family}, {m.model.num_weights:,} weights"
         + (f", {m.model.num_trainable:,} learn" if m.model.num_trainable else ", frozen")
         + f", {'bf16' if m.model.number_bytes == 2 else 'fp32'} ({m.shape.source})"
         for m in fit.memories
@@ -72,7 +72,7 @@ def speed_lines(fit: Fit, speed: Speed) -> list[str]:
         f"a step of {speed.num_tokens:,} tokens (every row {longest_row(fit.experiment):,} long): "
         f"{speed.step:,.1f} s",
         f"  generate {speed.generate:,.1f}, score {speed.score:,.1f}, learn {speed.learn:,.1f}, "
-        f"park and wake {speed.park:,.1f}",
+        f"park and wake {speed.offload:,.1f}",
         f"{speed.tokens_per_second:,.0f} tokens a second; {speed.hours:,.1f} hours for "
         f"ppo.num_steps={speed.num_steps}",
     ]
@@ -96,17 +96,17 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _name(memory: RoleMemory) -> str:
-    return "reward*" if memory.shape.act == "reward_model" else memory.shape.role
+    return "reward*" if memory.shape.stage == "reward_model" else memory.shape.role
 
 
 def _row(memory: RoleMemory) -> list[str]:
-    held, model = memory.held, memory.model
+    model_memory, model = memory.model_memory, memory.model
     sizes = (
-        held.weights,
-        held.optimizer,
-        held.gradients,
-        held.buckets,
-        max(memory.copy, held.gathered),
+        model_memory.weights,
+        model_memory.optimizer,
+        model_memory.gradients,
+        model_memory.buckets,
+        max(memory.copy, model_memory.gathered),
         memory.cache,
         memory.arranged + memory.writing,
         memory.scoring,

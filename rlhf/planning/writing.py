@@ -8,17 +8,17 @@ from rlhf.config.experiment import Experiment
 from rlhf.engine.memory import SHARE
 from rlhf.generation.prepacked import least_weights
 from rlhf.generation.steps import COLUMNS, ROWS
-from rlhf.models.anatomy import Anatomy
+from rlhf.models.model_shape import ModelShape
 from rlhf.planning.activations import Learns, Pass, working_bytes
-from rlhf.planning.held import FP32, Model
+from rlhf.planning.model_memory import FP32, Model
 from rlhf.planning.shapes import longest_row, rows_a_rank
 
 
-def arranged_bytes(anatomy: Anatomy, model: Model, spare: float) -> float:
+def arranged_bytes(model_shape: ModelShape, model: Model, spare: float) -> float:
     """Return the copies of large linear layers that a CPU multiplies few rows with.
 
     Args:
-        anatomy: Of the network.
+        model_shape: Of the network.
         model: How a rank holds it.
         spare: Bytes that may be taken; where they are too few, there are no copies.
     """
@@ -26,15 +26,17 @@ def arranged_bytes(anatomy: Anatomy, model: Model, spare: float) -> float:
         return 0
     dtype = torch.float32 if model.number_bytes == FP32 else torch.bfloat16
     least = least_weights(dtype)
-    needed = model.number_bytes * sum(size for size in anatomy.plain_linears if size >= least)
+    needed = model.number_bytes * sum(size for size in model_shape.plain_linears if size >= least)
     return needed if needed <= SHARE * spare else 0
 
 
-def writing_bytes(anatomy: Anatomy, model: Model, experiment: Experiment, slots: int) -> float:
+def writing_bytes(
+    model_shape: ModelShape, model: Model, experiment: Experiment, slots: int
+) -> float:
     """Return the larger of reading prompts and drawing tokens; and the graphs, on a GPU.
 
     Args:
-        anatomy: Of the network.
+        model_shape: Of the network.
         model: How a rank holds it.
         experiment: Lengths, responses a prompt, temperature.
         slots: Rows that are written together.
@@ -42,15 +44,15 @@ def writing_bytes(anatomy: Anatomy, model: Model, experiment: Experiment, slots:
     graphs = 0
     if model.on_gpu:
         count = -(-slots // ROWS) * -(-longest_row(experiment) // COLUMNS)
-        graphs = count * slots * anatomy.vocab * model.number_bytes // 2
+        graphs = count * slots * model_shape.vocab * model.number_bytes // 2
     prompts = rows_a_rank(slots, experiment.ppo.samples_per_prompt)
     copied = model.number_bytes != FP32 or experiment.generation.temperature not in (0.0, 1.0)
-    drawing = slots * anatomy.vocab * (model.number_bytes + FP32 * (2 if copied else 1))
+    drawing = slots * model_shape.vocab * (model.number_bytes + FP32 * (2 if copied else 1))
     longest = experiment.data.max_prompt_length
-    return max(_reading_bytes(anatomy, model, prompts, longest), drawing) + graphs
+    return max(_reading_bytes(model_shape, model, prompts, longest), drawing) + graphs
 
 
-def _reading_bytes(anatomy: Anatomy, model: Model, prompts: int, longest: int) -> float:
+def _reading_bytes(model_shape: ModelShape, model: Model, prompts: int, longest: int) -> float:
     """Return what reading prompts takes: all that find a slot at once, each different one once."""
     run = Pass(
         number_bytes=model.number_bytes,
@@ -61,7 +63,7 @@ def _reading_bytes(anatomy: Anatomy, model: Model, prompts: int, longest: int) -
         learns=Learns(base=False),
         on_gpu=model.on_gpu,
     )
-    reading = working_bytes(anatomy, run)
-    if not anatomy.splits_head:
-        reading = max(reading, 2 * run.tokens * anatomy.vocab * model.number_bytes)
+    reading = working_bytes(model_shape, run)
+    if not model_shape.splits_head:
+        reading = max(reading, 2 * run.tokens * model_shape.vocab * model.number_bytes)
     return reading

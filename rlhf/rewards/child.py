@@ -38,11 +38,11 @@ def serve(spec: str, asked: Connection[Any, Any], answers: Connection[Any, Any])
         loaded.append(FunctionReward(load_function(spec), spec))
         return files_of(file, before)
 
-    def answer(deed: Callable[[], object]) -> None:
-        said = _said(deed)
+    def answer(callback: Callable[[], object]) -> None:
+        outcome = _outcome(callback)
         if os.getpid() != own:
             os._exit(0)  # A fork that came back, too: its maker answers.
-        answers.send(said)
+        answers.send(outcome)
 
     answer(load)
     while loaded:
@@ -53,9 +53,9 @@ def serve(spec: str, asked: Connection[Any, Any], answers: Connection[Any, Any])
         answer(lambda batch=batch: loaded[0].score(*batch))
 
 
-def _said(deed: Callable[[], object]) -> tuple[str, object]:
+def _outcome(callback: Callable[[], object]) -> tuple[str, object]:
     try:
-        return "done", deed()
+        return "done", callback()
     except RLHFError as error:
         return type(error).__name__, str(error)
     finally:

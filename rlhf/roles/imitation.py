@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from rlhf.algo.losses import sft_loss
-from rlhf.algo.packing import spread
+from rlhf.algo.packing import unpack
 from rlhf.engine.base import Engine
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.text import Demonstrations
 from rlhf.roles.learner import LossSum, Objective
-from rlhf.roles.passes import laid_out, map_rows
+from rlhf.roles.passes import map_rows, packed_rows
 
 
 class Imitation:
@@ -39,7 +39,7 @@ class Imitation:
 
         def row_losses(rows: Demonstrations) -> Tensor:
             logprobs_N, learned_BT = self._learned_logprobs(rows)
-            return -spread(logprobs_N, learned_BT).sum(1)
+            return -unpack(logprobs_N, learned_BT).sum(1)
 
         losses_B = map_rows(self._engine, batch, batch.lengths_B, self._max_tokens, row_losses)
         count = float(batch.loss_mask_BT[:, 1:].sum())
@@ -53,7 +53,7 @@ class Imitation:
         """Return logprobs_N of the tokens to learn, at temperature 1, and their places in BT."""
         learned_BT = batch.loss_mask_BT[:, : int(batch.lengths_B.max())].clone()
         learned_BT[:, 0] = False
-        rows = laid_out(self._engine, batch.tokens_BT, batch.lengths_B)
+        rows = packed_rows(self._engine, batch.tokens_BT, batch.lengths_B)
         rows_N, columns_N = learned_BT.nonzero(as_tuple=True)
         places_N = rows.starts_B[rows_N] + columns_N
         targets_N = batch.tokens_BT[rows_N, columns_N]

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from rlhf.algo.minibatch import dealt_microbatches, num_computed
+from rlhf.algo.minibatch import num_computed, sharded_microbatches
 from rlhf.algo.schedule import learning_rate
 from rlhf.checkpoint.files import read_tensors, write_tensors
 from rlhf.config.optimizer import OptimizerConfig
@@ -141,8 +141,8 @@ class Learner:
         divisor = max(objective.count, 1.0)
         totals, peaks = self._combine(
             [
-                self._run(objective, piece, learn=learn)
-                for piece in self._pieces(objective.lengths_B)
+                self._run(objective, chunk, learn=learn)
+                for chunk in self._chunks(objective.lengths_B)
             ]
         )
         padding_share = 1.0 - totals.pop(_REAL) / totals.pop(_COMPUTED)
@@ -155,21 +155,21 @@ class Learner:
             )
         return Report(loss, {**means, PADDING_SHARE: padding_share}, peaks)
 
-    def _pieces(self, lengths_B: Tensor) -> list[Tensor]:
+    def _chunks(self, lengths_B: Tensor) -> list[Tensor]:
         """Cut this rank's share; ranks with fewer pieces are filled up with empty ones."""
         world = self.engine.world
-        dealt = dealt_microbatches(
+        dealt = sharded_microbatches(
             lengths_B, world.size, self._max_tokens, packs=packs(self.engine)
         )
         return filled_up(dealt[world.rank], max(map(len, dealt)))
 
-    def _run(self, objective: Objective[Any], piece: Tensor, *, learn: bool) -> LossSum:
+    def _run(self, objective: Objective[Any], chunk: Tensor, *, learn: bool) -> LossSum:
         """Run one piece, and add its gradient if it is to be learned from.
 
         An empty piece runs a row at weight 0 to keep ranks in step.
         """
-        weight = 1.0 if len(piece) else 0.0
-        rows = piece if len(piece) else torch.zeros(1, dtype=torch.long)
+        weight = 1.0 if len(chunk) else 0.0
+        rows = chunk if len(chunk) else torch.zeros(1, dtype=torch.long)
         report = objective.loss_of(objective.batch.select(rows))
         if learn:
             self.engine.backward(

@@ -12,8 +12,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from rlhf.algo.minibatch import dealt_microbatches, microbatches, minibatch_rows
-from rlhf.algo.packing import PackedRows, lay_out
+from rlhf.algo.minibatch import microbatches, minibatch_rows, sharded_microbatches
+from rlhf.algo.packing import PackedRows, pack_rows
 from rlhf.config.stages import PPOConfig
 from rlhf.engine.base import Engine
 from rlhf.flow.tensors import TensorBatch, in_row_order
@@ -63,12 +63,12 @@ def first_epoch(lengths_B: Tensor, step: int, settings: Settings, *, packs: bool
         packs: Whether rows may share a bin.
     """
     return [
-        rows[piece]
+        rows[chunk]
         for rows in minibatches_of(len(lengths_B), step, 0, settings)
-        for pieces in dealt_microbatches(
+        for chunks in sharded_microbatches(
             lengths_B[rows], settings.policy_ranks, settings.max_tokens, packs=packs
         )
-        for piece in pieces
+        for chunk in chunks
     ]
 
 
@@ -80,30 +80,30 @@ def map_rows(
     Sharded weights are gathered by every forward, so ranks must run equally often: a rank with
     fewer microbatches runs the smallest possible input in their place.
     """
-    pieces = microbatches(lengths_B, max_tokens, packs=packs(engine))
+    chunks = microbatches(lengths_B, max_tokens, packs=packs(engine))
     # Counted first: a rank that asked after its last forward would meet another's gather.
-    most = int(engine.world.largest(len(pieces)))
-    answers = run_pieces(engine, batch, filled_up(pieces, most), run)
+    most = int(engine.world.largest(len(chunks)))
+    answers = run_chunks(engine, batch, filled_up(chunks, most), run)
     if not answers:
         return torch.zeros(0, 0)
-    return in_row_order(answers, pieces)
+    return in_row_order(answers, chunks)
 
 
-def filled_up(pieces: list[Tensor], num: int) -> list[Tensor]:
+def filled_up(chunks: list[Tensor], num: int) -> list[Tensor]:
     """Return microbatches with empty ones behind them, so that ranks run equally often."""
-    return pieces + [torch.zeros(0, dtype=torch.long)] * (num - len(pieces))
+    return chunks + [torch.zeros(0, dtype=torch.long)] * (num - len(chunks))
 
 
 @torch.no_grad()
-def run_pieces(
-    engine: Engine, batch: B, pieces: list[Tensor], run: Callable[[B], Tensor]
+def run_chunks(
+    engine: Engine, batch: B, chunks: list[Tensor], run: Callable[[B], Tensor]
 ) -> list[Tensor]:
     """Return run's answer for the rows of each microbatch that has any, without gradients.
 
     In the place of an empty one the engine runs the smallest possible input.
     """
     answers: list[Tensor] = []
-    for rows in pieces:
+    for rows in chunks:
         if len(rows):
             answers.append(run(batch.select(rows)).cpu())
         else:
@@ -116,6 +116,6 @@ def packs(engine: Engine) -> bool:
     return bool(engine.module.packs)
 
 
-def laid_out(engine: Engine, tokens_BT: Tensor, lengths_B: Tensor) -> PackedRows:
+def packed_rows(engine: Engine, tokens_BT: Tensor, lengths_B: Tensor) -> PackedRows:
     """Return right-padded rows as the engine's model reads them; still on their own device."""
-    return lay_out(tokens_BT, lengths_B, packs=packs(engine))
+    return pack_rows(tokens_BT, lengths_B, packs=packs(engine))

@@ -20,11 +20,11 @@ from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.generation.sampling import Sampling
 from rlhf.roles.average import AVERAGE_FILE, WeightAverage
 from rlhf.roles.first_ratio import K3, as_experience, checked_first_ratio, pretended
-from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner, LossSum, Objective, Update
 from rlhf.roles.passes import Settings, minibatches, minibatches_of
 from rlhf.roles.reference import LOGPROBS
 from rlhf.roles.remote import KEEP, LEARN, Remote, remote
+from rlhf.roles.saver import ModelSaver
 from rlhf.roles.sft_policy import SFTPolicy
 
 
@@ -35,12 +35,12 @@ class Policy(SFTPolicy):
         self,
         engine: TrainableEngine,
         learner: Learner,
-        keeper: Keeper,
+        saver: ModelSaver,
         sampling: Sampling,
         settings: Settings,
     ) -> None:
         """Put the parts together."""
-        super().__init__(engine, learner, keeper, sampling, settings)
+        super().__init__(engine, learner, saver, sampling, settings)
         self._config = settings.ppo
         low, high = settings.ppo.clip_range, settings.ppo.clip_range_high
         self._clip = Clip(low, low if high is None else high, settings.ppo.dual_clip)
@@ -49,8 +49,8 @@ class Policy(SFTPolicy):
     @remote(LOGPROBS)
     def reference_logprobs(self, rollout: Rollout, step: int) -> tuple[Tensor, Tensor]:
         """Answer for the reference: the same base weights with the adapters off."""
-        assert self.keeper.adapter is not None
-        with self.keeper.adapter.off():
+        assert self.saver.adapter is not None
+        with self.saver.adapter.off():
             return self.step_logprobs(rollout, step)
 
     @remote(Remote())
@@ -61,7 +61,7 @@ class Policy(SFTPolicy):
             ModelError: when no way to write is right.
             TrainingError: when scoring and update see different models.
         """
-        writes, rollout = self.sampler(prompts), pretended(prompts)
+        writes, rollout = self.chosen_backend(prompts), pretended(prompts)
         if rollout is None:
             return writes
         mine_BR = placed([self.step_logprobs(rollout, 0)], len(rollout))
@@ -149,7 +149,7 @@ class Policy(SFTPolicy):
     @remote(KEEP)
     def save(self, folder: Path) -> None:
         """Write the model as a plain Hugging Face folder: the average where one is kept."""
-        self.keeper.save(folder, None if self._average is None else self._average.weights())
+        self.saver.save(folder, None if self._average is None else self._average.weights())
 
     @remote(KEEP)
     def save_state(self, folder: Path) -> None:

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from rlhf.flow.future import Future
 from rlhf.flow.metrics import Metrics
-from rlhf.flow.rollout import Experience, Piece, Rollout
+from rlhf.flow.rollout import Experience, Rollout, RolloutChunk
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
 
 if TYPE_CHECKING:
     from rlhf.roles.precision_probe import Verdict
 
 
-class Keeper(Protocol):
+class Checkpointable(Protocol):
     """A role whose weights can be written down and taken up again."""
 
     def save(self, folder: Path) -> None:
@@ -40,11 +40,11 @@ class Keeper(Protocol):
 class SamplerPort(Protocol):
     """Writes responses."""
 
-    def generate(self, prompts: PromptBatch, step: int) -> Iterator[Piece]:
+    def generate(self, prompts: PromptBatch, step: int) -> Iterator[RolloutChunk]:
         """Answer the prompts, and give rows as they end; the step seeds the draws."""
         ...
 
-    def sampler(self, prompts: PromptBatch) -> Future[str]:
+    def chosen_backend(self, prompts: PromptBatch) -> Future[str]:
         """Return how it writes, and why so; it is tried on some prompts of the run."""
         ...
 
@@ -60,7 +60,7 @@ class LanguageModelPort(Protocol):
         ...
 
 
-class SFTPolicyPort(SamplerPort, Keeper, Protocol):
+class SFTPolicyPort(SamplerPort, Checkpointable, Protocol):
     """A language model that learns from demonstrations."""
 
     def imitate(self, batch: Demonstrations) -> Future[Metrics]:
@@ -105,7 +105,7 @@ class RewardPort(Protocol):
         ...
 
 
-class RankingPort(Keeper, Protocol):
+class RankingPort(Checkpointable, Protocol):
     """A judge that learns from rankings."""
 
     def rank(self, batch: Rankings) -> Future[Metrics]:
@@ -116,7 +116,7 @@ class RankingPort(Keeper, Protocol):
         """Return scores_BK, float32; 0 where an answer is absent."""
         ...
 
-    def normalise(self, statistics: Mapping[str, float]) -> None:
+    def normalize(self, statistics: Mapping[str, float]) -> None:
         """Make scores with this `mean` and `std` have mean 0 and standard deviation 1."""
         ...
 
@@ -133,7 +133,7 @@ class BaselinePort(Protocol):
         ...
 
 
-class ValuePort(BaselinePort, Keeper, Protocol):
+class ValuePort(BaselinePort, Checkpointable, Protocol):
     """A baseline that is a model."""
 
 

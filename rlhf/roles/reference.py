@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlhf.algo.packing import response_targets, spread
+from rlhf.algo.packing import response_targets, unpack
 from rlhf.engine.base import Engine
 from rlhf.flow.future import Future
 from rlhf.flow.rollout import Experience, Rollout
@@ -16,9 +16,9 @@ from rlhf.roles.passes import (
     Settings,
     filled_up,
     first_epoch,
-    laid_out,
+    packed_rows,
     packs,
-    run_pieces,
+    run_chunks,
 )
 from rlhf.roles.ports import PolicyPort
 from rlhf.roles.remote import Remote, numbered_rows, remote
@@ -50,25 +50,25 @@ class Reference:
             Which rows this rank has computed, int64, and their log-probabilities; 0 at padding.
         """
         world = self.engine.world
-        all_pieces = first_epoch(rollout.lengths_B, step, self._settings, packs=packs(self.engine))
-        pieces = all_pieces[world.rank :: world.size]
-        most = -(-len(all_pieces) // world.size)
-        answers = run_pieces(self.engine, rollout, filled_up(pieces, most), self._logprobs)
-        if not pieces:
+        all_chunks = first_epoch(rollout.lengths_B, step, self._settings, packs=packs(self.engine))
+        chunks = all_chunks[world.rank :: world.size]
+        most = -(-len(all_chunks) // world.size)
+        answers = run_chunks(self.engine, rollout, filled_up(chunks, most), self._logprobs)
+        if not chunks:
             return torch.zeros(0, dtype=torch.long), rollout.sampling_logprobs_BR[:0]
-        return torch.cat(pieces), torch.cat(answers)
+        return torch.cat(chunks), torch.cat(answers)
 
     def _logprobs(self, batch: Rollout) -> Tensor:
         return self._logprobs_and_entropy(batch)[0]
 
     def _logprobs_and_entropy(self, batch: Rollout | Experience) -> tuple[Tensor, Tensor]:
         device = self.engine.world.device
-        rows = laid_out(self.engine, batch.tokens_BT, batch.lengths_B)
+        rows = packed_rows(self.engine, batch.tokens_BT, batch.lengths_B)
         asked = [tensor.to(device) for tensor in response_targets(batch, rows)]
         position_ids_SW = rows.to(device).position_ids_SW
         logprobs_N, entropy_N = self.engine(*asked, self.temperature, position_ids_SW)
         mask_BR = batch.response_mask_BR.to(device)
-        return spread(logprobs_N, mask_BR), spread(entropy_N, mask_BR)
+        return unpack(logprobs_N, mask_BR), unpack(entropy_N, mask_BR)
 
 
 class PolicyAsReference:

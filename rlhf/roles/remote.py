@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 from torch import Tensor
 
 from rlhf.flow.metrics import Metrics
-from rlhf.flow.rollout import Piece, joined
+from rlhf.flow.rollout import RolloutChunk, joined
 from rlhf.flow.tensors import in_row_order, placed
 from rlhf.observe.spans import Phase
 
@@ -58,9 +58,9 @@ def metrics(answers: Sequence[Any], asked: Asked) -> Metrics:
     return Metrics.merge(answers)
 
 
-def pieces(answers: Sequence[Any], asked: Asked) -> Piece:
+def chunks(answers: Sequence[Any], asked: Asked) -> RolloutChunk:
     """Return (rank, piece of its prompts) as one piece of all prompts."""
-    return joined(replace(piece, rows_B=asked.rows[rank][piece.rows_B]) for rank, piece in answers)
+    return joined(replace(chunk, rows_B=asked.rows[rank][chunk.rows_B]) for rank, chunk in answers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from rlhf.algo.losses import centering_loss, ranking_loss
 from rlhf.config.stages import RewardConfig, RewardModelConfig
 from rlhf.data.chat import decode_response
 from rlhf.data.columns import options_of
-from rlhf.data.retokenize import Written, read_exchange
+from rlhf.data.retokenize import WrittenExchange, read_exchange
 from rlhf.engine.base import Engine
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Rollout
@@ -25,11 +25,11 @@ from rlhf.flow.tensors import TensorBatch, join_rows
 from rlhf.flow.text import Rankings
 from rlhf.models.scalar_model import ScalarModel
 from rlhf.rewards.process import RewardProcess
-from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner, LossSum, Objective
-from rlhf.roles.passes import laid_out, map_rows
+from rlhf.roles.passes import map_rows, packed_rows
 from rlhf.roles.remote import KEEP, LEARN, SCORE, Remote, remote
 from rlhf.roles.remote import rows as row_answers
+from rlhf.roles.saver import ModelSaver
 
 if TYPE_CHECKING:
     from rlhf.data.template import Text
@@ -44,7 +44,7 @@ class Answers(TensorBatch):
     lengths_B: Tensor
 
 
-class FunctionJudge:
+class FunctionScorer:
     """Scores decoded text with a Python function of the user's."""
 
     def __init__(self, function: RewardProcess, tokenizer: TextTokenizer) -> None:
@@ -57,7 +57,7 @@ class FunctionJudge:
         return torch.tensor(self._function.score(rollout.prompts, texts, rollout.columns))
 
 
-class ModelJudge:
+class ModelScorer:
     """Scores an exchange with a trained reward model, in the form and at the place of training."""
 
     def __init__(
@@ -92,7 +92,7 @@ class ModelJudge:
     def scores(self, answers: Answers) -> Tensor:
         """Return score_B of one microbatch, differentiable."""
         device = self.engine.world.device
-        rows = laid_out(self.engine, answers.tokens_BT, answers.lengths_B)
+        rows = packed_rows(self.engine, answers.tokens_BT, answers.lengths_B)
         positions_B = (rows.starts_B + answers.lengths_B - 1).to(device)
         rows = rows.to(device)
         return self.engine(rows.tokens_SW, positions_B, rows.position_ids_SW)
@@ -106,7 +106,7 @@ class ModelJudge:
             read_exchange(
                 self.tokenizer,
                 self._policy_tokenizer,
-                Written(
+                WrittenExchange(
                     prompt=cast("Text", rollout.prompts[row]),
                     prompt_ids=prompts[row],
                     response_ids=responses[row],
@@ -126,7 +126,7 @@ class Reward:
     """A model, a function, or both, each by its weight."""
 
     def __init__(
-        self, model: ModelJudge | None, function: FunctionJudge | None, config: RewardConfig
+        self, model: ModelScorer | None, function: FunctionScorer | None, config: RewardConfig
     ) -> None:
         """At least one of the two."""
         self._model, self._function, self._config = model, function, config
@@ -144,14 +144,14 @@ class Reward:
         return self._config.function_weight * self._function.score(rollout)
 
 
-class RewardLearner:
+class RewardTrainer:
     """A reward model in training."""
 
     def __init__(
-        self, judge: ModelJudge, learner: Learner, keeper: Keeper, config: RewardModelConfig
+        self, judge: ModelScorer, learner: Learner, saver: ModelSaver, config: RewardModelConfig
     ) -> None:
         """Put the parts together."""
-        self._judge, self.learner, self.keeper, self._config = judge, learner, keeper, config
+        self._judge, self.learner, self.saver, self._config = judge, learner, saver, config
 
     @remote(LEARN)
     def rank(self, batch: Rankings) -> Metrics:
@@ -198,16 +198,16 @@ class RewardLearner:
         return torch.zeros(present_BK.shape).masked_scatter(present_BK, scores_N)
 
     @remote(KEEP)
-    def normalise(self, statistics: Mapping[str, float]) -> None:
+    def normalize(self, statistics: Mapping[str, float]) -> None:
         """Make scores with this mean and std have mean 0 and standard deviation 1."""
         model = self._judge.engine.module
         assert isinstance(model, ScalarModel)
-        model.normalise(statistics["mean"], statistics["std"])
+        model.normalize(statistics["mean"], statistics["std"])
 
     @remote(KEEP)
     def save(self, folder: Path) -> None:
         """Write the model as a plain Hugging Face folder."""
-        self.keeper.save(folder)
+        self.saver.save(folder)
 
     @remote(KEEP)
     def save_state(self, folder: Path) -> None:

@@ -9,27 +9,27 @@ from rlhf.flow.metrics import Metrics
 from rlhf.flow.text import Demonstrations
 from rlhf.generation.sampling import Sampling
 from rlhf.roles.imitation import Imitation
-from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner
 from rlhf.roles.passes import Settings
 from rlhf.roles.remote import KEEP, LEARN, Remote, metrics, remote
-from rlhf.roles.writer import Writer
+from rlhf.roles.sampler import Sampler
+from rlhf.roles.saver import ModelSaver
 
 
-class SFTPolicy(Writer):
+class SFTPolicy(Sampler):
     """A language model that writes, and learns to write what it is shown."""
 
     def __init__(
         self,
         engine: TrainableEngine,
         learner: Learner,
-        keeper: Keeper,
+        saver: ModelSaver,
         sampling: Sampling,
         settings: Settings,
     ) -> None:
         """Put the parts together."""
         super().__init__(engine, sampling, settings)
-        self.learner, self.keeper = learner, keeper
+        self.learner, self.saver = learner, saver
         self._imitation = Imitation(engine, settings.max_tokens)
 
     @remote(LEARN)
@@ -53,7 +53,7 @@ class SFTPolicy(Writer):
     @remote(KEEP)
     def save(self, folder: Path) -> None:
         """Write the model as a plain Hugging Face folder."""
-        self.keeper.save(folder)
+        self.saver.save(folder)
 
     @remote(KEEP)
     def save_state(self, folder: Path) -> None:

@@ -10,29 +10,29 @@ from pathlib import Path
 from torch import Tensor
 
 from rlhf.algo.losses import value_loss
-from rlhf.algo.packing import response_targets, spread
+from rlhf.algo.packing import response_targets, unpack
 from rlhf.engine.base import TrainableEngine
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout
-from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import PADDING_SHARE, Learner, LossSum, Objective
 from rlhf.roles.passes import (
     Settings,
-    laid_out,
     map_rows,
     minibatches,
+    packed_rows,
 )
 from rlhf.roles.remote import KEEP, LEARN, SCORE, remote
+from rlhf.roles.saver import ModelSaver
 
 
 class Value:
     """A scalar model that learns the baseline."""
 
     def __init__(
-        self, engine: TrainableEngine, learner: Learner, keeper: Keeper, settings: Settings
+        self, engine: TrainableEngine, learner: Learner, saver: ModelSaver, settings: Settings
     ) -> None:
         """Put the parts together."""
-        self.engine, self.learner, self.keeper = engine, learner, keeper
+        self.engine, self.learner, self.saver = engine, learner, saver
         self._settings, self._config = settings, settings.ppo
 
     @remote(SCORE)
@@ -69,11 +69,11 @@ class Value:
 
     def _values(self, batch: Rollout | Experience) -> Tensor:
         device = self.engine.world.device
-        rows = laid_out(self.engine, batch.tokens_BT, batch.lengths_B)
+        rows = packed_rows(self.engine, batch.tokens_BT, batch.lengths_B)
         tokens_SW, positions_N, _ = response_targets(batch, rows)
         position_ids_SW = rows.to(device).position_ids_SW
         values_N = self.engine(tokens_SW.to(device), positions_N.to(device), position_ids_SW)
-        return spread(values_N, batch.response_mask_BR)
+        return unpack(values_N, batch.response_mask_BR)
 
     def _error(self, batch: Experience) -> LossSum:
         values_BR = self._values(batch)
@@ -90,7 +90,7 @@ class Value:
     @remote(KEEP)
     def save(self, folder: Path) -> None:
         """Write the model as a plain Hugging Face folder."""
-        self.keeper.save(folder)
+        self.saver.save(folder)
 
     @remote(KEEP)
     def save_state(self, folder: Path) -> None:

@@ -40,11 +40,11 @@ def check_token(address: str) -> str | None:
         )
     if mode == "token" or _is_loopback(host) or (address == "local" and not mode):
         return None
-    open_door = f"cluster.address={address}: whoever reaches it may run any code on its nodes"
+    open_access = f"cluster.address={address}: whoever reaches it may run any code on its nodes"
     if mode:
-        return f"{open_door}, as RAY_AUTH_MODE={mode} asks for no token; keep it off the network"
+        return f"{open_access}, as RAY_AUTH_MODE={mode} asks for no token; keep it off the network"
     raise ConfigError(
-        f"{open_door}: it is no loopback address and RAY_AUTH_MODE is not set; {REMEDY}; "
+        f"{open_access}: it is no loopback address and RAY_AUTH_MODE is not set; {REMEDY}; "
         "RAY_AUTH_MODE=disabled says that the network is closed to others"
     )
 

@@ -20,9 +20,9 @@ from rlhf.models.outline import absent_ids
 from rlhf.models.pretrained import HeadKind, load_causal_lm, load_scalar
 from rlhf.models.recomputation import recompute_blocks
 from rlhf.models.stops import stop_ids
-from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner
 from rlhf.roles.passes import Settings
+from rlhf.roles.saver import ModelSaver
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,16 +95,16 @@ class RoleContext:
             total_updates=total_updates,
         )
 
-    def keeper(
+    def saver(
         self,
         engine: TrainableEngine,
         network: Network,
         tokenizer: TextTokenizer,
         adapter: Adapter | None,
-    ) -> Keeper:
+    ) -> ModelSaver:
         """Return what writes a role's model."""
         rounded = self.experiment.engine.precision == "bf16"
-        return Keeper(engine, network, tokenizer, adapter, rounded=rounded)
+        return ModelSaver(engine, network, tokenizer, adapter, rounded=rounded)
 
     @property
     def settings(self) -> Settings:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rlhf.config.cluster import ClusterConfig, RoleName
-from rlhf.runtime.room import gpus_of, hosts
+from rlhf.runtime.bin_packing import gpus_of, hosts
 
 Fits = Callable[[ClusterConfig], bool]
 SMALLEST_PART = 8

@@ -63,7 +63,7 @@ class Answer:
 
     address: str
     ray_gpus: float
-    said: Node | str
+    reply: Node | str
 
 
 def look(question: Question) -> Node:
@@ -154,7 +154,7 @@ def ask_nodes(question: Question, timeout_s: float) -> list[Answer]:
 
 def faults(answer: Answer, folder: Path) -> Iterator[str]:
     """Yield where a node differs from this one, the driver's."""
-    name, node = f"node {answer.address}", answer.said
+    name, node = f"node {answer.address}", answer.reply
     if isinstance(node, str):
         yield f"{name} {node}"
         return

@@ -8,8 +8,15 @@ from itertools import groupby
 
 from rlhf.config.cluster import ClusterConfig, RoleName, RolePlacement
 from rlhf.errors import ConfigError
+from rlhf.runtime.bin_packing import (
+    EPSILON,
+    NodeCapacity,
+    ResourceRequest,
+    hosts,
+    pack,
+    requests_of,
+)
 from rlhf.runtime.nearest import changes, nearest
-from rlhf.runtime.room import EPSILON, Node, Wish, hosts, pack, wishes_of
 
 COLUMNS = ("role", "ranks", "GPUs each", "with", "ZeRO stage", "offload", "where")
 """Head of the table."""
@@ -20,12 +27,12 @@ SHOWN_GROUPS, SHOWN_NODES = 4, 16
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class RankSlot:
     """Where one rank of a role sits, and what its process asks for."""
 
     bundle: int
     """Index of the bundle that it shares with the ranks beside it."""
-    node: Node
+    node: NodeCapacity
     cpus: float
     gpus: float
 
@@ -40,16 +47,16 @@ class Placement:
     """Whose seats a role sits on; its own, or those of the role it is beside."""
     bundles: tuple[dict[str, float], ...]
     """Resources of each bundle, in Ray's words."""
-    nodes: tuple[Node, ...]
+    nodes: tuple[NodeCapacity, ...]
     """The node of each bundle."""
     first: dict[RoleName, int]
     """The first bundle of each role that has seats of its own; the others follow."""
 
-    def seats(self, role: RoleName) -> list[Seat]:
+    def slots(self, role: RoleName) -> list[RankSlot]:
         """Return the seat of each rank: a bundle is split evenly over the ranks in it."""
-        return [self._seat(role, rank) for rank in range(self.rows[role].ranks)]
+        return [self._slot(role, rank) for rank in range(self.rows[role].ranks)]
 
-    def _seat(self, role: RoleName, rank: int) -> Seat:
+    def _slot(self, role: RoleName, rank: int) -> RankSlot:
         host = self.hosts[role]
         beside = [r for r, h in self.hosts.items() if h == host and self.rows[r].ranks > rank]
         bundle = self.first[host] + rank
@@ -59,10 +66,12 @@ class Placement:
             int(resources.get(kind, 0.0) * 10_000 / len(beside) + EPSILON) / 10_000
             for kind in ("CPU", "GPU")
         )
-        return Seat(bundle, self.nodes[bundle], cpus, gpus)
+        return RankSlot(bundle, self.nodes[bundle], cpus, gpus)
 
 
-def plan(config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[Node]) -> Placement:
+def plan(
+    config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[NodeCapacity]
+) -> Placement:
     """Seat the roles. They take turns on the same cores, so seats share them evenly.
 
     Raises:
@@ -99,9 +108,9 @@ def where(nodes: Mapping[int, str]) -> str:
 
 
 def _row(placement: Placement, role: RoleName, zero_stage: int) -> tuple[str, ...]:
-    row, seats = placement.rows[role], placement.seats(role)
+    row, slots = placement.rows[role], placement.slots(role)
     host = placement.hosts[role]
-    shares = sorted({seat.gpus for seat in seats})
+    shares = sorted({slot.gpus for slot in slots})
     return (
         role,
         str(row.ranks),
@@ -109,12 +118,12 @@ def _row(placement: Placement, role: RoleName, zero_stage: int) -> tuple[str, ..
         "" if host == role else host,
         str(zero_stage if row.zero_stage is None else row.zero_stage),
         row.offload,
-        where({rank: seat.node.name for rank, seat in enumerate(seats)}),
+        where({rank: slot.node.name for rank, slot in enumerate(slots)}),
     )
 
 
 def _problems(
-    config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[Node]
+    config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[NodeCapacity]
 ) -> Iterator[str]:
     """Yield what no free room would mend."""
     cores = sum(node.cpus for node in nodes)
@@ -125,41 +134,41 @@ def _problems(
                 f"cluster.{role}.ranks={count} is more than the cluster's {cores:g} cores; lower "
                 "it, or set cluster.oversubscribe=true"
             )
-    for wish in wishes_of(config, roles):
-        setting = _gpu_setting(config, wish)
-        if wish.gpus > 1:
+    for request in requests_of(config, roles):
+        setting = _gpu_setting(config, request)
+        if request.gpus > 1:
             yield f"{setting}, but a rank computes on one GPU; legal: 1 or less, and more ranks"
-        elif wish.ranks > 1 and 0 < wish.gpus < 1:
+        elif request.ranks > 1 and 0 < request.gpus < 1:
             yield (
-                f"{setting}, but NCCL takes only one rank of a role on a GPU, and {wish.role} has "
-                f"{wish.ranks}; give each a whole GPU, and seat other roles beside it with "
+                f"{setting}, but NCCL takes only one rank of a role on a GPU, and {request.role} "
+                f"has {request.ranks}; give each a whole GPU, and seat other roles beside it with "
                 "colocate_with"
             )
 
 
-def _gpu_setting(config: ClusterConfig, wish: Wish) -> str:
-    own = config.placement(wish.role).gpus
-    name = "gpus_per_rank" if own is None else f"{wish.role}.gpus"
-    return f"cluster.{name}={wish.gpus:g}"
+def _gpu_setting(config: ClusterConfig, request: ResourceRequest) -> str:
+    own = config.placement(request.role).gpus
+    name = "gpus_per_rank" if own is None else f"{request.role}.gpus"
+    return f"cluster.{name}={request.gpus:g}"
 
 
-def _fits(config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[Node]) -> bool:
+def _fits(config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[NodeCapacity]) -> bool:
     legal = not any(_problems(config, roles, nodes))
     return legal and _arranged(config, roles, nodes) is not None
 
 
 def _arranged(
-    config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[Node]
+    config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[NodeCapacity]
 ) -> Placement | None:
     """Seat the roles with as much of a core a seat as there is, up to a whole one."""
-    wishes = wishes_of(config, roles)
+    requests = requests_of(config, roles)
     low, high = 0, 100
-    found: dict[RoleName, list[Node]] = {}
+    found: dict[RoleName, list[NodeCapacity]] = {}
     # Halving: `low` hundredths of a core are known to fit, `high` is the next to try first.
     trial = high
     while high > low:
-        given = pack(wishes, nodes, trial / 100)
-        if len(given) == len(wishes):
+        given = pack(requests, nodes, trial / 100)
+        if len(given) == len(requests):
             found, low = given, trial
         else:
             high = trial - 1
@@ -170,28 +179,30 @@ def _arranged(
 def _placement(
     config: ClusterConfig,
     roles: Sequence[RoleName],
-    found: dict[RoleName, list[Node]],
+    found: dict[RoleName, list[NodeCapacity]],
     cpus: float,
 ) -> Placement:
     bundles: list[dict[str, float]] = []
-    nodes: list[Node] = []
+    nodes: list[NodeCapacity] = []
     first: dict[RoleName, int] = {}
-    for wish in wishes_of(config, roles):
-        first[wish.role] = len(bundles)
-        gpus = {"GPU": wish.gpus} if wish.gpus else {}
-        bundles += [{"CPU": cpus, **gpus} for _ in range(wish.ranks)]
-        nodes += found[wish.role]
+    for request in requests_of(config, roles):
+        first[request.role] = len(bundles)
+        gpus = {"GPU": request.gpus} if request.gpus else {}
+        bundles += [{"CPU": cpus, **gpus} for _ in range(request.ranks)]
+        nodes += found[request.role]
     rows: dict[RoleName, RolePlacement] = {role: config.placement(role) for role in roles}
     return Placement(rows, hosts(config, roles), tuple(bundles), tuple(nodes), first)
 
 
-def _no_room(config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[Node]) -> list[str]:
+def _no_room(
+    config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[NodeCapacity]
+) -> list[str]:
     """Return what is needed, then what there is, node by node."""
-    wishes = wishes_of(config, roles)
-    seated = pack(wishes, nodes, LEAST_CPUS)
-    needed = ", ".join(f"{w.role} {w.ranks} x {w.gpus:g}" for w in wishes)
-    left = ", ".join(w.role for w in wishes if w.role not in seated)
-    total, free = sum(w.ranks * w.gpus for w in wishes), sum(node.free_gpus for node in nodes)
+    requests = requests_of(config, roles)
+    placed_roles = pack(requests, nodes, LEAST_CPUS)
+    needed = ", ".join(f"{w.role} {w.ranks} x {w.gpus:g}" for w in requests)
+    left = ", ".join(w.role for w in requests if w.role not in placed_roles)
+    total, free = sum(w.ranks * w.gpus for w in requests), sum(node.free_gpus for node in nodes)
     available = [
         f"  {node.name}: {node.free_gpus:g} of {node.gpus:g} GPUs and {node.free_cpus:g} of "
         f"{node.cpus:g} CPUs free"

@@ -19,7 +19,7 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from rlhf.config.cluster import ClusterConfig, RoleName
 from rlhf.errors import ConfigError
 from rlhf.runtime.placement import Placement, where
-from rlhf.runtime.ray_group import RayGroup, Seats
+from rlhf.runtime.ray_group import GroupSlots, RayGroup
 from rlhf.runtime.reach import address_of, check_address, silence
 from rlhf.runtime.reserve import reserve
 from rlhf.runtime.timeline import Timeline
@@ -41,7 +41,7 @@ class RayCluster:
     ) -> None:
         """Connect, or start an own cluster on this machine; num_runs share it evenly."""
         self._config, self._timeline, self._threads = config, timeline, threads
-        self._seats: PlacementGroup | None = None
+        self._slots: PlacementGroup | None = None
         self._groups: dict[RoleName, RayGroup] = {}
         self._num_runs = num_runs
         address = address_of(config)
@@ -80,12 +80,12 @@ class RayCluster:
             ConfigError: when there is no room.
             WorkerError: when a rank does not start.
         """
-        placement, self._seats = reserve(self._config, roles, note, num_runs=self._num_runs)
+        placement, self._slots = reserve(self._config, roles, note, num_runs=self._num_runs)
         announce(placement)
         for role in roles:
-            seats = placement.seats(role)
-            env = rank_environment(os.environ, self._threads, gpus=seats[0].gpus > 0)
-            given = Seats(self._seats, seats, self._threads, env)
+            slots = placement.slots(role)
+            env = rank_environment(os.environ, self._threads, gpus=slots[0].gpus > 0)
+            given = GroupSlots(self._slots, slots, self._threads, env)
             self._groups[role] = RayGroup(
                 role, given, self._timeline, timeout_s=self._config.timeout_s
             )
@@ -111,8 +111,8 @@ class RayCluster:
         """End the processes, stuck or not, and disconnect; an own cluster ends too."""
         for group in self._groups.values():
             group.close()
-        if self._seats is not None:
-            remove_placement_group(self._seats)
+        if self._slots is not None:
+            remove_placement_group(self._slots)
         ray.shutdown()
 
 

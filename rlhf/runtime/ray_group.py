@@ -18,7 +18,7 @@ from rlhf.flow.future import Future
 from rlhf.observe.spans import Phase, Span
 from rlhf.roles.remote import UNMARKED, Remote
 from rlhf.runtime.group import Build
-from rlhf.runtime.placement import Seat, where
+from rlhf.runtime.placement import RankSlot, where
 from rlhf.runtime.ray_stream import Stream
 from rlhf.runtime.residency import Move, Moving
 from rlhf.runtime.timeline import Call, Timeline
@@ -29,11 +29,11 @@ PEERS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seats:
+class GroupSlots:
     """Where a group's ranks sit, and what each one gets."""
 
     placement: PlacementGroup
-    ranks: list[Seat]
+    ranks: list[RankSlot]
     threads: int
     """Torch threads a rank."""
     env: dict[str, str]
@@ -44,24 +44,24 @@ class RayGroup:
     """Starts the processes; they join one process group and wait for a role."""
 
     def __init__(
-        self, name: RoleName, seats: Seats, timeline: Timeline, *, timeout_s: float
+        self, name: RoleName, slots: GroupSlots, timeline: Timeline, *, timeout_s: float
     ) -> None:
         """Ask for the processes; `join` waits for them."""
-        self.name, self.size = name, len(seats.ranks)
-        self.nodes = [seat.node.name for seat in seats.ranks]
+        self.name, self.size = name, len(slots.ranks)
+        self.nodes = [slot.node.name for slot in slots.ranks]
         self._timeline, self._timeout_s = timeline, timeout_s
         # Ray makes the actor class at run time; no type checker can follow it.
         actor: Any = ray.remote(WORKERS[name])
         self._workers: list[Any] = [
             actor.options(
-                num_cpus=seat.cpus,
-                num_gpus=seat.gpus,
-                runtime_env={"env_vars": seats.env},
+                num_cpus=slot.cpus,
+                num_gpus=slot.gpus,
+                runtime_env={"env_vars": slots.env},
                 scheduling_strategy=PlacementGroupSchedulingStrategy(
-                    seats.placement, placement_group_bundle_index=seat.bundle
+                    slots.placement, placement_group_bundle_index=slot.bundle
                 ),
-            ).remote(name, rank, self.size, threads=seats.threads)
-            for rank, seat in enumerate(seats.ranks)
+            ).remote(name, rank, self.size, threads=slots.threads)
+            for rank, slot in enumerate(slots.ranks)
         ]
 
     def join(self) -> None:
@@ -128,7 +128,7 @@ class RayGroup:
         while stream.is_open:
             found = stream.next(until - time.monotonic(), PEERS_S)
             if found.failed:
-                raise self._told(method, found.failed)
+                raise self._error(method, found.failed)
             if found.silent:
                 raise WorkerError(self._silence(method, found.silent))
             answered = time.time()
@@ -147,9 +147,9 @@ class RayGroup:
             silent = [rank for rank, call in enumerate(calls) if call not in answered]
             raise WorkerError(self._silence(method, silent)) from None
         except RayError as error:
-            raise self._told(method, _failed(calls)) from error
+            raise self._error(method, _failed(calls)) from error
 
-    def _told(self, method: str, failed: Mapping[int, RayError]) -> RLHFError:
+    def _error(self, method: str, failed: Mapping[int, RayError]) -> RLHFError:
         """Return the error to raise: that of the rank that failed of itself.
 
         When a rank dies or leaves a collective its peers fail in theirs, sometimes sooner than Ray

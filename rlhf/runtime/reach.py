@@ -9,8 +9,8 @@ import torch
 
 from rlhf.config.cluster import ClusterConfig, RoleName
 from rlhf.errors import ConfigError
+from rlhf.runtime.bin_packing import NodeCapacity
 from rlhf.runtime.placement import plan
-from rlhf.runtime.room import Node
 
 CONNECT_TIMEOUT_S = 10.0
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
@@ -26,10 +26,10 @@ def address_of(config: ClusterConfig) -> str:
     return config.address
 
 
-def this_machine() -> Node:
+def this_machine() -> NodeCapacity:
     """Return this machine as the only node of an own cluster."""
     cores, gpus = float(len(os.sched_getaffinity(0))), float(torch.accelerator.device_count())
-    return Node(name="this machine", cpus=cores, gpus=gpus, free_cpus=cores, free_gpus=gpus)
+    return NodeCapacity(name="this machine", cpus=cores, gpus=gpus, free_cpus=cores, free_gpus=gpus)
 
 
 def check_reach(config: ClusterConfig, roles: list[RoleName]) -> None:

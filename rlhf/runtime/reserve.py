@@ -25,8 +25,8 @@ from ray.util.placement_group import (
 
 from rlhf.config.cluster import ClusterConfig, RoleName
 from rlhf.errors import ConfigError
+from rlhf.runtime.bin_packing import NodeCapacity
 from rlhf.runtime.placement import Placement, plan
-from rlhf.runtime.room import Node
 
 RESERVE_S = 30.0
 """Longest a run waits for seats that other jobs hold."""
@@ -36,17 +36,17 @@ NODE_ID = "ray.io/node-id"
 """Label that Ray gives every node; a bundle that asks for it sits there."""
 
 
-def live_nodes() -> list[Node]:
+def live_nodes() -> list[NodeCapacity]:
     """Return the nodes that are up, with what nobody holds of them."""
     # Ray's public calls know free resources of the whole cluster only.
     free = available_resources_per_node()
     alive = [node for node in ray.nodes() if node["Alive"]]
     addresses = [node["NodeManagerAddress"] for node in alive]
-    found: list[Node] = []
+    found: list[NodeCapacity] = []
     for address, node in zip(addresses, alive, strict=True):
         has, left, node_id = node["Resources"], free.get(node["NodeID"], {}), node["NodeID"]
         found.append(
-            Node(
+            NodeCapacity(
                 name=address if addresses.count(address) == 1 else f"{address}/{node_id[:6]}",
                 cpus=has.get("CPU", 0.0),
                 gpus=has.get("GPU", 0.0),
@@ -100,12 +100,12 @@ def reserve(
 def _planned(
     config: ClusterConfig,
     roles: Sequence[RoleName],
-    look: Callable[[], list[Node]],
+    look: Callable[[], list[NodeCapacity]],
     note: Callable[[str], None],
     deadline: float,
 ) -> Placement:
     """Plan on what is free; while that is too little, look again."""
-    told = False
+    warned = False
     while True:
         try:
             return plan(config, roles, look())
@@ -113,24 +113,24 @@ def _planned(
             left = deadline - time.monotonic()
             if left <= 0:
                 raise ConfigError(f"{error}\n{_held()}") from None
-            if not told:
+            if not warned:
                 note(f"other jobs hold the cluster; waiting up to {left:.0f} s for room")
-                told = True
+                warned = True
         time.sleep(min(LOOK_AGAIN_S, max(left, 0.0)))
 
 
-def _parts(num_runs: int) -> list[Node]:
+def _parts(num_runs: int) -> list[NodeCapacity]:
     """Return the nodes as one of so many runs may use them."""
     return [_part(node, num_runs) for node in live_nodes()]
 
 
-def _part(node: Node, num_runs: int) -> Node:
+def _part(node: NodeCapacity, num_runs: int) -> NodeCapacity:
     cpus, gpus = node.cpus / num_runs, node.gpus / num_runs
     free = {"free_cpus": min(node.free_cpus, cpus), "free_gpus": min(node.free_gpus, gpus)}
     return replace(node, cpus=cpus, gpus=gpus, **free)
 
 
-def _idle(node: Node) -> Node:
+def _idle(node: NodeCapacity) -> NodeCapacity:
     return replace(node, free_cpus=node.cpus, free_gpus=node.gpus)
 
 

@@ -36,7 +36,7 @@ class Movable(Group, Protocol):
 
 
 @dataclass(slots=True)
-class Turn:
+class TimeSlot:
     """The moves that begin a role's turn; waited for once, by the first of its calls to be."""
 
     moves: list[Moving]
@@ -47,58 +47,58 @@ class Turn:
             self.moves.pop(0).result()
 
 
-class Turns:
+class TimeSlots:
     """Knows whose turn it is on one set of seats."""
 
     def __init__(self) -> None:
         """Start with empty seats."""
-        self._awake: Movable | None = None
-        self._turn = Turn([])
+        self._on_device: Movable | None = None
+        self._time_slot = TimeSlot([])
 
-    def take(self, group: Movable) -> Turn:
+    def take(self, group: Movable) -> TimeSlot:
         """Give a role its turn, if it does not have it; return at once."""
-        if self._awake is not group:
-            parked = self._park()
-            after = [call for move in parked for call in move.calls]
-            self._turn = Turn([*parked, group.move("wake", after)])
-            self._awake = group
-        return self._turn
+        if self._on_device is not group:
+            offloaded = self._offload()
+            after = [call for move in offloaded for call in move.calls]
+            self._time_slot = TimeSlot([*offloaded, group.move("wake", after)])
+            self._on_device = group
+        return self._time_slot
 
     def make_room(self, group: Movable) -> None:
         """Give a role its turn that is about to be made anew; wait until the seats are free."""
-        if self._awake is not group:
-            self._turn = Turn(self._park())
-            self._awake = group
-        self._turn.settle()
+        if self._on_device is not group:
+            self._time_slot = TimeSlot(self._offload())
+            self._on_device = group
+        self._time_slot.settle()
 
-    def _park(self) -> list[Moving]:
-        return [] if self._awake is None else [self._awake.move("park", ())]
+    def _offload(self) -> list[Moving]:
+        return [] if self._on_device is None else [self._on_device.move("park", ())]
 
 
 @dataclass(frozen=True, slots=True)
-class _InTurn:
+class _InTimeSlot:
     """Answers that come after the moves that begin the turn."""
 
-    turn: Turn
+    time_slot: TimeSlot
     answers: Future[list[Any]]
 
     def result(self) -> list[Any]:
         """Wait for both; an error in a move is told rather than what it led to."""
-        self.turn.settle()
+        self.time_slot.settle()
         return self.answers.result()
 
 
-class TakingTurns:
+class TimeSharing:
     """A group that is on the device only while it has work there."""
 
-    def __init__(self, group: Movable, turns: Turns) -> None:
+    def __init__(self, group: Movable, time_slots: TimeSlots) -> None:
         """Share seats with whoever has the same turns."""
         self.name, self.size = group.name, group.size
-        self._group, self._turns = group, turns
+        self._group, self._time_slots = group, time_slots
 
     def become(self, build: Build) -> None:
         """Make the role anew, on a device that is free of the others."""
-        self._turns.make_room(self._group)
+        self._time_slots.make_room(self._group)
         self._group.become(build)
 
     def call(
@@ -107,8 +107,8 @@ class TakingTurns:
         """Call every rank, when it is this role's turn."""
         if not mark.needs_device:
             return self._group.call(method, arguments, mark)
-        turn = self._turns.take(self._group)
-        return _InTurn(turn, self._group.call(method, arguments, mark))
+        time_slot = self._time_slots.take(self._group)
+        return _InTimeSlot(time_slot, self._group.call(method, arguments, mark))
 
     def stream(
         self, method: str, arguments: Sequence[tuple[Any, ...]], mark: Remote = UNMARKED
@@ -117,9 +117,9 @@ class TakingTurns:
 
         Whoever was asked before would take the device from a role in the midst of its work.
         """
-        turn = self._turns.take(self._group)
+        time_slot = self._time_slots.take(self._group)
         answered = self._group.stream(method, arguments, mark)
-        turn.settle()
+        time_slot.settle()
         return iter([[answer for answers in answered for answer in answers]])
 
     def close(self) -> None:
@@ -134,29 +134,29 @@ def sharers(config: ClusterConfig, roles: Sequence[RoleName]) -> list[list[RoleN
         config: Says who sits with whom, and whether they take turns.
         roles: Those that have processes.
     """
-    seated: dict[RoleName, list[RoleName]] = {}
+    placed_roles: dict[RoleName, list[RoleName]] = {}
     for role in roles:
-        seated.setdefault(config.placement(role).colocate_with or role, []).append(role)
+        placed_roles.setdefault(config.placement(role).colocate_with or role, []).append(role)
     return [
         together
-        for host, together in seated.items()
-        if len(together) > 1 and _take_turns(config, host)
+        for host, together in placed_roles.items()
+        if len(together) > 1 and _share_time(config, host)
     ]
 
 
-def _take_turns(config: ClusterConfig, host: RoleName) -> bool:
+def _share_time(config: ClusterConfig, host: RoleName) -> bool:
     if config.residency != "auto":
         return config.residency == "in_turn"
     gpus = config.placement(host).gpus
     return (config.gpus_per_rank if gpus is None else gpus) > 0
 
 
-def taking_turns(
+def time_shared(
     groups: Mapping[RoleName, Movable], together: Sequence[Sequence[RoleName]]
 ) -> dict[RoleName, Group]:
     """Return the groups; those that share seats take turns."""
     shared: dict[RoleName, Group] = dict(groups)
     for roles in together:
-        turns = Turns()
-        shared.update({role: TakingTurns(groups[role], turns) for role in roles})
+        time_slots = TimeSlots()
+        shared.update({role: TimeSharing(groups[role], time_slots) for role in roles})
     return shared

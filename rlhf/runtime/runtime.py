@@ -91,7 +91,7 @@ class Processes:
         # Ray is needed by few commands and takes a second to import.
         from rlhf.runtime.nodes import ask_connected
         from rlhf.runtime.ray_cluster import RayCluster, other_cluster
-        from rlhf.runtime.residency import sharers, taking_turns
+        from rlhf.runtime.residency import sharers, time_shared
 
         foreign = other_cluster(cluster)
         if foreign:
@@ -111,7 +111,7 @@ class Processes:
         together = sharers(cluster, self._roles)
         for roles in together:
             self._log.note(f"{', '.join(roles)} take turns on what they share")
-        return taking_turns(started, together)
+        return time_shared(started, together)
 
     def _show(self, placement: Placement) -> None:
         rows = table(placement, self._experiment.engine.zero_stage)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from rlhf.errors import WorkerError
-from rlhf.runtime import lifeline
+from rlhf.runtime import watchdog
 
 END_TIMEOUT_S = 60.0
 AUTH_MODE = "RAY_AUTH_MODE"
@@ -33,7 +33,7 @@ class SharedCluster:
         """
         self._cpus = num_runs * len(os.sched_getaffinity(0))
         self._timeout_s = timeout_s
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._holder: subprocess.Popen[bytes] | None = None
         self.address = ""
         """HOST:PORT, while it runs."""
 
@@ -43,13 +43,13 @@ class SharedCluster:
         Raises:
             WorkerError: when it does not answer in time.
         """
-        self._keeper = lifeline.start(
+        self._holder = watchdog.start(
             "rlhf.runtime.shared", str(self._cpus), output=subprocess.PIPE
         )
-        said = self._keeper.stdout
-        assert said is not None
-        if select.select([said], [], [], self._timeout_s)[0]:
-            self.address = said.readline().decode().strip()
+        output = self._holder.stdout
+        assert output is not None
+        if select.select([output], [], [], self._timeout_s)[0]:
+            self.address = output.readline().decode().strip()
         if not self.address:
             self._end(timeout_s=0.0)
             raise WorkerError(
@@ -73,7 +73,7 @@ class SharedCluster:
         self._end(timeout_s=END_TIMEOUT_S)
 
     def _end(self, *, timeout_s: float) -> None:
-        keeper, self._keeper, self.address = self._keeper, None, ""
+        keeper, self._holder, self.address = self._holder, None, ""
         assert keeper is not None and keeper.stdin is not None and keeper.stdout is not None
         keeper.stdin.close()
         keeper.stdout.close()
@@ -94,7 +94,7 @@ def keep(num_cpus: int) -> None:
     ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False)
     sys.stdout.write(f"{ray.get_runtime_context().gcs_address}\n")
     sys.stdout.flush()
-    lifeline.wait_for_end()
+    watchdog.wait_for_end()
     ray.shutdown()
 
 

@@ -24,7 +24,6 @@ from rlhf.models.outline import num_weights
 from rlhf.models.pretrained import HeadKind, load_causal_lm
 from rlhf.models.scalar_model import ScalarModel
 from rlhf.rewards.process import RewardProcess
-from rlhf.roles.keeper import Keeper
 from rlhf.roles.learner import Learner
 from rlhf.roles.passes import Settings
 from rlhf.roles.policy import Policy
@@ -40,10 +39,11 @@ from rlhf.roles.ports import (
 )
 from rlhf.roles.precision_probe import PrecisionProbe
 from rlhf.roles.reference import Reference
-from rlhf.roles.reward import FunctionJudge, ModelJudge, Reward, RewardLearner
+from rlhf.roles.reward import FunctionScorer, ModelScorer, Reward, RewardTrainer
+from rlhf.roles.sampler import Sampler
+from rlhf.roles.saver import ModelSaver
 from rlhf.roles.sft_policy import SFTPolicy
 from rlhf.roles.value import Value
-from rlhf.roles.writer import Writer
 from rlhf.runtime.context import RoleContext
 
 if TYPE_CHECKING:
@@ -145,14 +145,14 @@ class SamplerSpec(RoleSpec[SamplerPort]):
     """A frozen policy that answers prompts."""
 
     processes = "policy"
-    role = Writer
+    role = Sampler
     path: Path
 
-    def build(self, context: RoleContext) -> Writer:
+    def build(self, context: RoleContext) -> Sampler:
         """Build it without an optimizer."""
         network, tokenizer = context.language_model(self.path)
         engine = context.engine(LanguageModel(network))
-        return Writer(engine, context.sampling(self.path, tokenizer), context.settings)
+        return Sampler(engine, context.sampling(self.path, tokenizer), context.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +193,7 @@ class RewardSpec(RoleSpec[RewardPort]):
             model = _scorer(context, self.path, engine, policy_tokenizer)
         if self.function is not None:
             process = RewardProcess(_here(self.function), config.timeout_s)
-            function = FunctionJudge(process, policy_tokenizer)
+            function = FunctionScorer(process, policy_tokenizer)
         return Reward(model, function, config)
 
 
@@ -202,7 +202,7 @@ class RewardTrainerSpec(RoleSpec[RankingPort]):
     """A reward model that learns from rankings, or (finished) is measured and normalised."""
 
     processes = "reward"
-    role = RewardLearner
+    role = RewardTrainer
     path: Path
     total_updates: int
     """Optimizer steps of the stage."""
@@ -211,7 +211,7 @@ class RewardTrainerSpec(RoleSpec[RankingPort]):
     finished: bool = False
     """Whether it is trained, its adapters written: it is measured and normalised only."""
 
-    def build(self, context: RoleContext) -> RewardLearner:
+    def build(self, context: RoleContext) -> RewardTrainer:
         """Build it with the reward model's optimizer."""
         config = context.experiment.reward_model
         network = context.scalar_model(self.path, self.head)
@@ -220,10 +220,10 @@ class RewardTrainerSpec(RoleSpec[RankingPort]):
             network.requires_grad_(False).score.requires_grad_(True)  # noqa: FBT003 - torch's way
         engine = context.engine(ScalarModel(network), config.optimizer)
         scorer = _scorer(context, self.path, engine, None)
-        return RewardLearner(
+        return RewardTrainer(
             scorer,
             context.learner(engine, config.optimizer, self.total_updates),
-            context.keeper(engine, network, scorer.tokenizer, adapter),
+            context.saver(engine, network, scorer.tokenizer, adapter),
             config,
         )
 
@@ -249,7 +249,7 @@ class ValueSpec(RoleSpec[ValuePort]):
         return Value(
             engine,
             context.learner(engine, optimizer, total, ppo.updates_a_step),
-            context.keeper(engine, network, tokenizer, adapter),
+            context.saver(engine, network, tokenizer, adapter),
             context.settings,
         )
 
@@ -260,7 +260,7 @@ def _policy_parts(
     optimizer: OptimizerConfig,
     total_updates: int,
     updates_a_step: int = 1,
-) -> tuple[TrainableEngine, Learner, Keeper, Sampling, Settings]:
+) -> tuple[TrainableEngine, Learner, ModelSaver, Sampling, Settings]:
     """Return what a policy that learns is made of."""
     network, tokenizer = context.language_model(path)
     adapter = context.adapter(network)
@@ -268,7 +268,7 @@ def _policy_parts(
     return (
         engine,
         context.learner(engine, optimizer, total_updates, updates_a_step),
-        context.keeper(engine, network, tokenizer, adapter),
+        context.saver(engine, network, tokenizer, adapter),
         context.sampling(path, tokenizer),
         context.settings,
     )
@@ -279,13 +279,13 @@ def _scorer(
     path: Path,
     engine: TrainableEngine,
     policy_tokenizer: TextTokenizer | None,
-) -> ModelJudge:
+) -> ModelScorer:
     """Score the policy's ids as they are, unless the reward model reads other tokens."""
     own = load_tokenizer(str(path))
     if policy_tokenizer is not None and fingerprint(own) == fingerprint(policy_tokenizer):
         policy_tokenizer = None
     max_tokens = context.experiment.engine.max_tokens_per_microbatch
-    return ModelJudge(engine, own, policy_tokenizer, max_tokens=max_tokens)
+    return ModelScorer(engine, own, policy_tokenizer, max_tokens=max_tokens)
 
 
 def _here(function: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from rlhf.errors import ConfigError, RLHFError, WorkerError
-from rlhf.runtime.parcel import Parcel
+from rlhf.runtime.archive import Archive
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 CONNECT_TIMEOUT_S = 5.0
@@ -99,10 +99,10 @@ class Jobs:
         return str(job.status), job.entrypoint
 
     def submit(
-        self, job_id: str, command_line: str, parcel: Parcel, env: Mapping[str, str]
+        self, job_id: str, command_line: str, archive: Archive, env: Mapping[str, str]
     ) -> None:
         """Start a job in a copy of the parcel's files."""
-        runtime_env = {"working_dir": str(parcel.path), "env_vars": dict(env)}
+        runtime_env = {"working_dir": str(archive.path), "env_vars": dict(env)}
         _asked(
             self.address,
             lambda: self._client.submit_job(
@@ -125,7 +125,7 @@ class Jobs:
 
     async def _watch(self, log: _Log) -> Ended | None:
         """Follow the log until it closes or the job has ended; a dead connection tells nothing."""
-        tail = asyncio.create_task(log.tell())
+        tail = asyncio.create_task(log.follow())
         try:
             while True:
                 await asyncio.wait([tail], timeout=ASK_EVERY_S)
@@ -159,18 +159,18 @@ class _Log:
     """A job's log, printed once however often its connection breaks."""
 
     def __init__(self, client: Any, job_id: str) -> None:
-        self.job_id, self._client, self._told = job_id, client, 0
+        self.job_id, self._client, self._printed = job_id, client, 0
 
-    async def tell(self) -> None:
+    async def follow(self) -> None:
         """Print what is new; ends when the connection does."""
         import aiohttp
 
         heard = 0
         try:
             async for text in self._client.tail_job_logs(self.job_id):
-                new = text[max(0, self._told - heard) :]
+                new = text[max(0, self._printed - heard) :]
                 heard += len(text)
-                self._told = max(self._told, heard)
+                self._printed = max(self._printed, heard)
                 sys.stdout.write(new)
                 sys.stdout.flush()
         except (aiohttp.ClientError, OSError, RuntimeError):

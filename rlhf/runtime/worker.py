@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from rlhf.engine.parking import Parking
+from rlhf.engine.offload import Offloader
 from rlhf.errors import RLHFError, WorkerError
 from rlhf.roles.remote import UNMARKED, mark_of
 from rlhf.runtime.group import Build
@@ -28,7 +28,7 @@ class RoleWorker:
         torch.set_num_threads(threads)
         self._name, self._rank, self._size = role, rank, size
         self._role: object | None = None
-        self._parking = Parking(None, "cpu")
+        self._offloader = Offloader(None, "cpu")
 
     def address(self) -> tuple[str, int]:
         """Return this node's address and, on rank 0, the port at which the ranks will meet."""
@@ -66,14 +66,14 @@ class RoleWorker:
 
     def become(self, build: Build) -> None:
         """Drop the role that was here and make another."""
-        self._role, self._parking = None, Parking(None, "cpu")
+        self._role, self._offloader = None, Offloader(None, "cpu")
         gc.collect()
         gc.freeze()  # what is left is modules: later collections need not visit them again
         self._guard("become", lambda: self._set(build))
 
     def _set(self, build: Build) -> None:
         self._role = build(self._world)
-        self._parking = Parking(self._role, self._world.device)
+        self._offloader = Offloader(self._role, self._world.device)
 
     def call(self, method: str, *arguments: Any) -> tuple[Any, float, float]:
         """Return a role method's answer, and when it began and ended."""
@@ -94,7 +94,7 @@ class RoleWorker:
 
     def _ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
         mark = mark_of(type(self._role), method) or UNMARKED
-        if self._parking.is_away and mark.needs_device:
+        if self._offloader.is_away and mark.needs_device:
             raise RuntimeError("the role is parked; only who wakes it first may call it")
         return getattr(self._role, method)(*arguments)
 
@@ -104,7 +104,7 @@ class RoleWorker:
         Further arguments are results that Ray waits for before it runs this.
         """
         start = time.time()
-        run = {"park": self._parking.park, "wake": self._parking.wake}[move]
+        run = {"park": self._offloader.offload, "wake": self._offloader.onload}[move]
         return self._guard(move, run), start, time.time()
 
     def _guard(self, method: str, run: Any) -> Any:

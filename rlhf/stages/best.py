@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rlhf.roles.ports import Keeper
+from rlhf.roles.ports import Checkpointable
 
 
 class Best:
@@ -24,7 +24,7 @@ class Best:
         """Whether patience has run out."""
         return self._patience is not None and self.waited >= self._patience
 
-    def observe(self, loss: float, role: Keeper) -> None:
+    def observe(self, loss: float, role: Checkpointable) -> None:
         """Take in one validation loss."""
         if loss < self.loss or self._patience is None:
             self.loss, self.waited = loss, 0

@@ -9,8 +9,8 @@ from typing import Protocol
 from rlhf.checkpoint.store import Store
 from rlhf.flow.metrics import Metrics
 from rlhf.observe.log import RunLog
-from rlhf.observe.spans import Span, lap_of
-from rlhf.roles.ports import Keeper
+from rlhf.observe.spans import Span, trace_of
+from rlhf.roles.ports import Checkpointable
 
 NUM_TOKENS = "num_tokens"
 """Metric of every step: real tokens it read or wrote, each counted once."""
@@ -33,7 +33,7 @@ class Stage(Protocol):
         """Yield one report a step."""
         ...
 
-    def keepers(self) -> dict[str, Keeper]:
+    def checkpointables(self) -> dict[str, Checkpointable]:
         """Return the roles whose weights make up a checkpoint."""
         ...
 
@@ -51,7 +51,7 @@ def resume(stage: Stage, store: Store) -> int:
     checkpoint = store.latest()
     if checkpoint is None:
         return 0
-    for name, role in stage.keepers().items():
+    for name, role in stage.checkpointables().items():
         role.load_state(checkpoint.folder / name)
     stage.load(checkpoint.trainer)
     return checkpoint.step
@@ -77,8 +77,8 @@ def drive(
     done = first_step
     began, clock = time.time(), time.monotonic()
     for done, metrics in enumerate(stage.steps(first_step), start=first_step + 1):
-        lap = lap_of(timings(), began, time.monotonic() - clock)
-        log.record(done - 1, metrics, {**lap.figures(), **_speed(metrics, lap.seconds)}, lap)
+        trace = trace_of(timings(), began, time.monotonic() - clock)
+        log.record(done - 1, metrics, {**trace.figures(), **_speed(metrics, trace.seconds)}, trace)
         began, clock = time.time(), time.monotonic()
         if done % every == 0 and done < stage.total_steps:
             _save(stage, store, done)
@@ -93,6 +93,6 @@ def _speed(metrics: Metrics, seconds: float) -> dict[str, float]:
 
 def _save(stage: Stage, store: Store, step: int) -> None:
     with store.staging(step) as folder:
-        for name, role in stage.keepers().items():
+        for name, role in stage.checkpointables().items():
             role.save_state(folder / name)
         store.commit(folder, step, stage.state())

@@ -12,7 +12,7 @@ from rlhf.config.stages import RewardModelConfig, SFTConfig
 from rlhf.data.split import B
 from rlhf.data.stream import Stream
 from rlhf.flow.metrics import Metrics
-from rlhf.roles.ports import Keeper
+from rlhf.roles.ports import Checkpointable
 from rlhf.stages.best import Best
 
 
@@ -32,7 +32,7 @@ class Epochs(ABC, Generic[B]):
 
     @property
     @abstractmethod
-    def _learner(self) -> tuple[str, Keeper]:
+    def _learner(self) -> tuple[str, Checkpointable]:
         """The role that learns, by its name in a checkpoint."""
 
     @abstractmethod
@@ -70,7 +70,7 @@ class Epochs(ABC, Generic[B]):
         self.best.observe(loss, self._learner[1])
         return seen
 
-    def keepers(self) -> dict[str, Keeper]:
+    def checkpointables(self) -> dict[str, Checkpointable]:
         """Return the roles whose weights make up a checkpoint."""
         return dict([self._learner])
 

@@ -17,7 +17,7 @@ from rlhf.algo.importance import truncated_importance
 from rlhf.algo.kl import KLController, kl_k1, kl_k3
 from rlhf.algo.masking import masked_mean, masked_moments, masked_sum, masked_whiten, zero_padding
 from rlhf.algo.scaling import ScoreScale
-from rlhf.algo.shaping import penalise_missing_eos, penalise_overlong, token_rewards
+from rlhf.algo.shaping import penalize_missing_eos, penalize_overlong, token_rewards
 from rlhf.config.stages import PPOConfig
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout, Scores
@@ -92,8 +92,8 @@ def _estimated(
 
 def _penalised(rollout: Rollout, score_B: Tensor, terms: Terms) -> Tensor:
     """Subtract what a response owes for having no EOS, and for being nearly too long."""
-    score_B = penalise_missing_eos(score_B, rollout.finished_B, terms.config.missing_eos_penalty)
-    return penalise_overlong(
+    score_B = penalize_missing_eos(score_B, rollout.finished_B, terms.config.missing_eos_penalty)
+    return penalize_overlong(
         score_B,
         rollout.response_lengths_B,
         longest=terms.longest_response,

@@ -25,12 +25,12 @@ from rlhf.runtime.specs import (
     SFTPolicySpec,
     ValueSpec,
 )
-from rlhf.stages.acts import Run, build_terms, prompt_source, text_source
 from rlhf.stages.epochs import num_steps
 from rlhf.stages.inputs import held_out
 from rlhf.stages.ppo import PPO
 from rlhf.stages.reward_model import RewardModel, score_statistics
 from rlhf.stages.reward_report import report_rankings
+from rlhf.stages.run import Run, build_terms, prompt_source, text_source
 from rlhf.stages.samples import take_samples
 from rlhf.stages.sft import SFT
 
@@ -108,7 +108,7 @@ def run_reward_model(run: Run, base: Path) -> Path:
     if len(unseen):
         scores_BK = best.answer_scores(unseen).result()
         write_json(run.folder / "reward_model.json", report_rankings(scores_BK, unseen))
-    best.normalise(score_statistics(best, splits.train))
+    best.normalize(score_statistics(best, splits.train))
     best.save(partial)
     folder = run.publish(partial, "reward_model", str(base), inputs_sha256)
     run.forget("reward_model")
@@ -144,14 +144,14 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     run.log.samples("sft", 0, take_samples(policy, reward, fixed, run.inputs.tokenizer))
     (run.folder / EVALUATION).unlink(missing_ok=True)
     run.perform(stage, inputs_sha256)
-    for kind, role in stage.keepers().items():
+    for kind, role in stage.checkpointables().items():
         role.save(run.partial(kind))  # type: ignore[arg-type]
     average = SamplerSpec(path=run.partial("policy"))
     sampler = policy if config.ema_decay is None else run.runtime.assign(average)
     samples = take_samples(sampler, reward, fixed, run.inputs.tokenizer)
     run.log.samples("ppo", config.num_steps, samples)
     # The policy comes last: its folder says that the stage is done.
-    for kind in sorted(stage.keepers(), key=["value", "policy"].index):
+    for kind in sorted(stage.checkpointables(), key=["value", "policy"].index):
         run.publish(run.partial(kind), kind, str(start), finished_sha256)  # type: ignore[arg-type]
     run.forget("ppo")
     return run.folder / "policy"

@@ -11,11 +11,11 @@ from torch import Tensor
 from rlhf.errors import TrainingError
 from rlhf.flow.future import Future
 from rlhf.flow.metrics import Metrics
-from rlhf.flow.rollout import Experience, Piece, Rollout, Scores, joined
+from rlhf.flow.rollout import Experience, Rollout, RolloutChunk, Scores, joined
 from rlhf.flow.tensors import in_row_order
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.roles.no_value import NoValue
-from rlhf.roles.ports import BaselinePort, Keeper, LanguageModelPort, PolicyPort, RewardPort
+from rlhf.roles.ports import BaselinePort, Checkpointable, LanguageModelPort, PolicyPort, RewardPort
 from rlhf.stages.experience import Terms, is_near, make_experience, sampler_differs
 
 TwoFutures = tuple[Future[Tensor], Future[Tensor]]
@@ -73,26 +73,26 @@ class PPO:
 
     def _check_sampler(self, seen: Metrics, prompts: PromptBatch, *, is_first: bool) -> None:
         if is_first and not is_near(seen, self.terms.config):
-            raise TrainingError(sampler_differs(seen, self.policy.sampler(prompts).result()))
+            raise TrainingError(sampler_differs(seen, self.policy.chosen_backend(prompts).result()))
 
     def score(self, prompts: PromptBatch, step: int) -> tuple[Rollout, Scores]:
         """Let the policy answer; reward model and value judge each piece while it writes the next.
 
         Policy and reference, and a function that scores, see the whole rollout, once.
         """
-        pieces: list[Piece] = []
+        chunks: list[RolloutChunk] = []
         judged: list[TwoFutures] = []
         logprobs: TwoFutures | None = None
-        for piece in self.policy.generate(prompts, step):
-            pieces.append(piece)
-            if sum(map(len, pieces)) == len(prompts):
-                logprobs = self._ask_language_models(joined(pieces), step)
-            judged.append((self.reward.score_by_model(piece), self.value.values(piece)))
+        for chunk in self.policy.generate(prompts, step):
+            chunks.append(chunk)
+            if sum(map(len, chunks)) == len(prompts):
+                logprobs = self._ask_language_models(joined(chunks), step)
+            judged.append((self.reward.score_by_model(chunk), self.value.values(chunk)))
         assert logprobs is not None
-        rollout = joined(pieces)
+        rollout = joined(chunks)
         by_function = self.reward.score_by_function(rollout)
         logprobs_BR, ref_logprobs_BR = (future.result() for future in logprobs)
-        rows = [piece.rows_B for piece in pieces]
+        rows = [chunk.rows_B for chunk in chunks]
         score_B, values_BR = (
             in_row_order([future.result() for future in futures], rows)
             for futures in zip(*judged, strict=True)
@@ -123,9 +123,11 @@ class PPO:
         )
         return Metrics.merge(report.result() for report in asked)
 
-    def keepers(self) -> dict[str, Keeper]:
+    def checkpointables(self) -> dict[str, Checkpointable]:
         """Return the roles whose weights make up a checkpoint."""
-        learned = {} if isinstance(self.value, NoValue) else {"value": cast("Keeper", self.value)}
+        learned = (
+            {} if isinstance(self.value, NoValue) else {"value": cast("Checkpointable", self.value)}
+        )
         return {"policy": self.policy, **learned}
 
     def state(self) -> dict[str, object]:

@@ -14,7 +14,7 @@ from rlhf.algo.losses import ranking_loss
 from rlhf.config.stages import RewardModelConfig
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.text import Rankings
-from rlhf.roles.ports import Keeper, RankingPort
+from rlhf.roles.ports import Checkpointable, RankingPort
 from rlhf.stages.epochs import Epochs
 
 NORMALISATION_ROWS = 512
@@ -34,7 +34,7 @@ class RewardModel(Epochs[Rankings]):
         return "reward_model"
 
     @property
-    def _learner(self) -> tuple[str, Keeper]:
+    def _learner(self) -> tuple[str, Checkpointable]:
         """The reward."""
         return "reward", self.reward
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.text import Demonstrations
-from rlhf.roles.ports import Keeper, SFTPolicyPort
+from rlhf.roles.ports import Checkpointable, SFTPolicyPort
 from rlhf.stages.epochs import Epochs
 
 
@@ -22,7 +22,7 @@ class SFT(Epochs[Demonstrations]):
         return "sft"
 
     @property
-    def _learner(self) -> tuple[str, Keeper]:
+    def _learner(self) -> tuple[str, Checkpointable]:
         """The policy."""
         return "policy", self.policy
 

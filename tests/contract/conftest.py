@@ -73,29 +73,29 @@ def ray_groups(ray_nodes, request):
 
 
 @pytest.fixture(scope="session")
-def seat(request):
+def slot(request):
     """Give the group of a kind: `here` (this process), `one` rank on Ray, `two` or `four`."""
     here = InProcessGroup("policy", Timeline())
 
     def find(kind: str) -> Group:
         if kind == "here":
             return here
-        seated = request.getfixturevalue("ray_groups")
-        return {"one": seated.one, "two": seated.two, "four": seated.four}[kind]
+        placed_roles = request.getfixturevalue("ray_groups")
+        return {"one": placed_roles.one, "two": placed_roles.two, "four": placed_roles.four}[kind]
 
     return find
 
 
 @pytest.fixture
-def play(seat, folder):
+def play(slot, folder):
     """Make a role on a group; return its port."""
 
-    def make(seats, kind, *, model=None, stage=0, fields=None, **sections):
-        backend = "torch" if seats == "here" else "deepspeed"
+    def make(slots, kind, *, model=None, stage=0, fields=None, **sections):
+        backend = "torch" if slots == "here" else "deepspeed"
         engine = {"backend": backend, "max_tokens_per_microbatch": 40, "zero_stage": stage}
         wanted = {"ppo": {}, **sections, "engine": {**engine, **sections.get("engine", {})}}
         model = model or ("classifier" if kind in SCALAR else "causal")
         asked = experiment(backend, **wanted)
-        return on(seat(seats), kind, folder("llama", model), asked, **(fields or {}))
+        return on(slot(slots), kind, folder("llama", model), asked, **(fields or {}))
 
     return make

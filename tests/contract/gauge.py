@@ -132,7 +132,7 @@ class Gauged:
         learn = taken(lambda: self._improve(learned))
         score = taken(lambda: logprobs(self._policy, written, 0))
         prompts = prompt_rows(num_prompts, prompt, vocabulary)
-        self._policy.sampler(prompts)
+        self._policy.chosen_backend(prompts)
         generate = taken(lambda: joined(self._policy.generate(prompts, 0)))
         return {
             "rest": rest,

@@ -19,7 +19,7 @@ from rlhf.config.engine import EngineConfig
 from rlhf.config.model import PeftConfig
 from rlhf.config.optimizer import OptimizerConfig
 from rlhf.engine.local import LocalEngine
-from rlhf.engine.parking import Parking
+from rlhf.engine.offload import Offloader
 from rlhf.engine.world import World
 from rlhf.engine.zero import ZeroEngine
 from rlhf.errors import DataError
@@ -186,23 +186,23 @@ class ParkedProbe(EngineProbe):
     def __init__(self, engine: LocalEngine | ZeroEngine, others: frozenset[int]) -> None:
         """Take the engine, and the memory that was there before it."""
         super().__init__(engine)
-        self._others, self._parking = others, Parking(engine, "cpu")
+        self._others, self._offloader = others, Offloader(engine, "cpu")
 
-    def park(self) -> tuple[int, int, int]:
+    def offload(self) -> tuple[int, int, int]:
         """Park; return the bytes that were there, those freed, and those left."""
-        before, freed = self._bytes(), self._parking.park()
+        before, freed = self._bytes(), self._offloader.offload()
         host = {
-            piece.data_ptr()
-            for away in self._parking._away or []
-            for piece in away.pieces
-            if len(piece)
+            chunk.data_ptr()
+            for away in self._offloader._away or []
+            for chunk in away.chunks
+            if len(chunk)
         }
         left = {where: size for where, size in _live_bytes().items() if where not in host}
         return before, freed, sum(s for where, s in left.items() if where not in self._others)
 
-    def wake(self) -> int:
+    def onload(self) -> int:
         """Wake; return the bytes taken."""
-        return self._parking.wake()
+        return self._offloader.onload()
 
     def _bytes(self) -> int:
         return sum(s for where, s in _live_bytes().items() if where not in self._others)

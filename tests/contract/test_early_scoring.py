@@ -11,8 +11,8 @@ import torch
 from rlhf.roles.reward_sum import RewardSum
 from rlhf.runtime.in_process import InProcessGroup
 from rlhf.runtime.timeline import Timeline
-from rlhf.stages.acts import build_terms
 from rlhf.stages.ppo import PPO
+from rlhf.stages.run import build_terms
 from tests.models import experiment, prompts
 from tests.specs import on
 

@@ -19,7 +19,7 @@ from tests.specs import on_every_rank
 pytestmark = pytest.mark.ray
 
 HERE = ("here", None)
-ON_RAY = [(seats, stage) for seats in ("one", "two") for stage in (0, 1, 2, 3)]
+ON_RAY = [(slots, stage) for slots in ("one", "two") for stage in (0, 1, 2, 3)]
 EVERYWHERE = [HERE, *ON_RAY]
 engines = pytest.mark.parametrize(("seats", "stage"), EVERYWHERE)
 ON_FOUR = [("four", stage) for stage in (0, 1, 2, 3)]
@@ -32,11 +32,11 @@ def ask(group, method, *arguments):
 
 
 @pytest.fixture
-def build(seat, folder):
+def build(slot, folder):
     """Put an engine on the ranks; give their group."""
 
-    def make(seats, stage, family="llama", **changes):
-        group = seat(seats)
+    def make(slots, stage, family="llama", **changes):
+        group = slot(slots)
         group.become(Machine(folder(family), stage, **changes))
         return group
 
@@ -44,9 +44,9 @@ def build(seat, folder):
 
 
 @pytest.fixture(scope="session")
-def reference(seat, folder):
+def reference(slot, folder):
     """What LocalEngine does in three updates."""
-    group = seat("here")
+    group = slot("here")
     group.become(Machine(folder("llama")))
     before = ask(group, "weights")
     return before, ask(group, "train", 0, 3), ask(group, "weights"), ask(group, "logprobs")
@@ -67,10 +67,10 @@ def assert_equal(one, other):
 
 
 @pytest.mark.parametrize(("seats", "stage"), [*EVERYWHERE, *ON_FOUR])
-def test_three_updates_are_the_same_everywhere(build, reference, seats, stage):
+def test_three_updates_are_the_same_everywhere(build, reference, slots, stage):
     # correctness 55: one process, and 1, 2 and 4 ranks at ZeRO 0 to 3.
     before, report, after, logprobs_N = reference
-    group = build(seats, stage)
+    group = build(slots, stage)
     assert_equal(ask(group, "weights"), before)
     got = ask(group, "train", 0, 3)
     torch.testing.assert_close(torch.tensor(got), torch.tensor(report), rtol=1e-5, atol=0)
@@ -83,12 +83,12 @@ def test_three_updates_are_the_same_everywhere(build, reference, seats, stage):
 
 
 @engines
-def test_the_norm_is_the_one_before_clipping_and_the_clip_is_global(build, seats, stage):
+def test_the_norm_is_the_one_before_clipping_and_the_clip_is_global(build, slots, stage):
     # correctness 61: over ranks and shards.
-    loose = build(seats, stage, max_grad_norm=1e9)
+    loose = build(slots, stage, max_grad_norm=1e9)
     norm = ask(loose, "train", 0, 1)[0][1]
     assert norm > 1
-    group = build(seats, stage, max_grad_norm=norm / 10)
+    group = build(slots, stage, max_grad_norm=norm / 10)
     assert ask(group, "train", 0, 1)[0][1] == pytest.approx(norm, rel=1e-5)
     squares = [
         float(m.double().square().sum())
@@ -100,10 +100,10 @@ def test_the_norm_is_the_one_before_clipping_and_the_clip_is_global(build, seats
 
 
 @engines
-def test_every_update_is_taken_at_the_rate_it_is_given(build, seats, stage):
+def test_every_update_is_taken_at_the_rate_it_is_given(build, slots, stage):
     # correctness 57: the schedule's rate, and not the one the optimizer was built with.
     found = {}
-    for place in ("here", seats):
+    for place in ("here", slots):
         group = build(place, None if place == "here" else stage)
         ask(group, "train", 0, 1, LR / 3)
         first = ask(group, "weights")
@@ -111,33 +111,33 @@ def test_every_update_is_taken_at_the_rate_it_is_given(build, seats, stage):
         assert_equal(ask(group, "weights"), first)
         ask(group, "train", 2, 3, 2 * LR)
         found[place] = first, ask(group, "weights")
-    assert_close(found[seats][0], found["here"][0])
-    assert_close(found[seats][1], found["here"][1])
+    assert_close(found[slots][0], found["here"][0])
+    assert_close(found[slots][1], found["here"][1])
 
 
 @engines
-def test_a_state_may_be_taken_before_the_first_update(build, reference, seats, stage):
-    group = build(seats, stage)
+def test_a_state_may_be_taken_before_the_first_update(build, reference, slots, stage):
+    group = build(slots, stage)
     state = ask(group, "state")
     assert_equal(
         {n.partition("/")[2]: t for n, t in state.items() if n.startswith("weight/")}, reference[0]
     )
     assert ask(group, "train", 0, 3)[2] == pytest.approx(reference[1][2], rel=1e-5)
     assert_close(ask(group, "weights"), reference[2])
-    group = build(seats, stage)
+    group = build(slots, stage)
     ask(group, "load_state", state)
     ask(group, "train", 0, 3)
     assert_close(ask(group, "weights"), reference[2])
 
 
 @engines
-def test_a_restored_engine_goes_on_bit_for_bit(build, seats, stage, tmp_path):
+def test_a_restored_engine_goes_on_bit_for_bit(build, slots, stage, tmp_path):
     # correctness 66
-    group = build(seats, stage)
+    group = build(slots, stage)
     ask(group, "train", 0, 2)
     write_tensors(tmp_path / "state.safetensors", ask(group, "state"))
     wanted = ask(group, "train", 2, 4), ask(group, "weights"), ask(group, "state")
-    group = build(seats, stage)
+    group = build(slots, stage)
     ask(group, "load_state", read_tensors(Path(tmp_path / "state.safetensors")))
     assert ask(group, "train", 2, 4) == wanted[0]
     assert_equal(ask(group, "weights"), wanted[1])
@@ -169,9 +169,9 @@ def test_state_moves_between_stages_and_numbers_of_ranks(build, reference, writt
 
 
 @pytest.mark.parametrize(("seats", "stage"), [*EVERYWHERE, ("four", 3)])
-def test_gathered_weights_are_whole_and_training_goes_on(build, reference, seats, stage):
+def test_gathered_weights_are_whole_and_training_goes_on(build, reference, slots, stage):
     # correctness 29: ranks may run gathered weights unequally often.
-    group = build(seats, stage)
+    group = build(slots, stage)
     ask(group, "train", 0, 1)
     torch.testing.assert_close(
         ask(group, "gathered_logprobs"), ask(group, "logprobs"), rtol=0, atol=1e-5
@@ -184,16 +184,16 @@ def test_gathered_weights_are_whole_and_training_goes_on(build, reference, seats
 
 
 @pytest.mark.parametrize(("seats", "stage"), [HERE, ("one", 0), ("two", 0), ("two", 3)])
-def test_a_frozen_engine_answers_and_gives_its_weights(build, seats, stage):
-    learning, frozen = ask(build("here", None), "logprobs"), build(seats, stage, frozen=True)
+def test_a_frozen_engine_answers_and_gives_its_weights(build, slots, stage):
+    learning, frozen = ask(build("here", None), "logprobs"), build(slots, stage, frozen=True)
     torch.testing.assert_close(ask(frozen, "logprobs"), learning, rtol=0, atol=1e-5)
     torch.testing.assert_close(ask(frozen, "gathered_logprobs"), learning, rtol=0, atol=1e-5)
     assert_equal(ask(frozen, "weights"), ask(build("here", None), "weights"))
 
 
 @engines
-def test_a_loss_that_is_not_a_number_is_an_error_and_touches_nothing(build, seats, stage):
-    group = build(seats, stage)
+def test_a_loss_that_is_not_a_number_is_an_error_and_touches_nothing(build, slots, stage):
+    group = build(slots, stage)
     ask(group, "train", 0, 1)
     before = ask(group, "weights")
     with pytest.raises(TrainingError, match="gradient norm"):
@@ -202,8 +202,8 @@ def test_a_loss_that_is_not_a_number_is_an_error_and_touches_nothing(build, seat
 
 
 @pytest.mark.parametrize(("seats", "stage"), [("one", 0), ("two", 2), ("two", 3)])
-def test_bf16_learns_over_fp32_masters(build, reference, seats, stage):
-    group = build(seats, stage, precision="bf16")
+def test_bf16_learns_over_fp32_masters(build, reference, slots, stage):
+    group = build(slots, stage, precision="bf16")
     got = ask(group, "train", 0, 3)
     for (loss, norm), (wanted_loss, wanted_norm) in zip(got, reference[1], strict=True):
         assert loss == pytest.approx(wanted_loss, rel=2e-2)
@@ -214,8 +214,8 @@ def test_bf16_learns_over_fp32_masters(build, reference, seats, stage):
 
 
 @pytest.mark.parametrize(("seats", "wanted"), [("one", [1, 10, 0]), ("two", [3, 20, 1])])
-def test_collectives_span_the_ranks(build, seats, wanted):
-    assert ask(build(seats, 0, frozen=True), "total") == wanted
+def test_collectives_span_the_ranks(build, slots, wanted):
+    assert ask(build(slots, 0, frozen=True), "total") == wanted
 
 
 def test_only_the_first_rank_hands_out_tensors(build):
@@ -237,9 +237,9 @@ def test_only_the_first_rank_hands_out_tensors(build):
     ],
 )
 def test_offload_moves_the_optimizer_and_changes_no_update(
-    build, reference, seats, stage, offload, tmp_path
+    build, reference, slots, stage, offload, tmp_path
 ):
-    group = build(seats, stage, offload=offload)
+    group = build(slots, stage, offload=offload)
     held = ask(group, "held")
     assert held["optimizer"] == "AdamW"
     assert held["optimizer on host"]
@@ -255,7 +255,7 @@ def test_offload_moves_the_optimizer_and_changes_no_update(
     wanted = ask(group, "state")
     # What was written with offload is taken up with and without it.
     for changes in ({"offload": offload}, {}):
-        group = build(seats, stage, **changes)
+        group = build(slots, stage, **changes)
         assert ask(group, "held")["optimizer on host"] is bool(changes)
         ask(group, "load_state", read_tensors(Path(tmp_path / "state.safetensors")))
         ask(group, "train", 2, 3)
@@ -273,8 +273,8 @@ def test_a_frozen_model_may_wait_in_host_memory(build):
     ("seats", "stage", "raw"),
     [("two", 2, RAW), ("four", 3, {"zero_hpz_partition_size": 2})],
 )
-def test_raw_settings_arrive_and_change_no_update(build, reference, seats, stage, raw):
-    group = build(seats, stage, raw={"zero_optimization": raw})
+def test_raw_settings_arrive_and_change_no_update(build, reference, slots, stage, raw):
+    group = build(slots, stage, raw={"zero_optimization": raw})
     held = ask(group, "held")
     assert {key: held[key] for key in raw if key in held} == {k: raw[k] for k in raw if k in RAW}
     ask(group, "train", 0, 3)
@@ -289,10 +289,10 @@ def test_raw_settings_that_deepspeed_refuses_are_an_error_of_the_user(build):
 
 @pytest.mark.parametrize("adapters", (False, True))
 @pytest.mark.parametrize(("seats", "stage"), [HERE, ("two", 0), ("two", 2), ("two", 3)])
-def test_recomputed_blocks_keep_less_and_change_no_update(build, seats, stage, adapters):
+def test_recomputed_blocks_keep_less_and_change_no_update(build, slots, stage, adapters):
     found = {}
     for recompute in (False, True):
-        group = build(seats, stage, adapters=adapters, recompute=recompute)
+        group = build(slots, stage, adapters=adapters, recompute=recompute)
         found[recompute] = ask(group, "kept_bytes"), ask(group, "train", 0, 3)
         found[recompute] += ask(group, "weights"), ask(group, "gathered_logprobs")
     assert found[True][0] < found[False][0] / 3
@@ -304,13 +304,13 @@ def test_recomputed_blocks_keep_less_and_change_no_update(build, seats, stage, a
 @pytest.mark.parametrize("precision", ("fp32", "bf16"))
 @pytest.mark.parametrize(("seats", "stage"), [HERE, ("one", 0), ("two", 2), ("two", 3)])
 def test_buffers_and_what_stays_in_full_precision_come_back_bit_for_bit(
-    seat, tmp_path, seats, stage, precision
+    slot, tmp_path, slots, stage, precision
 ):
     # The oracle is the network that transformers wrote. DeepSeek has a buffer, Ernie a parameter.
     for family in ("deepseek_v3", "ernie4_5_moe"):
         path = write_routed(tmp_path / family, family)
         source = routed(family).state_dict()
-        group = seat(seats)
+        group = slot(slots)
         group.become(Machine(path, stage, precision=precision))
         ask(group, "train", 0, 2)
         weights = {n.removeprefix("network."): t for n, t in ask(group, "weights").items()}

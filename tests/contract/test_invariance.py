@@ -16,8 +16,8 @@ from rlhf.roles.learner import STATE_FILE
 from rlhf.roles.reward_sum import RewardSum
 from rlhf.runtime.in_process import InProcessGroup
 from rlhf.runtime.timeline import Timeline
-from rlhf.stages.acts import build_terms
 from rlhf.stages.ppo import PPO
+from rlhf.stages.run import build_terms
 from tests.models import (
     demonstrations,
     experience,
@@ -40,7 +40,7 @@ LOSSES = ("loss/policy_avg", "loss/value_avg", "objective/kl")
 learners = pytest.mark.parametrize("kind", LEARNERS)
 budgets = pytest.mark.parametrize("max_tokens", (ONE_BY_ONE, BY_TWOS, ALL))
 stages = pytest.mark.parametrize("stage", (0, 1, 2, 3))
-seats = pytest.mark.parametrize("at", ("one", "two", "four"))
+slots = pytest.mark.parametrize("at", ("one", "two", "four"))
 
 
 def here():
@@ -146,13 +146,13 @@ def test_a_gradient_does_not_depend_on_the_microbatch(
 
 @pytest.mark.ray
 @learners
-@seats
+@slots
 @stages
 def test_a_gradient_does_not_depend_on_ranks_or_shards(
-    play, seat, batch, yardstick, kind, at, stage, tmp_path
+    play, slot, batch, yardstick, kind, at, stage, tmp_path
 ):
     # correctness 6, 55: 1, 2 and 4 ranks, ZeRO 0 to 3, microbatches of 1 and of 2
-    group = play(seat(at), kind, max_tokens=(ONE_BY_ONE, BY_TWOS)[stage % 2], stage=stage)
+    group = play(slot(at), kind, max_tokens=(ONE_BY_ONE, BY_TWOS)[stage % 2], stage=stage)
     assert error(gradient(group, kind, batch, tmp_path), yardstick[kind]) <= 3e-6
 
 
@@ -166,8 +166,8 @@ def test_five_steps_do_not_depend_on_the_microbatch(play, losses, max_tokens):
 @pytest.mark.ray
 @pytest.mark.parametrize("seating", (("one", "two"), ("two", "one"), ("four", "two")), ids="-".join)
 @stages
-def test_five_steps_do_not_depend_on_ranks_or_shards(play, seat, losses, seating, stage):
+def test_five_steps_do_not_depend_on_ranks_or_shards(play, slot, losses, seating, stage):
     # correctness 55: policy and value on 1 and 2, 2 and 1, 4 and 2 ranks, ZeRO 0 to 3
-    policy, value = (seat(at) for at in seating)
+    policy, value = (slot(at) for at in seating)
     got = five_steps(play, policy, value, max_tokens=BY_TWOS, stage=stage)
     torch.testing.assert_close(got, losses, rtol=0, atol=1e-5)

@@ -14,8 +14,8 @@ ADDRESS = "10.0.0.7"
 
 @pytest.mark.ray
 def test_a_node_like_the_drivers_passes(ray_groups, tmp_path, folder):
-    said = check_nodes(tmp_path, [folder()], count_devices=False, timeout_s=120)
-    assert said == f"2 of 2 nodes have these versions, and see {tmp_path}"
+    reply = check_nodes(tmp_path, [folder()], count_devices=False, timeout_s=120)
+    assert reply == f"2 of 2 nodes have these versions, and see {tmp_path}"
     assert not list(tmp_path.iterdir()), "the marker is gone"
     with pytest.raises(ConfigError, match=r"has no /nowhere/model; put the model on a disk that"):
         check_nodes(tmp_path, ["/nowhere/model"], count_devices=False, timeout_s=120)
@@ -25,9 +25,9 @@ def test_a_node_like_the_drivers_passes(ray_groups, tmp_path, folder):
 def test_a_node_says_what_it_has(ray_groups, tmp_path):
     answer, _ = ask_nodes(Question(marker=str(tmp_path / "nowhere"), shown_within_s=0.1), 120)
     here = look(Question(marker=None))
-    assert isinstance(answer.said, Node)
-    assert answer.said.versions == here.versions
-    assert not answer.said.sees_marker
+    assert isinstance(answer.reply, Node)
+    assert answer.reply.versions == here.versions
+    assert not answer.reply.sees_marker
     assert list(faults(answer, tmp_path)) == [
         f"node {answer.address} ({here.host}): does not see what the driver writes to {tmp_path}; "
         "run_dir must be an absolute path on a disk that all nodes share"

@@ -30,14 +30,14 @@ def as_rollout(tokens_BT, lengths_B):
 
 
 @pytest.mark.parametrize("stage", (1, 3))
-def test_two_ranks_write_the_scores_they_give(seat, folder, tmp_path, stage):
+def test_two_ranks_write_the_scores_they_give(slot, folder, tmp_path, stage):
     # correctness 19: score before save == after load, in the reward model and in the value role.
     asked = experiment("deepspeed", engine={"backend": "deepspeed", "zero_stage": stage})
-    group = seat("two")
+    group = slot("two")
     start = folder("llama", "classifier")
     port, batch = on(group, "reward_trainer", start, asked), rankings()
     port.rank(batch).result()
-    port.normalise({"mean": 0.1 + 0.2, "std": 1 / 3})
+    port.normalize({"mean": 0.1 + 0.2, "std": 1 / 3})
     before_BK = port.answer_scores(batch).result()
     port.save(tmp_path)
     model = ScalarModel(load_scalar(str(tmp_path), "trained"))

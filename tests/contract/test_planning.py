@@ -112,8 +112,8 @@ DEEPSPEED = [
 
 @pytest.mark.ray
 @pytest.mark.parametrize(("seats", "stage", "precision", "name", "method"), DEEPSPEED)
-def test_deepspeed(seat, model_folder, seats, stage, precision, name, method):
-    path, group = model_folder(name), seat(seats)
+def test_deepspeed(slot, model_folder, slots, stage, precision, name, method):
+    path, group = model_folder(name), slot(slots)
     experiment = settings(
         path,
         "deepspeed",
@@ -128,16 +128,16 @@ def test_deepspeed(seat, model_folder, seats, stage, precision, name, method):
         # most as much as all of it may be predicted too much.
         for phase in ("score", "learn"):
             said, there = bytes_of(memory)[phase], real[phase]
-            real[phase] = max(there, min(said, there + memory.held.gathered))
+            real[phase] = max(there, min(said, there + memory.model_memory.gathered))
     assert_close(memory, real)
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_plain_torch(seat, model_folder, name):
+def test_plain_torch(slot, model_folder, name):
     path = model_folder(name)
     experiment = settings(path, "torch")
     memory = predicted(experiment)
-    real = measured(seat("here"), experiment, path, name)
+    real = measured(slot("here"), experiment, path, name)
     assert_close(memory, real)
     if name == "llama":
         for term, lesser in without_one_term(memory).items():
@@ -148,7 +148,7 @@ def test_plain_torch(seat, model_folder, name):
 def without_one_term(memory: RoleMemory) -> dict[str, RoleMemory]:
     """Return the prediction with one term after another left out."""
     lesser = {
-        f"held.{term}": replace(memory, held=replace(memory.held, **{term: 0.0}))
+        f"held.{term}": replace(memory, model_memory=replace(memory.model_memory, **{term: 0.0}))
         for term in ("weights", "optimizer")
     }
     terms = ("activations", "logits", "cache", "scoring")

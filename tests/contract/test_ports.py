@@ -43,10 +43,10 @@ def assert_same_weights(one, other):
 
 @on_ray
 @pytest.mark.parametrize("stage", (0, 3))
-def test_generation_is_the_same_token_for_token(play, seats, stage):
+def test_generation_is_the_same_token_for_token(play, slots, stage):
     # correctness 11, 29: ragged ends on 1 and 2 ranks, whole and sharded.
     wanted = joined(play("here", "policy").generate(prompts(), 3))
-    got = joined(play(seats, "policy", stage=stage).generate(prompts(), 3))
+    got = joined(play(slots, "policy", stage=stage).generate(prompts(), 3))
     assert got.response_tokens() == wanted.response_tokens()
     assert len({len(r) for r in got.response_tokens()}) > 2
     assert torch.equal(got.finished_B, wanted.finished_B)
@@ -57,20 +57,20 @@ def test_generation_is_the_same_token_for_token(play, seats, stage):
 
 @on_ray
 @pytest.mark.parametrize("num_rows", (7, 1))
-def test_logprobs_values_and_scores_come_back_in_row_order(play, seats, num_rows):
+def test_logprobs_values_and_scores_come_back_in_row_order(play, slots, num_rows):
     written = rollout(num_rows)
     wanted = play("here", "reference").step_logprobs(written, 0).result()
-    got = play(seats, "reference").step_logprobs(written, 0).result()
+    got = play(slots, "reference").step_logprobs(written, 0).result()
     assert got.shape == written.sampling_logprobs_BR.shape
     assert_near(got, wanted)
     wanted = play("here", "value").values(written).result()
-    assert_near(play(seats, "value").values(written).result(), wanted)
+    assert_near(play(slots, "value").values(written).result(), wanted)
 
 
 @on_ray
 @pytest.mark.parametrize("num_rows", (7, 1))
 def test_model_and_function_scores_are_weighted_and_in_row_order(
-    play, folder, seats, num_rows, tmp_path
+    play, folder, slots, num_rows, tmp_path
 ):
     (tmp_path / "judge.py").write_text(
         "def judge(prompts, completions, row):\n    return [float(r) for r in row]\n"
@@ -81,28 +81,28 @@ def test_model_and_function_scores_are_weighted_and_in_row_order(
     alone = here.score_by_model(written).result()
     assert here.score_by_function(written).result().tolist() == list(range(num_rows))
     weights = {"reward": {"model_weight": 2.0, "function_weight": 0.5}}
-    there = play(seats, "reward", fields=fields, **weights)
+    there = play(slots, "reward", fields=fields, **weights)
     assert_near(there.score_by_model(written).result(), 2.0 * alone)
     both = RewardSum(there, model=True, function=True)
     assert_near(both.score(written), 2.0 * alone + 0.5 * torch.arange(num_rows))
 
 
 @pytest.fixture(scope="module")
-def batch(seat, folder):
+def batch(slot, folder):
     """An experience of 7 ragged rows, scored by the policy and the value in this process."""
     written = rollout(7)
-    policy = on(seat("here"), "policy", folder(), experiment())
+    policy = on(slot("here"), "policy", folder(), experiment())
     old_BR = policy.step_logprobs(written, 1).result()
-    value = on(seat("here"), "value", folder("llama", "classifier"), experiment())
+    value = on(slot("here"), "value", folder("llama", "classifier"), experiment())
     return experience(written, old_BR, value.values(written).result())
 
 
 @on_ray
 @pytest.mark.parametrize("stage", (0, 2, 3))
-def test_improving_gives_the_same_metrics_and_weights(play, batch, seats, stage, tmp_path):
+def test_improving_gives_the_same_metrics_and_weights(play, batch, slots, stage, tmp_path):
     # correctness 55: a whole PPO update.
     reports, folders = [], []
-    for place, at in (("here", 0), (seats, stage)):
+    for place, at in (("here", 0), (slots, stage)):
         port = play(place, "policy", stage=at)
         reports.append(port.improve(batch, 1).result())
         folders.append(tmp_path / place)
@@ -113,9 +113,9 @@ def test_improving_gives_the_same_metrics_and_weights(play, batch, seats, stage,
 
 
 @on_ray
-def test_values_learn_the_same(play, batch, seats, tmp_path):
+def test_values_learn_the_same(play, batch, slots, tmp_path):
     reports, folders = [], []
-    for place in ("here", seats):
+    for place in ("here", slots):
         port = play(place, "value")
         reports.append(port.improve(batch, 1).result())
         folders.append(tmp_path / place)
@@ -125,10 +125,10 @@ def test_values_learn_the_same(play, batch, seats, tmp_path):
 
 
 @on_ray
-def test_imitating_gives_the_same_losses(play, seats):
+def test_imitating_gives_the_same_losses(play, slots):
     # correctness 6, 55: on 1 and 2 ranks.
     reports = []
-    for place in ("here", seats):
+    for place in ("here", slots):
         port = play(place, "sft_policy")
         steps = [port.imitate(demonstrations(seed=seed)).result() for seed in range(3)]
         reports.append((steps, port.imitation_loss(demonstrations()).result()))
@@ -150,38 +150,38 @@ def test_all_zero_stages_on_two_ranks_give_the_same_first_losses(play):
 
 
 @on_ray
-def test_ranking_gives_the_same_metrics_and_scores(play, seats, tmp_path):
+def test_ranking_gives_the_same_metrics_and_scores(play, slots, tmp_path):
     reports = []
-    for place in ("here", seats):
+    for place in ("here", slots):
         port = play(place, "reward_trainer")
         steps = [port.rank(rankings(seed=seed)).result() for seed in range(2)]
-        port.normalise({"mean": 0.5, "std": 2.0})
+        port.normalize({"mean": 0.5, "std": 2.0})
         port.save(tmp_path / place)
         reports.append((steps, port.answer_scores(rankings()).result()))
     for got, wanted in zip(reports[1][0], reports[0][0], strict=True):
         assert_same_metrics(got, wanted)
     assert_near(reports[1][1], reports[0][1], atol=5e-5)
     assert reports[1][1].shape == (7, 3)
-    saved = load_scalar(str(tmp_path / seats), "trained").config
+    saved = load_scalar(str(tmp_path / slots), "trained").config
     assert (saved.rlhf_score_mean, saved.rlhf_score_std) == (0.5, 2.0)
 
 
 @on_ray
-def test_a_saved_state_goes_on_in_the_other_group(play, seats, tmp_path):
+def test_a_saved_state_goes_on_in_the_other_group(play, slots, tmp_path):
     port = play("here", "sft_policy")
     port.imitate(demonstrations(seed=0)).result()
     port.save_state(tmp_path)
     wanted = port.imitate(demonstrations(seed=1)).result()
-    again = play(seats, "sft_policy", stage=3)
+    again = play(slots, "sft_policy", stage=3)
     again.load_state(tmp_path)
     assert_same_metrics(again.imitate(demonstrations(seed=1)).result(), wanted)
 
 
 @pytest.mark.parametrize(("seats", "stage"), [("here", 0), ("one", 0), ("two", 3)])
-def test_with_lora_the_policys_group_answers_for_the_reference(play, batch, seats, stage):
+def test_with_lora_the_policys_group_answers_for_the_reference(play, batch, slots, stage):
     written = rollout(7)
     separate = play("here", "reference").step_logprobs(written, 0).result()
-    port = play(seats, "policy", stage=stage, peft=LORA)
+    port = play(slots, "policy", stage=stage, peft=LORA)
     reference = PolicyAsReference(port)
     assert_near(reference.step_logprobs(written, 0).result(), separate)
     port.improve(batch, 1).result()
@@ -191,7 +191,7 @@ def test_with_lora_the_policys_group_answers_for_the_reference(play, batch, seat
 
 @pytest.mark.parametrize(("seats", "stage"), [("one", 0), ("two", 2), ("two", 3)])
 def test_texts_beside_and_the_average_are_the_same_on_any_ranks(
-    play, batch, seats, stage, tmp_path
+    play, batch, slots, stage, tmp_path
 ):
     # correctness 55, 59, 60: a PTX loss and averaged weights, two steps, saved and gone on with.
     kit = {
@@ -199,7 +199,7 @@ def test_texts_beside_and_the_average_are_the_same_on_any_ranks(
         "data": {"pretraining": "texts.jsonl"},
     }
     reports = []
-    for place, at in (("here", 0), (seats, stage)):
+    for place, at in (("here", 0), (slots, stage)):
         port = play(place, "policy", stage=at, **kit)
         first = port.improve(batch, 1, demonstrations(7)).result()
         port.save_state(tmp_path / place / "state")
@@ -213,7 +213,7 @@ def test_texts_beside_and_the_average_are_the_same_on_any_ranks(
     for got, wanted in zip(reports[1], reports[0], strict=True):
         assert "loss/ptx_avg" in wanted
         assert_same_metrics(got, wanted)
-    folders = [str(tmp_path / place / "model") for place in (seats, "here")]
+    folders = [str(tmp_path / place / "model") for place in (slots, "here")]
     assert_same_weights(*map(load_causal_lm, folders))
 
 
@@ -222,14 +222,14 @@ def test_texts_beside_and_the_average_are_the_same_on_any_ranks(
     ("seats", "stage", "peft"),
     [("one", 0, {}), ("two", 0, {}), ("two", 3, {}), ("two", 2, LORA)],
 )
-def test_until_the_first_update_ratios_are_one_bit_for_bit(play, seats, stage, peft, precision):
+def test_until_the_first_update_ratios_are_one_bit_for_bit(play, slots, stage, peft, precision):
     # correctness 45: in bf16 too, as scoring computes the microbatches that will be learned from.
     sections = {
-        "cluster": {"policy": {"ranks": 2 if seats == "two" else 1}},
+        "cluster": {"policy": {"ranks": 2 if slots == "two" else 1}},
         "engine": {"precision": precision},
         "peft": peft,
     }
-    policy = play(seats, "policy", stage=stage, **sections)
+    policy = play(slots, "policy", stage=stage, **sections)
     written = rollout(24)
     old_BR = policy.step_logprobs(written, 3).result()
     report = policy.improve(experience(written, old_BR, torch.zeros(old_BR.shape)), 3).result()

@@ -31,7 +31,7 @@ def test_groups_have_the_ranks_and_names_of_their_roles(ray_groups):
 def test_the_plan_is_announced_and_the_nodes_are_told(ray_groups):
     (plan,) = ray_groups.plans
     assert list(plan.rows)[:3] == ["policy", "reference", "value"]
-    (node,) = {seat.node.name for seat in plan.seats("policy")}
+    (node,) = {slot.node.name for slot in plan.slots("policy")}
     assert ray_groups.notes[:2] == [
         f"policy is up, ranks by node: {node}: 0-1",
         f"reference is up, ranks by node: {node}: 0",
@@ -58,8 +58,8 @@ def test_ranks_have_the_drivers_variables_that_they_need_and_its_word_on_malloc(
     not HUGE.is_file() or "[madvise]" not in HUGE.read_text() or os.environ.get("GLIBC_TUNABLES"),
     reason="the kernel gives huge pages to all or to none, or somebody set how malloc works",
 )
-def test_ranks_on_a_cpu_hold_large_tensors_in_huge_pages(seat):
-    group = seat("one")
+def test_ranks_on_a_cpu_hold_large_tensors_in_huge_pages(slot):
+    group = slot("one")
     group.become(Troublemaker)
     number = 64 * 2**20
     assert on_every_rank(group, "huge_bytes", number).result() > number // 2

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.ray
 
 
 @pytest.fixture
-def two(seat):
-    group = seat("two")
+def two(slot):
+    group = slot("two")
     group.become(Troublemaker)
     return group
 
@@ -47,9 +47,9 @@ def test_a_group_answers_again_after_an_error(two):
     assert on_every_rank(two, "echo", "still here").result() == (0, "still here")
 
 
-def test_a_role_that_cannot_be_made_says_so(seat):
+def test_a_role_that_cannot_be_made_says_so(slot):
     with pytest.raises(WorkerError, match=r"policy rank . of 2 .* failed in become: TypeError"):
-        seat("two").become(print_nothing)
+        slot("two").become(print_nothing)
 
 
 def print_nothing() -> None:

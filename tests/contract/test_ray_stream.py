@@ -14,8 +14,8 @@ pytestmark = pytest.mark.ray
 
 
 @pytest.fixture
-def two(seat):
-    group = seat("two")
+def two(slot):
+    group = slot("two")
     group.become(Troublemaker)
     return group
 

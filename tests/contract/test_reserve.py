@@ -58,22 +58,22 @@ def test_ranks_come_to_the_nodes_and_gpus_that_were_planned():
     plan, group = reserve(TABLE, ["policy", "reward", "value"], quiet)
     placed = {}
     for role in plan.rows:
-        for rank, seat in enumerate(plan.seats(role)):
+        for rank, slot in enumerate(plan.slots(role)):
             strategy = PlacementGroupSchedulingStrategy(
-                group, placement_group_bundle_index=seat.bundle
+                group, placement_group_bundle_index=slot.bundle
             )
             asked = found.options(
-                num_cpus=seat.cpus, num_gpus=seat.gpus, scheduling_strategy=strategy
+                num_cpus=slot.cpus, num_gpus=slot.gpus, scheduling_strategy=strategy
             )
             node, gpus = ray.get(asked.remote(), timeout=60)
-            assert node == seat.node.id
+            assert node == slot.node.id
             placed[role, rank] = (node, *gpus)
     remove_placement_group(group)
     released()
     # The policy's ranks share the node with two GPUs, the reward has the other node.
     assert placed["policy", 0][0] == placed["policy", 1][0] != placed["reward", 0][0]
-    assert plan.seats("value")[0].bundle == plan.seats("policy")[0].bundle
-    assert [seat.gpus for seat in plan.seats("policy")] == [0.5, 1.0]
+    assert plan.slots("value")[0].bundle == plan.slots("policy")[0].bundle
+    assert [slot.gpus for slot in plan.slots("policy")] == [0.5, 1.0]
 
 
 def test_what_the_idle_cluster_does_not_have_is_refused_at_once():

@@ -9,7 +9,7 @@ import torch
 
 from rlhf.checkpoint.files import read_tensors, write_tensors
 from rlhf.errors import DataError, WorkerError
-from rlhf.runtime.residency import taking_turns
+from rlhf.runtime.residency import time_shared
 from tests.contract.machines import Machine, ParkedMachine, Troublemaker
 from tests.specs import on_every_rank
 
@@ -43,9 +43,9 @@ def go_on(group):
 
 @pytest.mark.parametrize(("seats", "stage", "precision"), ENGINES)
 def test_a_parked_engine_holds_nothing_and_goes_on_bit_for_bit(
-    seat, folder, tmp_path, seats, stage, precision
+    slot, folder, tmp_path, slots, stage, precision
 ):
-    group = seat(seats)
+    group = slot(slots)
     group.become(Troublemaker)  # lets go of whatever was here, so that only one engine is counted
     group.become(ParkedMachine(folder(), stage, precision))
     ask(group, "train", 0, 1)
@@ -65,7 +65,7 @@ def test_a_parked_engine_holds_nothing_and_goes_on_bit_for_bit(
 def shared(ray_groups):
     """The groups of two ranks and of one, as if they sat on one device."""
     groups = {"policy": ray_groups.two, "reference": ray_groups.one}
-    return taking_turns(groups, [["policy", "reference"]])
+    return time_shared(groups, [["policy", "reference"]])
 
 
 def work(groups, folder):

@@ -48,7 +48,7 @@ class Told:
 
 
 @pytest.mark.parametrize("role", KINDS)
-def test_a_role_is_held_by_its_own_row(seat, folder, role):
+def test_a_role_is_held_by_its_own_row(slot, folder, role):
     # A frozen model has nothing to shard but weights, so of its stages only 3 shows.
     own = {"zero_stage": 3, "offload": "weights" if role == "reference" else "optimizer"}
     for row, wanted in (({}, 0 if role == "reference" else 1), (own, 3)):
@@ -57,7 +57,7 @@ def test_a_role_is_held_by_its_own_row(seat, folder, role):
         asked = models.experiment(
             "deepspeed", engine={"zero_stage": 1}, cluster={role: row}, **norms
         )
-        group = seat("two")
+        group = slot("two")
         group.become(Told(assigned(kind, folder("llama", model), asked)))
         found = on_every_rank(group, "held").result()
         assert found["stage"] == wanted

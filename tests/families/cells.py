@@ -262,7 +262,7 @@ class Family:
     def _samples(self, backend: str) -> str:
         generation = {"max_new_tokens": 12, "batch_size": 3, "temperature": 0.8, "backend": backend}
         writer = self.role("sampler", generation=generation)
-        name = writer.sampler(self.prompts()).partition(",")[0]
+        name = writer.chosen_backend(self.prompts()).partition(",")[0]
         written = joined(list(writer.generate(self.prompts(), 0)))
         apart_BR = (written.sampling_logprobs_BR - self.response_logprobs(written)).abs()
         mean = float(apart_BR.sum() / written.response_lengths_B.sum())

@@ -30,13 +30,13 @@ from rlhf.data.tokenizer import load_tokenizer
 from rlhf.engine.local import LocalEngine
 from rlhf.flow.future import Future, Ready
 from rlhf.flow.metrics import Metrics
-from rlhf.flow.rollout import Experience, Piece, Rollout
+from rlhf.flow.rollout import Experience, Rollout, RolloutChunk
 from rlhf.models.pretrained import load_scalar
 from rlhf.models.scalar_model import ScalarModel
 from rlhf.roles.policy import Policy
-from rlhf.roles.reward import ModelJudge
-from rlhf.stages.acts import build_terms
+from rlhf.roles.reward import ModelScorer
 from rlhf.stages.ppo import PPO
+from rlhf.stages.run import build_terms
 from tests import models
 from tests.specs import assigned, local
 
@@ -58,10 +58,10 @@ class Everything:
 
     policy: Any
     """Its port."""
-    rollout: Piece
+    rollout: RolloutChunk
     chance_B: Tensor
 
-    def generate(self, prompts: object, step: int) -> Iterator[Piece]:
+    def generate(self, prompts: object, step: int) -> Iterator[RolloutChunk]:
         """Give all responses at once."""
         yield self.rollout
 
@@ -79,7 +79,7 @@ class Everything:
 class ByModelAlone:
     """The reward as the stage knows it, without a function."""
 
-    judge: ModelJudge
+    judge: ModelScorer
 
     def score_by_model(self, rollout: Rollout) -> Future[Tensor]:
         """Ask the reward model."""
@@ -90,7 +90,7 @@ class ByModelAlone:
         return Ready(torch.zeros(len(rollout)))
 
 
-def every_response() -> Piece:
+def every_response() -> RolloutChunk:
     """Return every response to every prompt, whole ones and cut ones."""
     words = [word for word in range(NUM_TOKENS) if word != EOS]
     whole = [[*head, EOS] for n in range(NUM_SLOTS) for head in product(words, repeat=n)]
@@ -98,7 +98,7 @@ def every_response() -> Piece:
     rows = [(prompt, response) for prompt in PROMPTS for response in whole + cut]
     width = max(map(len, PROMPTS)) + NUM_SLOTS
     texts = [prompt + response for prompt, response in rows]
-    return Piece(
+    return RolloutChunk(
         tokens_BT=torch.tensor([text + [0] * (width - len(text)) for text in texts]),
         prompt_lengths_B=torch.tensor([len(prompt) for prompt, _ in rows]),
         response_lengths_B=torch.tensor([len(response) for _, response in rows]),
@@ -159,8 +159,8 @@ class Scene:
 
     experiment: Experiment
     roles: dict[str, object]
-    judge: ModelJudge
-    rollout: Piece
+    judge: ModelScorer
+    rollout: RolloutChunk
 
     @property
     def policy(self) -> Policy:
@@ -213,7 +213,7 @@ def scene(folders):
         }
         scorer = LocalEngine(ScalarModel(load_scalar(folders["reward"], "trained")))
         tokenizer = load_tokenizer(folders["reward"])
-        judge = ModelJudge(scorer, tokenizer, None, max_tokens=max_tokens)
+        judge = ModelScorer(scorer, tokenizer, None, max_tokens=max_tokens)
         for role in (*roles.values(), judge):
             widen(role.engine.module)
         return Scene(experiment, roles, judge, rollout)

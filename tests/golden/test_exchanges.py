@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from rlhf.data.chat import encode_answer, encode_prompt
-from rlhf.data.retokenize import Written, encode_exchange, read_exchange
+from rlhf.data.retokenize import WrittenExchange, encode_exchange, read_exchange
 from rlhf.data.tokenizer import train_tokenizer
 from tests.golden.chat_templates import OTHERS, TRAINED, shaped, tokenizer
 
@@ -29,7 +29,7 @@ def ends(words, name):
 
 def written(words, text, end, *, prompt=ASKED, options=None):
     """Return what a policy with these words wrote; without an end it was cut."""
-    return Written(
+    return WrittenExchange(
         prompt=prompt,
         prompt_ids=encode_prompt(words, prompt, options),
         response_ids=[
@@ -50,7 +50,7 @@ def test_a_finished_response_is_read_as_the_row_of_its_answer(name):
         for end in ends(words, name):
             drawn = written(words, answer, end, prompt=asked)
             assert read_exchange(words, None, drawn) == trained, answer
-        other = Written(
+        other = WrittenExchange(
             prompt=asked,
             prompt_ids=WRITER("Hi")["input_ids"],
             response_ids=[*WRITER(answer)["input_ids"][1:], WRITER.eos_token_id],
@@ -79,7 +79,7 @@ def test_a_response_that_is_no_text_keeps_its_ids(name):
     tail = tail[len(tail) - tail[::-1].index(letter[0]) :]
     for said in ([*letter, special, *letter], half[:1]):
         asked = written(words, "", None)
-        ended = Written(
+        ended = WrittenExchange(
             prompt=ASKED,
             prompt_ids=asked.prompt_ids,
             response_ids=[*said, words.eos_token_id],

@@ -22,8 +22,8 @@ from bench import (
     scaling,
     update,
 )
-from bench.company import Work, write_models
 from bench.kit import SHAPES, alternate, medians, ratio
+from bench.roles import Work, write_models
 from rlhf.models.pretrained import load_causal_lm
 
 ROOT = Path(__file__).resolve().parents[2]

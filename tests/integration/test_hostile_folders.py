@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.cli.checks.case import Case
+from rlhf.cli.checks.context import Case
 from rlhf.cli.preflight import preflight
 from rlhf.errors import RLHFError
 from tests import models

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rlhf.observe.spans import Span, read_laps
+from rlhf.observe.spans import Span, read_traces
 from tests.integration.conftest import ENGINE, NEW, SMALL, SOURCES, metrics, write_data
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
@@ -145,18 +145,18 @@ def overlap(spans: tuple[Span, ...], method: str) -> bool:
 
 
 def test_the_timeline_shows_every_rank_and_learners_at_the_same_time(home, seen):
-    laps = [kept.lap for kept in read_laps(home / "run") if kept.stage == "ppo"]
-    assert len(laps) == 4
-    for lap in laps:
-        assert ranks_of(lap.spans) == {
+    traces = [kept.trace for kept in read_traces(home / "run") if kept.stage == "ppo"]
+    assert len(traces) == 4
+    for trace in traces:
+        assert ranks_of(trace.spans) == {
             "policy": {0, 1},
             "reference": {0},
             "reward": {0},
             "value": {0},
         }
-        assert all(-0.01 < s.start <= s.end < lap.seconds + 0.01 for s in lap.spans)
-        assert 0 <= lap.idle()["policy"] < lap.idle()["reference"] < 1
-    assert any(overlap(lap.spans, "improve") for lap in laps)
+        assert all(-0.01 < s.start <= s.end < trace.seconds + 0.01 for s in trace.spans)
+        assert 0 <= trace.idle()["policy"] < trace.idle()["reference"] < 1
+    assert any(overlap(trace.spans, "improve") for trace in traces)
     assert "Who works when" in (home / "run/report.html").read_text(encoding="utf-8")
 
 
@@ -175,13 +175,13 @@ def test_roles_that_take_turns_change_no_bit(home, seen):
     for model in ("sft", "reward_model", "policy", "value"):
         one, other = (home / run / model / "model.safetensors" for run in ("run", "turns"))
         assert one.read_bytes() == other.read_bytes(), model
-    laps = {kept.step: kept.lap for kept in read_laps(home / "turns") if kept.stage == "ppo"}
+    traces = {kept.step: kept.trace for kept in read_traces(home / "turns") if kept.stage == "ppo"}
     for step in (1, 3):  # the others begin after samples or a checkpoint, with another role awake
-        found = [(s.role, s.method) for s in laps[step].spans if s.method in ("park", "wake")]
+        found = [(s.role, s.method) for s in traces[step].spans if s.method in ("park", "wake")]
         ranks = {"policy": 2, "reference": 1, "reward": 1, "value": 1}
         assert Counter(found) == {(r, m): n for r, n in ranks.items() for m in ("park", "wake")}
-    for lap in laps.values():
-        spans = sorted(lap.spans, key=lambda span: span.start)
+    for trace in traces.values():
+        spans = sorted(trace.spans, key=lambda span: span.start)
         for one, other in pairwise(spans):
             assert one.role == other.role or one.end <= other.start, (one, other)
 

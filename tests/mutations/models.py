@@ -125,7 +125,7 @@ MUTATIONS = (
         "rlhf/engine/local.py",
         "**kept_buffers(self.module)}",
         "}",
-        ("tests/unit/roles/test_keeper.py",),
+        ("tests/unit/roles/test_saver.py",),
     ),
     Mutation(
         "folder-not-proved",

@@ -6,7 +6,7 @@ from tests.mutations.mutation import Mutation
 
 REWARD = "rlhf/roles/reward.py"
 REFERENCE = "rlhf/roles/reference.py"
-WRITER = "rlhf/roles/writer.py"
+WRITER = "rlhf/roles/sampler.py"
 PASSES = "rlhf/roles/passes.py"
 
 REWARD_TESTS = ("tests/unit/roles/test_reward.py",)
@@ -49,16 +49,16 @@ MUTATIONS = (
         "policy-ids-in-the-reward-model",
         "a reward model with another tokenizer reads the policy's ids",
         REWARD,
-        "self._policy_tokenizer,\n                Written(",
-        "None,\n                Written(",
+        "self._policy_tokenizer,\n                WrittenExchange(",
+        "None,\n                WrittenExchange(",
         REWARD_TESTS,
     ),
     Mutation(
         "not-normalised",
         "the deviation of the scores is left as it came",
         REWARD,
-        'model.normalise(statistics["mean"], statistics["std"])',
-        'model.normalise(statistics["mean"], 1.0)',
+        'model.normalize(statistics["mean"], statistics["std"])',
+        'model.normalize(statistics["mean"], 1.0)',
         REWARD_TESTS,
     ),
     Mutation(
@@ -75,7 +75,7 @@ MUTATIONS = (
         WRITER,
         "temperature=sampling.temperature",
         "temperature=1.0",
-        ("tests/unit/roles/test_writer.py", "tests/unit/roles/test_reference.py"),
+        ("tests/unit/roles/test_sampler.py", "tests/unit/roles/test_reference.py"),
     ),
     Mutation(
         "every-step-draws-alike",
@@ -83,7 +83,7 @@ MUTATIONS = (
         WRITER,
         'derive_seed(self._settings.seed, "generate", step)',
         'derive_seed(self._settings.seed, "generate", 0 * step)',
-        ("tests/unit/roles/test_writer.py",),
+        ("tests/unit/roles/test_sampler.py",),
     ),
     Mutation(
         "token-scores-itself",
@@ -97,8 +97,8 @@ MUTATIONS = (
         "answers-in-the-order-of-their-lengths",
         "rows come back as they were packed",
         PASSES,
-        "in_row_order(answers, pieces)",
-        "in_row_order(answers, [rows.sort().values for rows in pieces])",
+        "in_row_order(answers, chunks)",
+        "in_row_order(answers, [rows.sort().values for rows in chunks])",
         PASSES_TESTS,
     ),
 )

@@ -142,8 +142,8 @@ MUTATIONS = (
         "scores-in-the-order-of-the-pieces",
         "rows get the scores of others: they come as rows end, and not in their order",
         PPO,
-        "rows = [piece.rows_B for piece in pieces]",
-        "rows = [piece.rows_B.sort().values for piece in pieces]",
+        "rows = [chunk.rows_B for chunk in chunks]",
+        "rows = [chunk.rows_B.sort().values for chunk in chunks]",
         PPO_TESTS,
     ),
     Mutation(

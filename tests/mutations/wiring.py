@@ -296,8 +296,8 @@ MUTATIONS = (
         "baseline-of-the-pipeline-is-the-start",
         "the pipeline judges against the weights before SFT",
         COMMANDS,
-        "_compare(run, candidate, policy, case.judge)",
-        "_compare(run, candidate, start, case.judge)",
+        "_compare(run, candidate, policy, context.judge)",
+        "_compare(run, candidate, start, context.judge)",
         EVALUATION,
     ),
     Mutation(
@@ -312,8 +312,8 @@ MUTATIONS = (
         "reward-model-from-before-sft",
         "the reward model's trunk is the start's, not SFT's",
         COMMANDS,
-        "_reward_model(run, case, policy)",
-        "_reward_model(run, case, start)",
+        "_reward_model(run, context, policy)",
+        "_reward_model(run, context, start)",
         REWARD,
     ),
     Mutation(

@@ -16,7 +16,7 @@ from tests.mutations.wiring import (
     setting,
 )
 
-ACTS, PIPELINE, INPUTS = (f"rlhf/stages/{name}.py" for name in ("acts", "pipeline", "inputs"))
+RUN, PIPELINE, INPUTS = (f"rlhf/stages/{name}.py" for name in ("run", "pipeline", "inputs"))
 PPO, EXPERIENCE, EPOCHS = (f"rlhf/stages/{name}.py" for name in ("ppo", "experience", "epochs"))
 RANKING, SAMPLED = "rlhf/stages/reward_model.py", "rlhf/stages/samples.py"
 COMPARE, ADAPTERS = "rlhf/evaluation/compare.py", "rlhf/models/adapters.py"
@@ -209,7 +209,7 @@ MUTATIONS = (
     Mutation(
         "kl-horizon-is-the-batch",
         "the adaptive coefficient moves at another pace",
-        ACTS,
+        RUN,
         "AdaptiveKL(config.kl_coef, config.kl_target, config.kl_horizon)",
         "AdaptiveKL(config.kl_coef, config.kl_target, config.rollout_batch_size)",
         UNUSUAL,
@@ -217,7 +217,7 @@ MUTATIONS = (
     Mutation(
         "overlong-by-the-longest-prompt",
         "the longest response is taken from another setting",
-        ACTS,
+        RUN,
         "longest_response=experiment.generation.max_new_tokens",
         "longest_response=experiment.data.max_prompt_length",
         UNUSUAL,
@@ -225,7 +225,7 @@ MUTATIONS = (
     Mutation(
         "scores-never-scaled",
         "the running deviation is asked for and not used",
-        ACTS,
+        RUN,
         "RunningScale() if config.scale_scores else NoScale()",
         "NoScale() if config.scale_scores else NoScale()",
         UNUSUAL,
@@ -233,7 +233,7 @@ MUTATIONS = (
     Mutation(
         "draws-shared-between-steps",
         "sample indices count prompts, so steps share draws",
-        ACTS,
+        RUN,
         "sample_B=step * num_rows + torch.arange(num_rows)",
         "sample_B=step * config.rollout_batch_size + torch.arange(num_rows)",
         UNUSUAL,
@@ -241,7 +241,7 @@ MUTATIONS = (
     Mutation(
         "samples-of-a-prompt-far-apart",
         "groups are made of neighbours, which are then strangers",
-        ACTS,
+        RUN,
         "torch.arange(config.rollout_batch_size).repeat_interleave(config.samples_per_prompt)",
         "torch.arange(config.rollout_batch_size).repeat(config.samples_per_prompt)",
         UNUSUAL,
@@ -249,7 +249,7 @@ MUTATIONS = (
     Mutation(
         "texts-in-the-order-of-prompts",
         "two streams of a run have one name",
-        ACTS,
+        RUN,
         'config.samples_per_prompt, seed, "ptx")',
         'config.samples_per_prompt, seed, "ppo")',
         UNUSUAL,
@@ -257,7 +257,7 @@ MUTATIONS = (
     Mutation(
         "as-many-kept-as-there-are-steps-between",
         "checkpoint.keep takes the value of checkpoint.every",
-        ACTS,
+        RUN,
         "            checkpoint.keep,\n",
         "            checkpoint.every,\n",
         (f"{PLACES}::test_a_run_that_breaks_leaves_the_checkpoints_asked_for",),
@@ -265,7 +265,7 @@ MUTATIONS = (
     Mutation(
         "saved-as-often-as-kept",
         "checkpoint.every takes the value of checkpoint.keep",
-        ACTS,
+        RUN,
         "every=checkpoint.every",
         "every=checkpoint.keep",
         (f"{PLACES}::test_a_run_that_breaks_leaves_the_checkpoints_asked_for",),
@@ -569,10 +569,10 @@ MUTATIONS = (
     Mutation(
         "seconds-of-the-last-go-alone",
         "a resumed stage took no longer than since then",
-        ACTS,
+        RUN,
         "self.log.earlier_s + time.monotonic() - start",
         "time.monotonic() - start",
-        ("tests/unit/stages/test_acts.py",),
+        ("tests/unit/stages/test_run.py",),
     ),
     Mutation(
         "what-the-reward-file-imports-is-of-no-account",

@@ -22,16 +22,18 @@ from rlhf.config.observe import TrackingConfig
 from rlhf.engine.zero_config import Holding, zero_config
 from rlhf.errors import ConfigError
 from rlhf.observe.log import RunLog
+from rlhf.runtime.bin_packing import NodeCapacity
 from rlhf.runtime.placement import COLUMNS, plan, table
 from rlhf.runtime.reach import address_of
 from rlhf.runtime.residency import sharers
-from rlhf.runtime.room import Node
 from rlhf.runtime.runtime import Processes
 from tests.wiring.kit import lines
 from tests.wiring.table import BASES, EFFECTS, HERE
 
 ROLES = ("policy", "reference", "reward", "value")
-NODES = [Node(name=f"node{i}", cpus=16.0, gpus=8.0, free_cpus=16.0, free_gpus=8.0) for i in "ab"]
+NODES = [
+    NodeCapacity(name=f"node{i}", cpus=16.0, gpus=8.0, free_cpus=16.0, free_gpus=8.0) for i in "ab"
+]
 NEW = (
     "policy.new.hidden_size=16",
     "policy.new.num_layers=1",

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from rlhf.cli.checks.case import Case
+from rlhf.cli.checks.context import CheckContext
 from rlhf.errors import RLHFError
 
 Level = Literal["ok", "warn", "skip", "FAIL"]
 
 
-class Caution(str):
+class CheckWarning(str):
     """What a check says that found nothing wrong, but something to know; a line each."""
 
     __slots__ = ()
@@ -23,7 +23,7 @@ class Check:
     """One line of the doctor."""
 
     name: str
-    look: Callable[[Case], str]
+    look: Callable[[CheckContext], str]
     """Says what it found, as a Caution where that is doubtful; raises RLHFError where a run would
     fail, with a line a problem."""
     needs: str | None = None
@@ -33,7 +33,7 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class CheckResult:
     """What one check came to."""
 
     name: str
@@ -44,23 +44,23 @@ class Finding:
     """What was raised, of a FAIL."""
 
 
-def examine(case: Case, checks: Iterable[Check]) -> Iterator[Finding]:
+def examine(context: CheckContext, checks: Iterable[Check]) -> Iterator[CheckResult]:
     """Look at everything; a failure ends nothing, but what needs it is skipped."""
     unknown: set[str] = set()
     for check in checks:
         if check.needs in unknown:
-            finding = Finding(name=check.name, level="skip", text=f"needs {check.needs}")
+            result = CheckResult(name=check.name, level="skip", text=f"needs {check.needs}")
         else:
-            finding = _look(check, case)
-        if finding.level in ("FAIL", "skip"):
+            result = _run(check, context)
+        if result.level in ("FAIL", "skip"):
             unknown.add(check.name)
-        yield finding
+        yield result
 
 
-def _look(check: Check, case: Case) -> Finding:
+def _run(check: Check, context: CheckContext) -> CheckResult:
     try:
-        said = check.look(case)
+        text = check.look(context)
     except RLHFError as error:
-        return Finding(name=check.name, level="FAIL", text=str(error), error=error)
-    level = "warn" if isinstance(said, Caution) else "ok"
-    return Finding(name=check.name, level=level, text=said)
+        return CheckResult(name=check.name, level="FAIL", text=str(error), error=error)
+    level = "warn" if isinstance(text, CheckWarning) else "ok"
+    return CheckResult(name=check.name, level=level, text=text)

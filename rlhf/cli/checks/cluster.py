@@ -4,59 +4,59 @@ from __future__ import annotations
 
 import torch
 
-from rlhf.cli.checks.case import Case, roles_needed
-from rlhf.cli.checks.check import Caution
+from rlhf.cli.checks.check import CheckWarning
+from rlhf.cli.checks.context import CheckContext, roles_needed
 from rlhf.runtime.access import check_token
 from rlhf.runtime.reach import address_of, check_reach
 from rlhf.runtime.timeline import Timeline
 
 
-def look_at_cluster(case: Case) -> str:
+def check_cluster(context: CheckContext) -> str:
     """Hold the roles against the cores and GPUs.
 
     Raises:
         ConfigError: when the cluster does not answer, or is too small.
     """
-    cluster = case.experiment.cluster
-    roles = roles_needed(case.stages, case.experiment)
+    cluster = context.experiment.cluster
+    roles = roles_needed(context.stages, context.experiment)
     check_reach(cluster, roles)
     ranks = ", ".join(f"{role} {cluster.placement(role).ranks}" for role in roles)
     if cluster.backend == "in_process":
         return f"in this process: {ranks}"
     gpus = torch.accelerator.device_count()
-    if case.starts_ray and gpus and not cluster.wants_gpus:
-        return Caution(
+    if context.starts_ray and gpus and not cluster.wants_gpus:
+        return CheckWarning(
             f"this machine has {gpus} GPUs, and cluster.gpus_per_rank=0 leaves them idle; set it "
             "to 1, or to a fraction where roles share one"
         )
     return f"{address_of(cluster)}, ranks: {ranks}"
 
 
-def look_at_token(case: Case) -> str:
+def check_access(context: CheckContext) -> str:
     """Look at who may enter the cluster.
 
     Raises:
         ConfigError: when anybody may who reaches it, and nobody decided so.
     """
-    cluster = case.experiment.cluster
+    cluster = context.experiment.cluster
     if cluster.backend == "in_process":
         return "no Ray is used"
     address = address_of(cluster)
     warning = check_token(address)
-    return f"{address} is not open to others" if warning is None else Caution(warning)
+    return f"{address} is not open to others" if warning is None else CheckWarning(warning)
 
 
-def look_at_nodes(case: Case) -> str:
+def check_nodes(context: CheckContext) -> str:
     """Connect to a running cluster, ask its nodes, and disconnect.
 
     Raises:
         ConfigError: a line for each node that differs from this one.
     """
-    if not case.joins_ray:
+    if not context.joins_ray:
         return "this machine alone"
     # Ray is needed by few commands and takes a second to import.
     from rlhf.runtime.nodes import ask_connected
     from rlhf.runtime.ray_cluster import RayCluster
 
-    with RayCluster(case.experiment.cluster, Timeline(), threads=1):
-        return ask_connected(case.experiment)
+    with RayCluster(context.experiment.cluster, Timeline(), threads=1):
+        return ask_connected(context.experiment)

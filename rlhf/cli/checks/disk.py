@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rlhf.checkpoint.files import existing
 from rlhf.checkpoint.run import check_run
-from rlhf.cli.checks.case import Case, roles_needed
+from rlhf.cli.checks.context import CheckContext, roles_needed
 from rlhf.errors import ConfigError
 from rlhf.models.counts import Counts, count, count_new
 
@@ -38,16 +38,16 @@ class Writes:
         return self.models + self.checkpoints + LOGS_BYTES
 
 
-def look_at_run_folder(case: Case) -> str:
+def check_run_folder(context: CheckContext) -> str:
     """Say whose folder it is.
 
     Raises:
         ConfigError: when run_dir cannot be written to, or belongs to another run.
         CheckpointError: when its record is damaged.
     """
-    run_dir = Path(case.experiment.run_dir)
+    run_dir = Path(context.experiment.run_dir)
     folder = existing(run_dir)
-    check_run(run_dir, case.experiment.model_dump(mode="json"), case.command)
+    check_run(run_dir, context.experiment.model_dump(mode="json"), context.command)
     if not is_writable(folder):
         raise ConfigError(
             f"run_dir={run_dir} cannot be used: {folder} cannot be written to; "
@@ -56,38 +56,38 @@ def look_at_run_folder(case: Case) -> str:
     return f"{run_dir.absolute()}, {'which is there' if folder == run_dir.absolute() else 'new'}"
 
 
-def look_at_disk(case: Case) -> str:
+def check_disk(context: CheckContext) -> str:
     """Compare what the run will write with what is free.
 
     Raises:
         ConfigError: when there is too little room.
     """
-    run_dir = Path(case.experiment.run_dir).absolute()
-    folder, writes = existing(run_dir), writes_of(case)
+    run_dir = Path(context.experiment.run_dir).absolute()
+    folder, writes = existing(run_dir), writes_of(context)
     needed = max(0, writes.total - _size(run_dir))
-    free, keep = shutil.disk_usage(folder).free, case.experiment.checkpoint.keep
-    said = (
+    free, keep = shutil.disk_usage(folder).free, context.experiment.checkpoint.keep
+    text = (
         f"{_amount(needed)} needed at most ({_amount(writes.models)} models, "
         f"{_amount(writes.checkpoints)} checkpoints), {_amount(free)} free at {folder}"
     )
     if needed > free:
         raise ConfigError(
-            f"run_dir={case.experiment.run_dir}: {said}; free some, lower checkpoint.keep={keep}, "
-            "or choose a folder on a larger disk"
+            f"run_dir={context.experiment.run_dir}: {text}; free some, lower "
+            f"checkpoint.keep={keep}, or choose a folder on a larger disk"
         )
-    return said
+    return text
 
 
-def writes_of(case: Case) -> Writes:
+def writes_of(context: CheckContext) -> Writes:
     """Predict what the stages write, by the shapes of their models."""
-    experiment, stages = case.experiment, case.stages
-    policy = _policy(case)
-    scalar_path = experiment.value.path or case.reward_model
+    experiment, stages = context.experiment, context.stages
+    policy = _policy(context)
+    scalar_path = experiment.value.path or context.reward_model
     value = count(scalar_path, experiment.peft) if scalar_path else policy
     reads_values = "value" in roles_needed(stages, experiment)
     ppo = [policy, value] if reads_values else [policy]
     learners = {"sft": [policy], "reward_model": [policy], "ppo": ppo}
-    start = case.inputs.start
+    start = context.inputs.start
     made = [] if start is not None and not start.endswith(".gguf") else [policy]
     models = made + [counts for stage in stages for counts in learners[stage]]
     states = [sum(c.learned for c in learners[stage]) * STATE_BYTES for stage in stages]
@@ -109,12 +109,12 @@ def is_writable(folder: Path) -> bool:
         return False
 
 
-def _policy(case: Case) -> Counts:
-    experiment, start = case.experiment, case.inputs.start
+def _policy(context: CheckContext) -> Counts:
+    experiment, start = context.experiment, context.inputs.start
     if start is not None:
         return count(start, experiment.peft)
     assert experiment.policy.new is not None
-    return count_new(experiment.policy.new, case.inputs.tokenizer, experiment.peft)
+    return count_new(experiment.policy.new, context.inputs.tokenizer, experiment.peft)
 
 
 def _size(folder: Path) -> int:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlhf.checkpoint.files import existing
-from rlhf.cli.checks.case import Case
-from rlhf.cli.checks.check import Caution
+from rlhf.cli.checks.check import CheckWarning
+from rlhf.cli.checks.context import CheckContext
 from rlhf.cli.checks.disk import is_writable
 from rlhf.errors import ConfigError
 
@@ -45,21 +45,21 @@ class Machine:
     """Where Ray keeps its sessions."""
 
 
-def look_at_machine(case: Case) -> str:
+def check_machine(context: CheckContext) -> str:
     """Look at what Ray processes on this machine would need.
 
     Raises:
         ConfigError: a line for each thing that would keep Ray from starting.
     """
-    if not case.starts_ray:
+    if not context.starts_ray:
         return "no Ray is started here"
     machine = this_machine()
     problems = [*_loopback(), *faults(machine)]
     if problems:
         raise ConfigError("\n".join(problems))
-    cautions = list(doubts(machine))
-    if cautions:
-        return Caution("\n".join(cautions))
+    warnings = list(warnings_of(machine))
+    if warnings:
+        return CheckWarning("\n".join(warnings))
     return (
         f"{machine.num_ports:,} ports, {machine.open_files:,} open files, "
         f"{machine.shared_mib:,.0f} MiB in /dev/shm, Ray's folder in {machine.temporary}"
@@ -114,7 +114,7 @@ def _temporary_faults(temporary: Path) -> Iterator[str]:
         )
 
 
-def doubts(machine: Machine) -> Iterator[str]:
+def warnings_of(machine: Machine) -> Iterator[str]:
     """Yield what would slow Ray down."""
     if machine.shared_mib < LEAST_SHARED_MIB:
         yield (

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from rlhf.checkpoint.artifact import read_artifact, verify
-from rlhf.cli.checks.case import Case
+from rlhf.cli.checks.context import CheckContext
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.errors import CheckpointError, ModelError
 from rlhf.models.folder import check_folder
@@ -19,41 +19,41 @@ WRITERS, SCORERS = ("policy", "sft"), ("reward_model", "value")
 SCORED = ("reward_model.path", "value.path")
 
 
-def look_at_folders(case: Case) -> str:
+def check_folders(context: CheckContext) -> str:
     """Look at the files of every model folder, before anything reads a tokenizer from one.
 
     Raises:
         ModelError: one line for each folder with damaged files, or an impossible config.
     """
-    paths = dict.fromkeys(case.models.values())
+    paths = dict.fromkeys(context.models.values())
     _raise_all(partial(check_folder, path) for path in paths)
     return f"{len(paths)} to load"
 
 
-def look_at_models(case: Case) -> str:
+def check_models(context: CheckContext) -> str:
     """Look into every folder that a stage will load.
 
     Raises:
         ModelError: one line for each model that cannot serve.
         CheckpointError: when a folder that a stage made is damaged, or of another kind.
     """
-    wanted = [(path, name in SCORED) for name, path in case.models.items()]
+    wanted = [(path, name in SCORED) for name, path in context.models.items()]
     _raise_all(
         partial(check_weights, path, scored=scored) for path, scored in dict.fromkeys(wanted)
     )
     for path, scored in wanted:
         _check_handed_over(path, scored=scored)
-    return ", ".join(f"{name}={path}" for name, path in case.models.items()) or _start(case)
+    return ", ".join(f"{name}={path}" for name, path in context.models.items()) or _start(context)
 
 
-def look_at_reward_head(case: Case) -> str:
+def check_reward_head(context: CheckContext) -> str:
     """Look at the numbers of the reward model's head.
 
     Raises:
         ModelError: when it was not trained.
         CheckpointError: when a stage of ours says so itself.
     """
-    path = case.models.get("reward_model.path")
+    path = context.models.get("reward_model.path")
     if path is None:
         return "no trained reward model is given"
     artifact = read_artifact(Path(path))
@@ -62,10 +62,10 @@ def look_at_reward_head(case: Case) -> str:
     return check_head(path)
 
 
-def _raise_all(looks: Iterable[Callable[[], None]]) -> None:
+def _raise_all(checks: Iterable[Callable[[], None]]) -> None:
     """Look at everything, then raise one ModelError with all that was found."""
     problems: list[str] = []
-    for look in looks:
+    for look in checks:
         try:
             look()
         except ModelError as error:
@@ -95,6 +95,6 @@ def _check_handed_over(path: str, *, scored: bool) -> None:
         )
 
 
-def _start(case: Case) -> str:
-    start = case.inputs.start
+def _start(context: CheckContext) -> str:
+    start = context.inputs.start
     return "a new one is made" if start is None else f"policy.path={start}, which is converted"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rlhf import __version__
 from rlhf.algo.estimators import find_estimator
-from rlhf.cli.checks.case import Case
+from rlhf.cli.checks.context import CheckContext
 from rlhf.config.commands import missing
 from rlhf.config.stages import PPOConfig
 from rlhf.engine.zero_raw import check_raw
@@ -15,13 +15,13 @@ from rlhf.errors import ConfigError
 from rlhf.observe.manifest import versions
 
 
-def look_at_packages(case: Case) -> str:
+def check_packages(context: CheckContext) -> str:
     """Say the versions of all packages.
 
     Raises:
         ConfigError: naming those that are not installed.
     """
-    del case
+    del context
     found = versions()
     absent = [name for name, version in found.items() if version == "not installed"]
     if absent:
@@ -30,7 +30,7 @@ def look_at_packages(case: Case) -> str:
     return ", ".join(f"{name} {version}" for name, version in {**own, **found}.items())
 
 
-def look_at_settings(case: Case) -> str:
+def check_settings(context: CheckContext) -> str:
     """Say which stages would run.
 
     Raises:
@@ -38,13 +38,13 @@ def look_at_settings(case: Case) -> str:
             that is unknown, learns nothing from so few samples, or has no value role to wait for;
             and what DeepSpeed refuses of engine.deepspeed.
     """
-    problems = list(missing(case.command, case.experiment))
-    if "ppo" in case.stages:
-        problems += _estimator(case.experiment.ppo)
+    problems = list(missing(context.command, context.experiment))
+    if "ppo" in context.stages:
+        problems += _estimator(context.experiment.ppo)
     if problems:
         raise ConfigError("\n".join(problems))
-    check_raw(case.experiment.engine)
-    return f"{case.command} would run {', '.join(case.stages)}"
+    check_raw(context.experiment.engine)
+    return f"{context.command} would run {', '.join(context.stages)}"
 
 
 def _estimator(ppo: PPOConfig) -> Iterator[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
-from rlhf.cli.checks.case import Case
-from rlhf.cli.checks.check import Caution
+from rlhf.cli.checks.check import CheckWarning
+from rlhf.cli.checks.context import CheckContext
 from rlhf.data.chat import encode_conversation, encode_ending
 from rlhf.data.columns import options_of
 from rlhf.data.retokenize import encode_exchange
@@ -22,36 +22,36 @@ READERS = ("reference.path", "value.path")
 """Models that are given the policy's token ids as they are."""
 
 
-def look_at_tokenizers(case: Case) -> str:
+def check_tokenizers(context: CheckContext) -> str:
     """Compare the tokenizers of all models with each other and with their weights.
 
     Raises:
         ModelError: one line for each model that cannot read what it will be given.
     """
-    policy, models = case.inputs.tokenizer, case.models
-    problems = list(_vocabulary("policy.path", case, policy))
-    cautions = list(_turn_ends(case))
+    policy, models = context.inputs.tokenizer, context.models
+    problems = list(_vocabulary("policy.path", context, policy))
+    warnings = list(_turn_ends(context))
     for name in READERS:
         if name in models:
-            problems += _reads_ids(name, case)
-            problems += _vocabulary(name, case, load_tokenizer(models[name]))
-    said = f"{len(policy):,} tokens, EOS {policy.eos_token!r}, pad {policy.pad_token!r}"
+            problems += _reads_ids(name, context)
+            problems += _vocabulary(name, context, load_tokenizer(models[name]))
+    text = f"{len(policy):,} tokens, EOS {policy.eos_token!r}, pad {policy.pad_token!r}"
     if "reward_model.path" in models:
         own = load_tokenizer(models["reward_model.path"])
-        problems += _vocabulary("reward_model.path", case, own)
-        problems += _reward_template(case, own)
-        cautions += _pad(models["reward_model.path"], own)
+        problems += _vocabulary("reward_model.path", context, own)
+        problems += _reward_template(context, own)
+        warnings += _pad(models["reward_model.path"], own)
         same = fingerprint(own) == fingerprint(policy)
         reads = "reads these tokens" if same else "has tokens of its own, texts are encoded again"
-        said += f"; the reward model {reads}"
+        text += f"; the reward model {reads}"
     if problems:
         raise ModelError("\n".join(problems))
-    return Caution("\n".join(cautions)) if cautions else said
+    return CheckWarning("\n".join(warnings)) if warnings else text
 
 
-def _vocabulary(name: str, case: Case, tokenizer: TextTokenizer) -> Iterator[str]:
+def _vocabulary(name: str, context: CheckContext, tokenizer: TextTokenizer) -> Iterator[str]:
     """Every id of a tokenizer, and the pad id, needs a row in its model's embedding."""
-    path = case.models.get(name)
+    path = context.models.get(name)
     size = stated(path, "vocab_size") if path is not None else None
     if path is None or size is None:
         return
@@ -69,9 +69,9 @@ def _vocabulary(name: str, case: Case, tokenizer: TextTokenizer) -> Iterator[str
         )
 
 
-def _reads_ids(name: str, case: Case) -> Iterator[str]:
+def _reads_ids(name: str, context: CheckContext) -> Iterator[str]:
     """The model gets the policy's ids, so only their meaning counts: not template, not EOS."""
-    path, policy = case.models[name], case.inputs.tokenizer
+    path, policy = context.models[name], context.inputs.tokenizer
     own = load_tokenizer(path)
     own.chat_template, own.eos_token = policy.chat_template, policy.eos_token
     if fingerprint(own) != fingerprint(policy):
@@ -79,34 +79,34 @@ def _reads_ids(name: str, case: Case) -> Iterator[str]:
             f"{name}={path}: its tokenizer is not the policy's, whose token ids it is given; "
             "give a model with the same tokenizer"
         )
-    yield from _fits(name, case, case.experiment.generation.max_new_tokens)
+    yield from _fits(name, context, context.experiment.generation.max_new_tokens)
 
 
-def _fits(name: str, case: Case, more: int) -> Iterator[str]:
+def _fits(name: str, context: CheckContext, more: int) -> Iterator[str]:
     """The longest prompt and so many tokens more need a place in a model's context."""
-    path, prompts = case.models[name], case.inputs.prompts
-    context = context_length(path)
-    if context is None or prompts is None or not len(prompts.train):
+    path, prompts = context.models[name], context.inputs.prompts
+    window = context_length(path)
+    if window is None or prompts is None or not len(prompts.train):
         return
     longest = int(prompts.train.lengths_B.max()) + more
-    if longest > context:
+    if longest > window:
         yield (
-            f"{name}={path}: its context is {context}, the longest prompt and response have "
-            f"{longest} tokens; lower generation.max_new_tokens by {longest - context}"
+            f"{name}={path}: its context is {window}, the longest prompt and response have "
+            f"{longest} tokens; lower generation.max_new_tokens by {longest - window}"
         )
 
 
-def _reward_template(case: Case, own: TextTokenizer) -> Iterator[str]:
+def _reward_template(context: CheckContext, own: TextTokenizer) -> Iterator[str]:
     """A reward model reads what its template makes of every prompt."""
-    path = case.models["reward_model.path"]
-    same = fingerprint(own) == fingerprint(case.inputs.tokenizer)
-    if _has_messages(case) and not own.chat_template:
+    path = context.models["reward_model.path"]
+    same = fingerprint(own) == fingerprint(context.inputs.tokenizer)
+    if _has_messages(context) and not own.chat_template:
         yield (
             f"reward_model.path={path}: data.prompts are messages, and its tokenizer has no chat "
             "template; add its chat_template.jinja"
         )
         return
-    refused = list(_refused(own, case, same=same)) if _has_messages(case) else []
+    refused = list(_refused(own, context, same=same)) if _has_messages(context) else []
     if refused:
         yield (
             f"reward_model.path={path}: its chat template refuses {len(refused):,} of "
@@ -114,22 +114,22 @@ def _reward_template(case: Case, own: TextTokenizer) -> Iterator[str]:
             "model whose template takes them"
         )
     elif same:
-        yield from _fits("reward_model.path", case, _longest_exchange(case, own))
+        yield from _fits("reward_model.path", context, _longest_exchange(context, own))
 
 
-def _longest_exchange(case: Case, own: TextTokenizer) -> int:
+def _longest_exchange(context: CheckContext, own: TextTokenizer) -> int:
     """Return the tokens of a response whose stop gave way to what ends a row of training."""
-    most, prompts = case.experiment.generation.max_new_tokens, case.inputs.prompts
-    if prompts is None or not _has_messages(case):
+    most, prompts = context.experiment.generation.max_new_tokens, context.inputs.prompts
+    if prompts is None or not _has_messages(context):
         return most
     asked = next(p for p in prompts.train.prompts if not isinstance(p, str))
     return most - 1 + len(encode_ending(own, cast("Text", asked)))
 
 
-def _refused(own: TextTokenizer, case: Case, *, same: bool) -> Iterator[str]:
+def _refused(own: TextTokenizer, context: CheckContext, *, same: bool) -> Iterator[str]:
     """Try prompts with an answer: all, or one a form where the policy has the same template."""
-    assert case.inputs.prompts is not None
-    prompts = case.inputs.prompts.train
+    assert context.inputs.prompts is not None
+    prompts = context.inputs.prompts.train
     forms: set[str] = set()
     for prompt, columns in zip(prompts.prompts, prompts.columns, strict=True):
         form = _form(cast("Text", prompt))
@@ -162,13 +162,13 @@ def _pad(path: str, own: TextTokenizer) -> Iterator[str]:
         )
 
 
-def _turn_ends(case: Case) -> Iterator[str]:
+def _turn_ends(context: CheckContext) -> Iterator[str]:
     """What the chat template writes after an answer should end a response."""
-    policy, path = case.inputs.tokenizer, case.models.get("policy.path")
+    policy, path = context.inputs.tokenizer, context.models.get("policy.path")
     if path is None:
         return
     stops = stop_ids(path, policy)
-    if not _has_messages(case) or "sft" in case.stages:
+    if not _has_messages(context) or "sft" in context.stages:
         return
     turns = [{"role": role, "content": "a"} for role in ("user", "assistant", "user")]
     try:
@@ -185,6 +185,6 @@ def _turn_ends(case: Case) -> Iterator[str]:
         )
 
 
-def _has_messages(case: Case) -> bool:
-    prompts = case.inputs.prompts
+def _has_messages(context: CheckContext) -> bool:
+    prompts = context.inputs.prompts
     return prompts is not None and any(not isinstance(p, str) for p in prompts.train.prompts)

@@ -40,7 +40,7 @@ def verdict_section(run: RunFiles) -> Markup | None:
 def interval_bar(name: str, share: float, interval: tuple[float, float] | None) -> Markup:
     """Return a share of 1 on a 0 to 100 % rule, with its interval and a mark at one half."""
     low, high = interval or (share, share)
-    said = f"{name}: {percent(share)}" + (f", 95 % interval {_range(interval)}" if interval else "")
+    text = f"{name}: {percent(share)}" + (f", 95 % interval {_range(interval)}" if interval else "")
     return el(
         "div",
         el("p", el("strong", percent(share)), " ", name, class_="figure-line"),
@@ -51,7 +51,7 @@ def interval_bar(name: str, share: float, interval: tuple[float, float] | None) 
             el("i", class_="point", style=f"left:{100 * share:.1f}%"),
             class_="rule",
             role="img",
-            aria_label=said,
+            aria_label=text,
         ),
         el(
             "div",

@@ -88,8 +88,8 @@ def _reliability(found: files.Row) -> Markup | None:
             *dots,
         ]
     )
-    said = "; ".join(f"says {percent(c)}, is right {percent(a)} of {n:,.0f}" for c, a, n in bins)
-    return figure("reliability", ("Confidence and truth", "dot area: pairs"), f"{said}.", body)
+    text = "; ".join(f"says {percent(c)}, is right {percent(a)} of {n:,.0f}" for c, a, n in bins)
+    return figure("reliability", ("Confidence and truth", "dot area: pairs"), f"{text}.", body)
 
 
 def _axes(x: Scale, y: Scale) -> Markup:

@@ -11,7 +11,7 @@ from rlhf.observe import files
 from rlhf.observe.health import named_alarms
 from rlhf.observe.numbers import finite
 from rlhf.observe.samples import Sample, read_samples
-from rlhf.observe.spans import KeptLap, read_laps
+from rlhf.observe.spans import KeptTrace, read_traces
 
 Points = list[tuple[float, float]]
 """(step, value) pairs in step order."""
@@ -35,7 +35,7 @@ class RunFiles:
     """What was trained on what; empty when the run has not written it."""
     warnings: tuple[str, ...]
     """Warnings raised while training, and alarms of the PPO curves."""
-    laps: tuple[KeptLap, ...]
+    traces: tuple[KeptTrace, ...]
     """Steps with the calls of every rank; none in runs from before these were kept."""
 
     def curve(self, stage: str, metric: str) -> Points:
@@ -59,7 +59,7 @@ def read_run(run_dir: Path) -> RunFiles:
         reward_model=files.read_object(run_dir / files.REWARD_MODEL),
         manifest=files.read_object(run_dir / files.MANIFEST),
         warnings=_warnings(run_dir, rows),
-        laps=tuple(read_laps(run_dir)),
+        traces=tuple(read_traces(run_dir)),
     )
 
 

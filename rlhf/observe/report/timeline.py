@@ -12,7 +12,7 @@ from rlhf.observe.report.html import Markup, el, join
 from rlhf.observe.report.read import RunFiles
 from rlhf.observe.report.scale import Scale, tick_labels
 from rlhf.observe.report.stack import tone_of
-from rlhf.observe.spans import PHASES, KeptLap, Lap, Span
+from rlhf.observe.spans import PHASES, KeptTrace, Span, StepTrace
 
 ROLES: Final = ("policy", "reference", "reward", "value")
 STAGE: Final = "ppo"
@@ -29,7 +29,7 @@ LEAST_WIDTH: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Track:
     """One rank's calls of the step."""
 
     role: str
@@ -40,49 +40,49 @@ class Lane:
 
 def timeline_section(run: RunFiles) -> Markup | None:
     """Return the section; None when the run kept no step of PPO with its calls."""
-    recent = [kept for kept in run.laps if kept.stage == STAGE and kept.lap.spans][-LAST:]
+    recent = [kept for kept in run.traces if kept.stage == STAGE and kept.trace.spans][-LAST:]
     if not recent:
         return None
-    kept = median_lap(recent)
+    kept = median_trace(recent)
     return join(
         [
             el("h2", "Who works when"),
-            el("p", who_limits(kept.lap)),
+            el("p", who_limits(kept.trace)),
             _figure(kept, len(recent)),
         ]
     )
 
 
-def median_lap(laps: Sequence[KeptLap]) -> KeptLap:
+def median_trace(traces: Sequence[KeptTrace]) -> KeptTrace:
     """Return the lap that is neither among the shorter nor among the longer half."""
-    return sorted(laps, key=lambda kept: kept.lap.seconds)[(len(laps) - 1) // 2]
+    return sorted(traces, key=lambda kept: kept.trace.seconds)[(len(traces) - 1) // 2]
 
 
-def lanes(spans: Iterable[Span]) -> dict[str, list[Lane]]:
+def tracks(spans: Iterable[Span]) -> dict[str, list[Track]]:
     """Return the lanes of each role in rank order; the roles in the order of the documents."""
     ordered = sorted(spans, key=lambda span: (_place(span.role), span.role, span.rank, span.start))
-    grouped: dict[str, list[Lane]] = {}
+    grouped: dict[str, list[Track]] = {}
     for (role, rank), calls in groupby(ordered, key=lambda span: (span.role, span.rank)):
-        grouped.setdefault(role, []).append(Lane(role, rank, tuple(calls)))
+        grouped.setdefault(role, []).append(Track(role, rank, tuple(calls)))
     return grouped
 
 
-def who_limits(lap: Lap) -> str:
+def who_limits(trace: StepTrace) -> str:
     """Return one sentence: the role that limits the step, and how idle the others are."""
-    idle = lap.idle()
+    idle = trace.idle()
     limit, *others = sorted(idle, key=lambda role: (idle[role], _place(role), role))
     others.sort(key=lambda role: (_place(role), role))
-    whole = duration(lap.seconds) if lap.seconds >= 10 else f"{short(lap.seconds, 2)} s"
+    whole = duration(trace.seconds) if trace.seconds >= 10 else f"{short(trace.seconds, 2)} s"
     took = f"{percent(1 - idle[limit])} of its {whole}"
     if not others:
         first = f"The {limit} is the only role in the step, busy for {took}"
-    elif works_together(lap.spans):
+    elif works_together(trace.spans):
         rest = _listed([f"the {role} for {percent(idle[role])}" for role in others])
         first = f"The {limit} limits the step, busy for {took}; idle is {rest}"
     else:
         rest = _listed([f"the {role} for {percent(1 - idle[role])}" for role in others])
         first = f"The roles take turns in the step: the {limit} works for {took}, {rest}"
-    nobody = lap.nobody()
+    nobody = trace.nobody()
     return f"{first}; for {percent(nobody)} no role works." if nobody >= 0.01 else f"{first}."
 
 
@@ -104,13 +104,13 @@ def _listed(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
-def _figure(kept: KeptLap, num_recent: int) -> Markup:
-    grouped = lanes(kept.lap.spans)
-    x = Scale(0.0, kept.lap.seconds, 0.0, 100.0)
+def _figure(kept: KeptTrace, num_recent: int) -> Markup:
+    grouped = tracks(kept.trace.spans)
+    x = Scale(0.0, kept.trace.seconds, 0.0, 100.0)
     parts: list[Markup] = []
     at = 0.0
-    for role, role_lanes in grouped.items():
-        drawn, at = _role(role_lanes, kept.lap.idle()[role], x, at)
+    for role, role_tracks in grouped.items():
+        drawn, at = _role(role_tracks, kept.trace.idle()[role], x, at)
         parts.append(drawn)
     svg = el(
         "svg",
@@ -127,33 +127,33 @@ def _figure(kept: KeptLap, num_recent: int) -> Markup:
         "figcaption",
         el("b", f"Step {kept.step}"),
         el("span", f"in seconds{which}"),
-        _legend(kept.lap),
+        _legend(kept.trace),
     )
     return el("figure", caption, svg, class_="chart lanes")
 
 
-def _legend(lap: Lap) -> Markup:
-    seen = {span.phase or "other" for span in lap.spans}
+def _legend(trace: StepTrace) -> Markup:
+    seen = {span.phase or "other" for span in trace.spans}
     shown = [phase for phase in (*PHASES, "other") if phase in seen]
     entries = [el("span", el("i", class_=tone_of(phase)), phase) for phase in shown]
     return el("span", *entries, el("span", el("i", class_="free"), "idle"), class_="legend")
 
 
-def _role(role_lanes: Sequence[Lane], idle: float, x: Scale, top: float) -> tuple[Markup, float]:
+def _role(role_tracks: Sequence[Track], idle: float, x: Scale, top: float) -> tuple[Markup, float]:
     """Return a role's name, idle share and lanes, and where the next role begins."""
-    shown, count = role_lanes[:MOST_RANKS], len(role_lanes)
+    shown, count = role_tracks[:MOST_RANKS], len(role_tracks)
     height = WIDE if count == 1 else THIN
     ranks = f", {count} ranks" if count > 1 else ""
     some = f" (first {MOST_RANKS} drawn)" if count > MOST_RANKS else ""
     base = top + HEAD - 6
     parts = [
-        el("text", f"{role_lanes[0].role}{ranks}{some}", x="0", y=base, class_="role halo"),
+        el("text", f"{role_tracks[0].role}{ranks}{some}", x="0", y=base, class_="role halo"),
         el("text", f"{percent(idle)} idle", x="100%", y=base, class_="tick end halo"),
     ]
     at = top + HEAD
-    for lane in shown:
+    for track in shown:
         parts.append(el("rect", x="0", y=at, width="100%", height=float(height), class_="free"))
-        parts += [_bar(span, x, at, height) for span in lane.spans]
+        parts += [_bar(span, x, at, height) for span in track.spans]
         at += height + GAP
     return join(parts), at + 4
 
@@ -187,7 +187,7 @@ def _axis(x: Scale, bottom: float) -> Markup:
     return join(parts)
 
 
-def _describe(grouped: dict[str, list[Lane]]) -> str:
+def _describe(grouped: dict[str, list[Track]]) -> str:
     """Tell every role's calls by its first rank."""
     sentences = [
         f"{role} ({len(ranks)} {'rank' if len(ranks) == 1 else 'ranks'}): "

@@ -86,9 +86,9 @@ def test_chunks_change_neither_values_nor_gradients(chunk: int) -> None:
     coefficients = torch.linspace(-1, 1, N, dtype=torch.float64)
     whole, whole_entropy = logprobs_of(hidden @ weight.T, targets, 0.7)
     expected = torch.autograd.grad((whole * coefficients).sum(), (hidden, weight))
-    pieces, entropy = token_logprobs(hidden, lambda h, _: h @ weight.T, targets, 0.7, chunk)
-    found = torch.autograd.grad((pieces * coefficients).sum(), (hidden, weight))
-    assert torch.allclose(pieces, whole, rtol=0, atol=1e-13)
+    chunks, entropy = token_logprobs(hidden, lambda h, _: h @ weight.T, targets, 0.7, chunk)
+    found = torch.autograd.grad((chunks * coefficients).sum(), (hidden, weight))
+    assert torch.allclose(chunks, whole, rtol=0, atol=1e-13)
     assert torch.allclose(entropy, whole_entropy, rtol=0, atol=1e-13)
     assert not entropy.requires_grad
     for one, other in zip(found, expected, strict=True):
@@ -99,9 +99,9 @@ def test_the_head_never_sees_more_than_one_chunk() -> None:
     hidden, weight, targets = problem()
     sizes: list[int] = []
 
-    def head(piece: Tensor, _: Tensor) -> Tensor:
-        sizes.append(len(piece))
-        return piece @ weight.T
+    def head(chunk: Tensor, _: Tensor) -> Tensor:
+        sizes.append(len(chunk))
+        return chunk @ weight.T
 
     with torch.no_grad():
         token_logprobs(hidden, head, targets, 1.0, 5)
@@ -115,9 +115,9 @@ def test_one_chunk_is_not_computed_twice() -> None:
     hidden, weight, targets = problem()
     calls: list[int] = []
 
-    def head(piece: Tensor, _: Tensor) -> Tensor:
-        calls.append(len(piece))
-        return piece @ weight.T
+    def head(chunk: Tensor, _: Tensor) -> Tensor:
+        calls.append(len(chunk))
+        return chunk @ weight.T
 
     token_logprobs(hidden, head, targets, 1.0, N)[0].sum().backward()
     assert calls == [N]

@@ -56,13 +56,13 @@ def test_sums_over_microbatches_are_the_whole(total: Total, size: int) -> None:
     whole_input, input_ = noise(0).requires_grad_(), noise(0).requires_grad_()
     whole = total(whole_input, MASK, slice(None))
     whole.backward()
-    pieces = torch.zeros((), dtype=torch.float64)
+    chunks = torch.zeros((), dtype=torch.float64)
     for start in range(0, 8, size):
         rows = slice(start, start + size)
         loss = total(input_[rows], MASK[rows], rows)
         loss.backward()
-        pieces = pieces + loss.detach()
-    assert pieces.item() == pytest.approx(whole.item(), rel=1e-12)
+        chunks = chunks + loss.detach()
+    assert chunks.item() == pytest.approx(whole.item(), rel=1e-12)
     assert whole_input.grad is not None
     assert input_.grad is not None
     assert torch.equal(input_.grad, whole_input.grad)

@@ -13,17 +13,17 @@ from rlhf.algo.minibatch import microbatches, minibatch_rows, num_computed, shar
 LENGTHS = st.lists(st.integers(1, 40), min_size=0, max_size=30)
 
 
-def rows_of(pieces: list[Tensor]) -> list[int]:
-    return [row for piece in pieces for row in piece.tolist()]
+def rows_of(chunks: list[Tensor]) -> list[int]:
+    return [row for chunk in chunks for row in chunk.tolist()]
 
 
 @pytest.mark.parametrize(("num_rows", "size"), [(12, 4), (10, 4), (3, 8), (1, 1), (0, 4)])
 def test_an_epoch_visits_every_row_once(num_rows: int, size: int) -> None:
     # correctness 54: each index exactly once an epoch, in ceil(rows / size) pieces.
-    pieces = minibatch_rows(num_rows, size, (1, "epoch", 0))
-    assert sorted(rows_of(pieces)) == list(range(num_rows))
-    assert len(pieces) == -(-num_rows // size)
-    assert all(len(piece) == size for piece in pieces[:-1])
+    chunks = minibatch_rows(num_rows, size, (1, "epoch", 0))
+    assert sorted(rows_of(chunks)) == list(range(num_rows))
+    assert len(chunks) == -(-num_rows // size)
+    assert all(len(chunk) == size for chunk in chunks[:-1])
 
 
 def test_every_epoch_is_shuffled_anew_and_repeats_exactly() -> None:
@@ -79,34 +79,34 @@ def test_packed_microbatches_fit(lengths: list[int], max_tokens: int, num_texts:
     lengths_B = torch.tensor(lengths, dtype=torch.int64)
     lengths_BK = torch.stack([(lengths_B - 7 * k).clamp(min=0) for k in range(num_texts)], dim=1)
     for asked in (lengths_B, lengths_BK):
-        pieces = microbatches(asked, max_tokens, packs=True)
-        assert sorted(rows_of(pieces)) == list(range(len(lengths)))
-        for rows in pieces:
+        chunks = microbatches(asked, max_tokens, packs=True)
+        assert sorted(rows_of(chunks)) == list(range(len(lengths)))
+        for rows in chunks:
             assert len(rows) == 1 or num_computed(asked[rows], packs=True) <= max_tokens
 
 
 def test_packed_microbatches_are_alike_and_few() -> None:
     lengths_B = 32 + torch.arange(256) * 37 % 65
-    pieces = microbatches(lengths_B, 8192, packs=True)
-    assert len(pieces) == 3
-    totals = [int(lengths_B[rows].sum()) for rows in pieces]
+    chunks = microbatches(lengths_B, 8192, packs=True)
+    assert len(chunks) == 3
+    totals = [int(lengths_B[rows].sum()) for rows in chunks]
     assert max(totals) - min(totals) <= 96
-    assert sum(num_computed(lengths_B[rows], packs=True) for rows in pieces) <= sum(totals) / 0.95
+    assert sum(num_computed(lengths_B[rows], packs=True) for rows in chunks) <= sum(totals) / 0.95
 
 
 def test_many_rows_are_sorted_and_share_no_bin() -> None:
     lengths_B = 32 + torch.arange(4096) * 37 % 65
-    pieces = microbatches(lengths_B, 8192, packs=True)
-    assert [rows.tolist() for rows in pieces] == [
+    chunks = microbatches(lengths_B, 8192, packs=True)
+    assert [rows.tolist() for rows in chunks] == [
         rows.tolist() for rows in microbatches(lengths_B, 8192)
     ]
-    computed = sum(num_computed(lengths_B[rows], packs=True) for rows in pieces)
+    computed = sum(num_computed(lengths_B[rows], packs=True) for rows in chunks)
     assert int(lengths_B.sum()) >= 0.95 * computed
 
 
 def test_a_row_longer_than_a_microbatch_is_one_by_itself() -> None:
-    pieces = microbatches(torch.tensor([3, 50, 4, 5, 2]), 8, packs=True)
-    assert [1] in [rows.tolist() for rows in pieces]
+    chunks = microbatches(torch.tensor([3, 50, 4, 5, 2]), 8, packs=True)
+    assert [1] in [rows.tolist() for rows in chunks]
 
 
 def test_texts_that_stay_together_are_padded_to_the_longest_of_all() -> None:

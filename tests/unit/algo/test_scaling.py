@@ -42,11 +42,11 @@ def test_the_mean_is_never_taken_off() -> None:
 @given(cuts=st.lists(st.integers(0, 60), max_size=8))
 def test_batching_changes_no_bit_of_the_state(cuts: list[int]) -> None:
     # correctness 42, 66
-    everything, whole, pieces = scores(60, offset=10.0), RunningScale(), RunningScale()
+    everything, whole, chunks = scores(60, offset=10.0), RunningScale(), RunningScale()
     whole.scale(everything)
-    for piece in everything.tensor_split(sorted(cuts)):
-        pieces.scale(piece)
-    assert pieces.state() == whole.state()
+    for chunk in everything.tensor_split(sorted(cuts)):
+        chunks.scale(chunk)
+    assert chunks.state() == whole.state()
 
 
 def test_a_kept_state_goes_on_where_it_was() -> None:

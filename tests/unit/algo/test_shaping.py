@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlhf.algo.shaping import penalise_missing_eos, penalise_overlong, token_rewards
+from rlhf.algo.shaping import penalize_missing_eos, penalize_overlong, token_rewards
 from rlhf.flow.tensors import length_mask
 
 
@@ -57,7 +57,7 @@ def test_large_kl_is_not_clamped(k1: float) -> None:
 def test_a_missing_eos_always_costs(score: float, penalty: float) -> None:
     # correctness 26: penalised(s) < s for every s in [-20, 20]; finished rows untouched.
     scores = torch.tensor([score, score], dtype=torch.float64)
-    penalised = penalise_missing_eos(scores, torch.tensor([False, True]), penalty)
+    penalised = penalize_missing_eos(scores, torch.tensor([False, True]), penalty)
     assert penalised[0] < scores[0]
     assert penalised[1] == scores[1]
 
@@ -69,13 +69,13 @@ def test_a_missing_eos_always_costs(score: float, penalty: float) -> None:
 def test_overlong_responses_pay_in_proportion(length: int, share: float) -> None:
     # correctness 26: DAPO's eq. 13 with 20 tokens allowed, the last 4 of them a buffer.
     score, lengths = torch.tensor([1.5]), torch.tensor([length])
-    found = penalise_overlong(score, lengths, longest=20, buffer=4, penalty=2.0)
+    found = penalize_overlong(score, lengths, longest=20, buffer=4, penalty=2.0)
     assert found.item() == 1.5 - 2.0 * share
 
 
 def test_without_a_buffer_only_what_is_beyond_the_limit_pays() -> None:
     # correctness 26: the paper's first case comes before its second.
-    found = penalise_overlong(
+    found = penalize_overlong(
         torch.zeros(3), torch.tensor([19, 20, 21]), longest=20, buffer=0, penalty=1.0
     )
     assert found.tolist() == [0.0, 0.0, -1.0]
@@ -84,5 +84,5 @@ def test_without_a_buffer_only_what_is_beyond_the_limit_pays() -> None:
 def test_no_penalty_changes_no_bit() -> None:
     score = torch.tensor([0.1, -0.0, 1e-30, math.nan])
     lengths = torch.tensor([1, 18, 20, 30])
-    found = penalise_overlong(score, lengths, longest=20, buffer=4, penalty=0.0)
+    found = penalize_overlong(score, lengths, longest=20, buffer=4, penalty=0.0)
     assert torch.equal(found.view(torch.int32), score.view(torch.int32))

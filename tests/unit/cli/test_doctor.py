@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlhf.cli.checks.case import Case
+from rlhf.cli.checks.context import CheckContext
 from rlhf.cli.checks.listing import CHECKS
 from rlhf.cli.doctor import diagnose
 from rlhf.cli.main import main
@@ -37,7 +37,7 @@ def test_a_run_that_would_work(folder, tmp_path, capsys):
 def test_every_failure_is_told_and_none_ends_the_examination(folder, capsys):
     bad = models.experiment("deepspeed", cluster={"address": "local", "value": {"ranks": 999}})
     with pytest.raises(ConfigError, match="2 of 15 checks failed"):
-        diagnose(Case("pipeline", bad))
+        diagnose(CheckContext("pipeline", bad))
     told = capsys.readouterr().out
     assert "FAIL  settings: data.prompts is not set" in told
     assert "skip  data: needs folders" in told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlhf.cli.checks.case import Case
+from rlhf.cli.checks.context import CheckContext
 from rlhf.cli.preflight import preflight
 from rlhf.errors import ConfigError, ModelError
 from tests import models
@@ -17,11 +17,11 @@ def asked(tmp_path, folder):
     prompts.write_text('{"prompt": "film"}\n' * 4)
     reward.write_text("def one(completions, **columns):\n    return [1.0] * len(completions)\n")
 
-    def make(backend: str = "torch", **sections: object) -> Case:
+    def make(backend: str = "torch", **sections: object) -> CheckContext:
         given = {"policy": {"path": folder()}, "data": {"prompts": str(prompts)}}
         given |= {"reward": {"function": f"{reward}:one"}, **sections}
         run_dir = {"run_dir": str(tmp_path / "run")}
-        return Case("ppo", models.experiment(backend, **given).model_copy(update=run_dir))
+        return CheckContext("ppo", models.experiment(backend, **given).model_copy(update=run_dir))
 
     return make
 

@@ -23,11 +23,11 @@ ODD = "\u2212\u2192\u2713 \u00e9 \u4e2d \U0001f600 \udcff"
 def spoken():
     """Give what is written to a standard output of some encoding."""
 
-    def speak(encoding: str, deed) -> bytes:
+    def speak(encoding: str, callback) -> bytes:
         out = io.BytesIO()
         with redirect_stdout(io.TextIOWrapper(out, encoding=encoding)):
             speak_plainly()
-            deed()
+            callback()
             sys.stdout.flush()
             return out.getvalue()
 

@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from rlhf.algo.packing import response_targets, spread
+from rlhf.algo.packing import response_targets, unpack
 from rlhf.engine.local import LocalEngine
 from rlhf.generation.prepacked import prepacked
 from rlhf.models.language_model import LanguageModel
@@ -28,7 +28,7 @@ def differences(engine, rollout):
     with torch.no_grad():
         logprobs_N, _ = engine(tokens_BT, positions_N, targets_N, how().temperature)
     mask_BR = rollout.response_mask_BR
-    return (spread(logprobs_N.float(), mask_BR) - rollout.sampling_logprobs_BR)[mask_BR]
+    return (unpack(logprobs_N.float(), mask_BR) - rollout.sampling_logprobs_BR)[mask_BR]
 
 
 @pytest.mark.parametrize("has_bias", (True, False))

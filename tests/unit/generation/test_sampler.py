@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, BloomConfig
 
-from rlhf.algo.packing import response_targets, spread
+from rlhf.algo.packing import response_targets, unpack
 from rlhf.algo.seeding import derive_seed
 from rlhf.flow.rollout import joined
 from rlhf.flow.tensors import length_mask
@@ -64,7 +64,7 @@ def test_sampling_logprobs_are_the_language_models(family):
     with torch.no_grad():
         logprobs_N, _ = LanguageModel(network)(tokens_BT, positions_N, targets_N, 0.7)
     mask_BR = rollout.response_mask_BR
-    difference = (spread(logprobs_N, mask_BR) - rollout.sampling_logprobs_BR)[mask_BR]
+    difference = (unpack(logprobs_N, mask_BR) - rollout.sampling_logprobs_BR)[mask_BR]
     assert float(difference.abs().max()) <= 1e-4
     assert float(rollout.sampling_logprobs_BR[mask_BR].std()) > 0.3
 
@@ -228,18 +228,18 @@ def test_a_rank_without_rows_gives_nothing(backend):
     assert list(sampler.sample(model, nobody, how(), SEED, backend)) == []
 
 
-def pieces(model, asked, backend="continuous", **changes):
+def chunks(model, asked, backend="continuous", **changes):
     return list(sampler.sample(model, asked, how(**changes), SEED, backend))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("num_rows", (1, 7, 33, 100))
-def test_every_row_is_in_one_piece_and_pieces_are_a_quarter_at_least(backend, num_rows):
-    found = pieces(LanguageModel(causal()), prompts(num_rows), backend, batch_size=16)
-    rows = [piece.rows_B.tolist() for piece in found]
-    assert sorted(row for piece in rows for row in piece) == list(range(num_rows))
-    assert all(piece == sorted(piece) for piece in rows)
-    assert all(len(piece) >= max(8, num_rows / 4) for piece in rows[:-1])
+def test_every_row_is_in_one_chunk_and_chunks_are_a_quarter_at_least(backend, num_rows):
+    found = chunks(LanguageModel(causal()), prompts(num_rows), backend, batch_size=16)
+    rows = [chunk.rows_B.tolist() for chunk in found]
+    assert sorted(row for chunk in rows for row in chunk) == list(range(num_rows))
+    assert all(chunk == sorted(chunk) for chunk in rows)
+    assert all(len(chunk) >= max(8, num_rows / 4) for chunk in rows[:-1])
     assert (len(found) > 1) == (num_rows > 16)
 
 
@@ -253,30 +253,30 @@ class Watched(LanguageModel):
         return super().logits(*arguments, **options)
 
 
-def test_a_piece_is_there_as_soon_as_enough_rows_have_ended():
+def test_a_chunk_is_there_as_soon_as_enough_rows_have_ended():
     # Equal prompts and as many slots as rows: a row that ends at its n-th token takes n forwards.
     model, asked = Watched(causal()), prompts(40)
-    whole = joined(pieces(model, asked, batch_size=40))
+    whole = joined(chunks(model, asked, batch_size=40))
     ends = sorted(whole.response_lengths_B.tolist())
     model.num_forwards = 0
-    piece = next(sampler.sample(model, asked, how(batch_size=40), SEED, "continuous"))
-    assert model.num_forwards == int(piece.response_lengths_B.max()) == ends[9]
+    chunk = next(sampler.sample(model, asked, how(batch_size=40), SEED, "continuous"))
+    assert model.num_forwards == int(chunk.response_lengths_B.max()) == ends[9]
     assert ends[9] < ends[-1]
 
 
-def test_pieces_are_the_same_again_and_whoever_sits_in_which_slot():
+def test_chunks_are_the_same_again_and_whoever_sits_in_which_slot():
     model, asked = LanguageModel(causal()), prompts(40)
-    one, again = (pieces(model, asked, batch_size=12) for _ in range(2))
+    one, again = (chunks(model, asked, batch_size=12) for _ in range(2))
     assert len(one) > 2
-    for piece, same_piece in zip(one, again, strict=True):
-        assert torch.equal(piece.rows_B, same_piece.rows_B)
-        assert torch.equal(piece.tokens_BT, same_piece.tokens_BT)
-        assert torch.equal(piece.sampling_logprobs_BR, same_piece.sampling_logprobs_BR)
+    for chunk, same_chunk in zip(one, again, strict=True):
+        assert torch.equal(chunk.rows_B, same_chunk.rows_B)
+        assert torch.equal(chunk.tokens_BT, same_chunk.tokens_BT)
+        assert torch.equal(chunk.sampling_logprobs_BR, same_chunk.sampling_logprobs_BR)
     # With a slot for every row, rows end in the order of their lengths, wherever they stand.
     order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
-    ahead = pieces(model, asked, batch_size=40)
-    moved = pieces(model, asked.select(order), batch_size=40)
+    ahead = chunks(model, asked, batch_size=40)
+    moved = chunks(model, asked.select(order), batch_size=40)
     assert [sorted(order[p.rows_B].tolist()) for p in moved] == [p.rows_B.tolist() for p in ahead]
-    longest = [int(piece.response_lengths_B.max()) for piece in ahead]
-    shortest = [int(piece.response_lengths_B.min()) for piece in ahead]
+    longest = [int(chunk.response_lengths_B.max()) for chunk in ahead]
+    shortest = [int(chunk.response_lengths_B.min()) for chunk in ahead]
     assert all(ends < begins for ends, begins in zip(longest, shortest[1:], strict=False))

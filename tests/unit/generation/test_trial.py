@@ -62,13 +62,13 @@ def test_the_choice_is_right_by_the_whole_forward_of_transformers_itself():
     model, asked = a_neo(), prompts(5)
     asked_how = how(max_new_tokens=16)
     choice = choose(model, asked_how, asked)
-    for piece in sampler.sample(model, asked, asked_how, 3, choice.backend):
-        for row in range(len(piece)):
-            start, end = int(piece.prompt_lengths_B[row]), int(piece.lengths_B[row])
-            ids = piece.tokens_BT[row : row + 1, :end]
+    for chunk in sampler.sample(model, asked, asked_how, 3, choice.backend):
+        for row in range(len(chunk)):
+            start, end = int(chunk.prompt_lengths_B[row]), int(chunk.lengths_B[row])
+            ids = chunk.tokens_BT[row : row + 1, :end]
             logits = model.network(input_ids=ids, use_cache=False).logits[0] / 0.8
             truth = logits.log_softmax(-1)[start - 1 : end - 1].gather(1, ids[0, start:, None])
-            told = piece.sampling_logprobs_BR[row, : end - start]
+            told = chunk.sampling_logprobs_BR[row, : end - start]
             torch.testing.assert_close(told, truth.squeeze(1), rtol=0, atol=1e-4)
 
 

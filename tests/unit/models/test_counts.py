@@ -9,8 +9,8 @@ from gguf import GGUFWriter
 from rlhf.config.model import NewModelConfig, PeftConfig
 from rlhf.errors import ModelError
 from rlhf.models.adapters import Adapter
-from rlhf.models.anatomy import read_anatomy
 from rlhf.models.counts import count, count_new
+from rlhf.models.model_shape import read_model_shape
 from rlhf.models.pretrained import load_causal_lm, new_causal_lm
 from tests import models
 
@@ -71,7 +71,7 @@ def test_a_gguf_file_is_counted_by_its_fields(gguf):
     assert count(gguf, WHOLE).total == network.num_parameters()
     lora = PeftConfig(method="lora", rank=2, target_modules="q_proj, v_proj")
     assert count(gguf, lora).learned == 2 * 2 * ((32 + 32) + (32 + 16))
-    assert read_anatomy(gguf).num_weights == network.num_parameters()
+    assert read_model_shape(gguf).num_weights == network.num_parameters()
 
 
 def test_what_is_no_gguf_file_is_one_line(tmp_path):

@@ -13,7 +13,7 @@ from transformers import (
     RwkvConfig,
 )
 
-from rlhf.algo.packing import lay_out
+from rlhf.algo.packing import pack_rows
 from rlhf.models.language_model import LanguageModel
 from rlhf.models.packing import can_pack
 from rlhf.models.scalar_model import ScalarModel
@@ -36,7 +36,7 @@ def passed(model, *, packs, tokens_BT=None):
     """Return (logprobs_N, entropy_N), or values_N, of every place."""
     own_BT, lengths_B, (rows_N, columns_N) = texts()
     tokens_BT = own_BT if tokens_BT is None else tokens_BT
-    rows = lay_out(tokens_BT, lengths_B, packs=packs)
+    rows = pack_rows(tokens_BT, lengths_B, packs=packs)
     assert (rows.position_ids_SW is None) != packs
     positions_N = rows.starts_B[rows_N] + columns_N
     if isinstance(model, ScalarModel):
@@ -92,7 +92,7 @@ def test_what_stands_in_the_padding_of_a_bin_changes_nothing():
     # correctness 3, 37: bit for bit.
     model = LanguageModel(causal("mistral"))
     tokens_BT, lengths_B, (rows_N, columns_N) = texts()
-    rows = lay_out(tokens_BT, lengths_B, packs=True)
+    rows = pack_rows(tokens_BT, lengths_B, packs=True)
     real = torch.zeros(rows.tokens_SW.numel(), dtype=torch.bool)
     for start, length in zip(rows.starts_B.tolist(), lengths_B.tolist(), strict=True):
         real[start : start + length] = True
@@ -122,11 +122,11 @@ def test_a_bin_of_many_blocks_has_no_row_without_a_key():
     model = LanguageModel(causal(max_position_embeddings=2048))
     tokens_BT = torch.randint(30, VOCAB, (5, 700), generator=torch.Generator().manual_seed(0))
     lengths_B = torch.tensor([700, 700, 400, 400, 400])
-    rows = lay_out(tokens_BT, lengths_B, packs=True)
+    rows = pack_rows(tokens_BT, lengths_B, packs=True)
     assert rows.tokens_SW.shape == (2, 1400)
     positions_B, targets_B = rows.starts_B + lengths_B - 2, tokens_BT[range(5), lengths_B - 1]
     packed = model(rows.tokens_SW, positions_B, targets_B, 1.0, rows.position_ids_SW)[0]
-    plain = lay_out(tokens_BT, lengths_B, packs=False)
+    plain = pack_rows(tokens_BT, lengths_B, packs=False)
     separate = model(plain.tokens_SW, plain.starts_B + lengths_B - 2, targets_B, 1.0)[0]
     torch.testing.assert_close(packed, separate, atol=2e-5, rtol=0)
 
@@ -180,7 +180,7 @@ def test_rows_as_long_as_the_context_are_read_in_bins_as_alone(family):
     model = LanguageModel(tiny.causal(family))
     lengths = [tiny.CONTEXT, 9, tiny.CONTEXT, 21, tiny.CONTEXT - 3, 40]
     tokens_BT = torch.randint(30, 250, (6, tiny.CONTEXT), generator=torch.manual_seed(0))
-    rows = lay_out(tokens_BT, torch.tensor(lengths), packs=model.packs)
+    rows = pack_rows(tokens_BT, torch.tensor(lengths), packs=model.packs)
     places = [(row, column) for row, n in enumerate(lengths) for column in range(n - 1)]
     rows_N, columns_N = torch.tensor(places).T
     with torch.no_grad():

@@ -96,7 +96,7 @@ def test_bfloat16_scores_move_little_with_the_batch():
         scores(model, row[None, :n], n[None]) for row, n in zip(tokens_BT, lengths_B, strict=True)
     ]
     wanted = torch.cat(alone)
-    model.normalise(float(wanted.mean()), float(wanted.std()))
+    model.normalize(float(wanted.mean()), float(wanted.std()))
     got = scores(model, torch.cat([tokens_BT, tokens_BT * 0], dim=1), lengths_B)
     assert (got - (wanted - wanted.mean()) / wanted.std()).abs().mean() < 1e-2
 
@@ -111,10 +111,10 @@ def test_normalise_shifts_and_scales_and_can_be_repeated():
     model = ScalarModel(classifier())
     tokens_BT, lengths_B = ragged(6)
     raw = scores(model, tokens_BT, lengths_B)
-    model.normalise(0.7, 2.0)
+    model.normalize(0.7, 2.0)
     once = scores(model, tokens_BT, lengths_B)
     torch.testing.assert_close(once, (raw - 0.7) / 2.0)
-    model.normalise(float(once.mean()), float(once.std(unbiased=False)))
+    model.normalize(float(once.mean()), float(once.std(unbiased=False)))
     twice = scores(model, tokens_BT, lengths_B)
     torch.testing.assert_close(twice, (raw - raw.mean()) / raw.std(unbiased=False))
 
@@ -122,7 +122,7 @@ def test_normalise_shifts_and_scales_and_can_be_repeated():
 def test_normalisation_survives_the_folder_bit_for_bit(tmp_path):
     # correctness 19
     model = ScalarModel(classifier())
-    model.normalise(0.1 + 0.2, 1 / 3)
+    model.normalize(0.1 + 0.2, 1 / 3)
     path = write(model.network, tmp_path)
     again = ScalarModel(load_scalar(path, "trained"))
     assert (again.score_mean, again.score_std) == (model.score_mean, model.score_std)

@@ -13,7 +13,7 @@ from rlhf.flow.metrics import Metrics
 from rlhf.observe import files
 from rlhf.observe.log import RunLog
 from rlhf.observe.samples import Sample
-from rlhf.observe.spans import Lap, Span, read_laps
+from rlhf.observe.spans import Span, StepTrace, read_traces
 
 
 def _log(folder, **tracking):
@@ -65,15 +65,15 @@ def test_a_resume_knows_the_seconds_before_it(tmp_path):
 
 
 def test_laps_are_kept_for_some_steps_and_repeat_no_step_after_a_resume(tmp_path):
-    lap = Lap(2.0, (Span("policy", 0, "improve", 0.5, 1.5, "learn"),))
+    trace = StepTrace(2.0, (Span("policy", 0, "improve", 0.5, 1.5, "learn"),))
     for first, last in ((0, 33), (12, 41)):
         with _log(tmp_path) as log:
             log.begin("ppo", 41, first)
             for step in range(first, last):
-                log.record(step, Metrics.of({"loss/train": 1.0}), lap=lap)
-    laps = read_laps(tmp_path)
-    assert [kept.step for kept in laps] == [*range(20), 20, 30, 40]
-    assert {(kept.stage, kept.lap) for kept in laps} == {("ppo", lap)}
+                log.record(step, Metrics.of({"loss/train": 1.0}), trace=trace)
+    traces = read_traces(tmp_path)
+    assert [kept.step for kept in traces] == [*range(20), 20, 30, 40]
+    assert {(kept.stage, kept.trace) for kept in traces} == {("ppo", trace)}
 
 
 def test_not_finite_is_null_and_is_warned_of_once(tmp_path):

@@ -5,9 +5,17 @@ from __future__ import annotations
 import pytest
 
 from rlhf.observe import files
-from rlhf.observe.spans import KeptLap, Lap, Span, append_lap, is_kept, lap_of, read_laps
+from rlhf.observe.spans import (
+    KeptTrace,
+    Span,
+    StepTrace,
+    append_trace,
+    is_kept,
+    read_traces,
+    trace_of,
+)
 
-LAP = Lap(
+TRACE = StepTrace(
     10.0,
     (
         Span("policy", 0, "generate", 0.5, 4.0, "generate"),
@@ -21,7 +29,7 @@ LAP = Lap(
 
 
 def test_a_phase_counts_once_and_a_role_for_all_its_ranks():
-    assert LAP.figures() == pytest.approx(
+    assert TRACE.figures() == pytest.approx(
         {
             "time/generate_s": 4.0,
             "time/score_s": 3.0,
@@ -42,7 +50,7 @@ def test_a_phase_does_not_count_what_lies_between_its_calls():
         Span("value", 0, "wake", 1.5, 2.5, "turn"),
         Span("value", 0, "values", 2.5, 4.0, "score"),
     ]
-    figures = Lap(4.0, tuple(turns)).figures()
+    figures = StepTrace(4.0, tuple(turns)).figures()
     assert figures["time/score_s"] == pytest.approx(2.5)
     assert figures["time/turn_s"] == pytest.approx(1.5)
 
@@ -55,7 +63,7 @@ def test_scoring_counts_where_it_goes_beyond_the_writing():
         Span("policy", 0, "step_logprobs", 4.0, 6.0, "score"),
         Span("policy", 0, "improve", 6.0, 8.0, "learn"),
     ]
-    figures = Lap(8.0, tuple(early)).figures()
+    figures = StepTrace(8.0, tuple(early)).figures()
     times = {name: seconds for name, seconds in figures.items() if name.startswith("time/")}
     wanted = {"time/generate_s": 4.0, "time/score_s": 2.0, "time/learn_s": 2.0}
     assert times == pytest.approx(wanted)
@@ -64,14 +72,14 @@ def test_scoring_counts_where_it_goes_beyond_the_writing():
 
 
 def test_the_time_in_which_nobody_works_is_what_no_span_covers():
-    assert LAP.nobody() == pytest.approx(0.2)
-    assert Lap(4.0, (Span("policy", 0, "improve", -1.0, 5.0, "learn"),)).nobody() == 0
-    assert Lap(4.0).nobody() == 1
+    assert TRACE.nobody() == pytest.approx(0.2)
+    assert StepTrace(4.0, (Span("policy", 0, "improve", -1.0, 5.0, "learn"),)).nobody() == 0
+    assert StepTrace(4.0).nobody() == 1
 
 
 def test_a_lap_counts_from_its_start():
-    lap = lap_of([Span("policy", 0, "improve", 1001.0, 1003.0, "learn")], 1000.0, 4.0)
-    assert lap == Lap(4.0, (Span("policy", 0, "improve", 1.0, 3.0, "learn"),))
+    trace = trace_of([Span("policy", 0, "improve", 1001.0, 1003.0, "learn")], 1000.0, 4.0)
+    assert trace == StepTrace(4.0, (Span("policy", 0, "improve", 1.0, 3.0, "learn"),))
 
 
 def test_few_steps_are_kept_however_long_the_run():
@@ -83,9 +91,12 @@ def test_few_steps_are_kept_however_long_the_run():
 
 
 def test_laps_come_back_as_they_were_written(tmp_path):
-    append_lap(tmp_path, KeptLap("ppo", 3, LAP))
-    append_lap(tmp_path, KeptLap("ppo", 4, Lap(1.23456, ())))
-    assert read_laps(tmp_path) == [KeptLap("ppo", 3, LAP), KeptLap("ppo", 4, Lap(1.2346, ()))]
+    append_trace(tmp_path, KeptTrace("ppo", 3, TRACE))
+    append_trace(tmp_path, KeptTrace("ppo", 4, StepTrace(1.23456, ())))
+    assert read_traces(tmp_path) == [
+        KeptTrace("ppo", 3, TRACE),
+        KeptTrace("ppo", 4, StepTrace(1.2346, ())),
+    ]
 
 
 def test_lines_that_do_not_say_their_phase_are_known_by_their_method(tmp_path):
@@ -94,12 +105,12 @@ def test_lines_that_do_not_say_their_phase_are_known_by_their_method(tmp_path):
         ' ["policy", 0, "mine", 1, 2], ["policy", 0, "mine", 1, 2, "score"],'
         ' ["policy", 0, "mine", 1, 2, "nonsense"]]}\n'
     )
-    (kept,) = read_laps(tmp_path)
-    assert [span.phase for span in kept.lap.spans] == ["score", None, "score", None]
+    (kept,) = read_traces(tmp_path)
+    assert [span.phase for span in kept.trace.spans] == ["score", None, "score", None]
 
 
 def test_no_file_and_damaged_lines_are_no_laps(tmp_path):
-    assert read_laps(tmp_path) == []
+    assert read_traces(tmp_path) == []
     (tmp_path / files.TIMELINE).write_text(
         '{"stage": "ppo", "step": 1, "seconds": 2, "spans": 3}\n'
         '{"stage": "ppo", "step": 1, "seconds": 0, "spans": []}\n'
@@ -107,6 +118,6 @@ def test_no_file_and_damaged_lines_are_no_laps(tmp_path):
         ' 5, ["policy", 0, "rank", 1, NaN], ["policy", 0, "rank", 2, 1]]}\n'
         '{"stage": "ppo", "step": 3, "seco'
     )
-    assert read_laps(tmp_path) == [
-        KeptLap("ppo", 2, Lap(2.0, (Span("policy", 0, "rank", 0.0, 1.0, "learn"),)))
+    assert read_traces(tmp_path) == [
+        KeptTrace("ppo", 2, StepTrace(2.0, (Span("policy", 0, "rank", 0.0, 1.0, "learn"),)))
     ]

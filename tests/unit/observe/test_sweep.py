@@ -14,11 +14,11 @@ from rlhf.observe.sweep import (
     figures_of,
     headline,
     objective,
+    outcome_text,
     pareto,
     read_ends,
     read_trials,
     table,
-    told,
     write_ends,
 )
 
@@ -103,7 +103,7 @@ def test_a_search_maximizes_the_judge_then_the_score_then_what_there_is():
     ],
 )
 def test_an_end_is_told_on_one_line(end, words):
-    assert told(end) == words
+    assert outcome_text(end) == words
 
 
 def test_a_score_of_zero_is_a_score():

@@ -9,7 +9,7 @@ import torch
 
 from rlhf.config.model import PeftConfig
 from rlhf.models.adapters import Adapter
-from rlhf.models.anatomy import anatomy_of
+from rlhf.models.model_shape import model_shape_of
 from rlhf.planning.activations import Learns, Pass, block_bytes, kept_bytes
 from tests import models
 
@@ -52,21 +52,21 @@ def saved_bytes(family: str, num_layers: int, dtype: torch.dtype, *, rank: int) 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2", "mistral", "gemma2"])
 def test_a_block_keeps_what_autograd_saves(family, dtype, rank):
     one, two = (saved_bytes(family, layers, dtype, rank=rank) for layers in (1, 2))
-    anatomy = anatomy_of(models.config(family), family, scalar=False)
+    model_shape = model_shape_of(models.config(family), family, scalar=False)
     learns = Learns(base=not rank, adapter_rank=rank)
     run = replace(RUN, number_bytes=dtype.itemsize, learns=learns)
-    assert block_bytes(anatomy, run) == pytest.approx(two - one, rel=0.05)
+    assert block_bytes(model_shape, run) == pytest.approx(two - one, rel=0.05)
 
 
 def test_checkpointing_keeps_inputs_and_one_block():
-    anatomy = anatomy_of(models.config("llama", num_hidden_layers=8), "llama", scalar=False)
-    kept = kept_bytes(anatomy, RUN)
-    less = kept_bytes(anatomy, replace(RUN, checkpointing=True))
-    assert kept == RUN.tokens * 8 * block_bytes(anatomy, RUN)
-    assert less == RUN.tokens * (8 * 32 * 4 + block_bytes(anatomy, RUN))
+    model_shape = model_shape_of(models.config("llama", num_hidden_layers=8), "llama", scalar=False)
+    kept = kept_bytes(model_shape, RUN)
+    less = kept_bytes(model_shape, replace(RUN, checkpointing=True))
+    assert kept == RUN.tokens * 8 * block_bytes(model_shape, RUN)
+    assert less == RUN.tokens * (8 * 32 * 4 + block_bytes(model_shape, RUN))
 
 
 def test_packed_rows_take_a_mask_and_repeated_keys():
-    anatomy = anatomy_of(models.config("llama"), "llama", scalar=False)
-    more = block_bytes(anatomy, replace(RUN, packed=True)) - block_bytes(anatomy, RUN)
+    model_shape = model_shape_of(models.config("llama"), "llama", scalar=False)
+    more = block_bytes(model_shape, replace(RUN, packed=True)) - block_bytes(model_shape, RUN)
     assert more == 2 * 4 * (32 - 16) + 4 * 2 * LENGTH

@@ -21,8 +21,8 @@ def fitted(experiment, hardware="8xh100"):
 
 def test_colocated_roles_sit_on_the_same_devices(planned):
     cluster = {"gpus_per_rank": 1.0, "policy": {"ranks": 8, "zero_stage": 2}, **SIDE_BY_SIDE}
-    crews = fitted(planned(cluster=cluster)).crews["ppo"]
-    assert crews == [Counter(policy=1, reference=1, reward=1, value=1)] * 8
+    groups = fitted(planned(cluster=cluster)).groups["ppo"]
+    assert groups == [Counter(policy=1, reference=1, reward=1, value=1)] * 8
 
 
 def test_in_turn_only_the_largest_counts(planned):
@@ -39,7 +39,7 @@ def test_in_turn_only_the_largest_counts(planned):
 
 def test_fractions_share_a_device(planned):
     cluster = {"gpus_per_rank": 0.25}
-    assert fitted(planned(cluster=cluster)).crews["ppo"] == [
+    assert fitted(planned(cluster=cluster)).groups["ppo"] == [
         Counter(policy=1, reference=1, reward=1, value=1)
     ]
 
@@ -47,8 +47,8 @@ def test_fractions_share_a_device(planned):
 def test_what_is_short_is_said_with_numbers(planned):
     fit = fitted(planned(cluster={"gpus_per_rank": 1.0, "policy": {"ranks": 8}}), "2xh100")
     assert not fit.fits
-    seats, memory = fit.shortages
-    assert seats == "the roles' seats need 11 GPUs, 9 more than the 2 there are"
+    slots, memory = fit.shortages
+    assert slots == "the roles' seats need 11 GPUs, 9 more than the 2 there are"
     peak = max(memory.peak for memory in fit.memories) / GIB
     assert f"most: value, learn, {peak:,.1f} GiB" in memory
 
@@ -59,5 +59,5 @@ def test_cores_share_their_node(planned, tmp_path):
     file.write_text(f"nodes: 2\ndevices: 8\nbf16: false\nkind: {rates}\n")
     fit = fitted(planned(cluster={"policy": {"ranks": 4}}), str(file))
     first = Counter(policy=2, reference=1, reward=1, value=1)
-    assert fit.crews["ppo"] == [first, Counter(policy=2)]
+    assert fit.groups["ppo"] == [first, Counter(policy=2)]
     assert fit.fits

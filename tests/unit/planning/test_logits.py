@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rlhf.models.anatomy import anatomy_of
 from rlhf.models.language_model import LanguageModel
+from rlhf.models.model_shape import model_shape_of
 from rlhf.planning.activations import Learns, Pass
 from rlhf.planning.logits import logit_bytes
 from tests import models
@@ -25,8 +25,8 @@ SCORES = Pass(
     learns=Learns(base=False),
 )
 LEARNS = replace(SCORES, learns=Learns(base=True))
-LLAMA = anatomy_of(models.config("llama"), "llama", scalar=False)
-GEMMA = anatomy_of(models.config("gemma2"), "gemma2", scalar=False)
+LLAMA = model_shape_of(models.config("llama"), "llama", scalar=False)
+GEMMA = model_shape_of(models.config("gemma2"), "gemma2", scalar=False)
 STATES = 4096 * HIDDEN * 4
 CHUNK = 1024 * VOCAB * 4
 
@@ -70,7 +70,10 @@ def test_capped_logits_are_made_of_all_tokens():
 def test_it_is_what_torch_takes(dtype, positions):
     vocabulary, length = 4096, 64
     network = models.causal("llama", num_hidden_layers=1, vocab_size=vocabulary).to(dtype)
-    model, anatomy = LanguageModel(network), anatomy_of(network.config, "llama", scalar=False)
+    model, model_shape = (
+        LanguageModel(network),
+        model_shape_of(network.config, "llama", scalar=False),
+    )
     tokens_BT = torch.randint(3, vocabulary, (4096 // length, length))
     chosen_N, targets_N = torch.arange(positions), torch.zeros(positions, dtype=torch.long)
 
@@ -79,8 +82,8 @@ def test_it_is_what_torch_takes(dtype, positions):
 
     run = replace(SCORES, number_bytes=dtype.itemsize, positions=positions)
     with torch.no_grad():
-        assert taken(score) == pytest.approx(logit_bytes(anatomy, run), rel=0.1)
+        assert taken(score) == pytest.approx(logit_bytes(model_shape, run), rel=0.1)
     network.base_model.requires_grad_(False)
     network.lm_head.weight = torch.nn.Parameter(network.lm_head.weight.detach().clone())
-    learned = logit_bytes(anatomy, replace(run, learns=Learns(base=True)))
+    learned = logit_bytes(model_shape, replace(run, learns=Learns(base=True)))
     assert taken(lambda: score().sum().backward()) == pytest.approx(learned, rel=0.1)

@@ -57,4 +57,4 @@ def test_raw_settings_size_the_bucket(planned, bucket):
     raw = {"deepspeed": {"zero_optimization": {"reduce_bucket_size": bucket}}}
     row = {"policy": {"ranks": 8, "zero_stage": 3}}
     found = policy(planned(engine=raw, cluster=row))
-    assert found.held.always_buckets == 2 * bucket
+    assert found.model_memory.always_buckets == 2 * bucket

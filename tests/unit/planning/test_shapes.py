@@ -25,7 +25,7 @@ def test_adapters_leave_out_the_reference(planned):
     found = {s.role: s for s in role_shapes(planned(peft={"method": "lora", "rank": 8}))}
     assert set(found) == {"policy", "reward", "value"}
     policy = found["policy"]
-    assert policy.num_weights - policy.anatomy.num_weights == policy.num_trainable
+    assert policy.num_weights - policy.model_shape.num_weights == policy.num_trainable
     assert policy.num_trainable == 8 * 32 * (4 * 2 * 4096 + 3 * (4096 + 11008))
 
 
@@ -34,7 +34,7 @@ def test_a_reward_model_in_training_is_an_act_of_its_own(planned):
     trained = trained.model_copy(
         update={"reward_model": trained.reward_model.model_copy(update={"path": None})}
     )
-    acts = [(s.role, s.act, s.num_trainable > 0) for s in role_shapes(trained)]
+    acts = [(s.role, s.stage, s.num_trainable > 0) for s in role_shapes(trained)]
     assert ("reward", "ppo", False) in acts
     assert ("reward", "reward_model", True) in acts
 

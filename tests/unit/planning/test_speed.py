@@ -29,7 +29,7 @@ def test_roles_on_their_own_devices_work_at_the_same_time(planned):
     found = timed(planned(cluster=ALONE))
     alone = 2 * P * ROWS * T / 989e12 / ON_GPU.score  # the reference has one rank
     assert found.score == pytest.approx(alone)
-    assert found.park == 0
+    assert found.offload == 0
 
 
 def test_learning_is_six_products_a_weight_and_token(planned):

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from rlhf.models.anatomy import anatomy_of
+from rlhf.models.model_shape import model_shape_of
 from rlhf.planning.activations import Learns, Pass, working_bytes
-from rlhf.planning.held import Model
+from rlhf.planning.model_memory import Model
 from rlhf.planning.writing import arranged_bytes, writing_bytes
 from tests import models
 
 VOCAB = 8192
-LLAMA = anatomy_of(models.config("llama", vocab_size=VOCAB), "llama", scalar=False)
-GPT2 = anatomy_of(models.config("gpt2", vocab_size=VOCAB), "gpt2", scalar=False)
+LLAMA = model_shape_of(models.config("llama", vocab_size=VOCAB), "llama", scalar=False)
+GPT2 = model_shape_of(models.config("gpt2", vocab_size=VOCAB), "gpt2", scalar=False)
 FP32 = Model(num_weights=0, num_trainable=0, largest_weight=0, ranks=1, stage=0, number_bytes=4)
 BF16 = replace(FP32, number_bytes=2)
 HEAD = 32 * VOCAB

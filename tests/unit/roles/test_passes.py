@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rlhf.algo.packing import response_targets, spread
+from rlhf.algo.packing import response_targets, unpack
 from rlhf.engine.local import LocalEngine
 from rlhf.models.language_model import LanguageModel
-from rlhf.roles.passes import laid_out, map_rows
+from rlhf.roles.passes import map_rows, packed_rows
 from rlhf.roles.reference import Reference
 from tests.models import causal, rollout, settings
 from tests.specs import logprobs
@@ -22,7 +22,7 @@ def test_answers_come_back_in_row_order(max_tokens, packs):
     sizes = []
 
     def run(rows):
-        sizes.append(laid_out(engine, rows.tokens_BT, rows.lengths_B).tokens_SW.numel())
+        sizes.append(packed_rows(engine, rows.tokens_BT, rows.lengths_B).tokens_SW.numel())
         return rows.tokens_BT[:, :1].float()
 
     got = map_rows(engine, batch, batch.lengths_B, max_tokens, run)
@@ -40,7 +40,7 @@ def test_nothing_keeps_a_gradient():
     engine, batch = LocalEngine(LanguageModel(causal())), rollout(3)
 
     def run(rows):
-        return spread(engine(*response_targets(rows), 1.0)[0], rows.response_mask_BR)
+        return unpack(engine(*response_targets(rows), 1.0)[0], rows.response_mask_BR)
 
     got = map_rows(engine, batch, batch.lengths_B, 10_000, run)
     assert got.any()
@@ -61,7 +61,7 @@ def test_targets_are_the_response_tokens_and_positions_stand_before_them():
 def test_targets_of_packed_rows_are_the_same_and_stand_in_their_bins():
     # correctness 51
     engine, batch = LocalEngine(LanguageModel(causal())), rollout(7)
-    rows = laid_out(engine, batch.tokens_BT, batch.lengths_B)
+    rows = packed_rows(engine, batch.tokens_BT, batch.lengths_B)
     assert len(rows.tokens_SW) < 7
     tokens_SW, positions_N, targets_N = response_targets(batch, rows)
     assert targets_N.tolist() == [token for row in batch.response_tokens() for token in row]
@@ -85,7 +85,7 @@ def test_packed_or_not_logprobs_are_those_of_a_row_alone(packs):
 def test_spread_puts_values_at_real_tokens_and_lets_gradients_through():
     mask_BR = torch.tensor([[True, True, False], [True, False, False]])
     values_N = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
-    grid_BR = spread(values_N, mask_BR)
+    grid_BR = unpack(values_N, mask_BR)
     assert grid_BR.tolist() == [[1, 2, 0], [3, 0, 0]]
     (grid_BR * torch.tensor([[1.0, 2.0, 9.0], [3.0, 9.0, 9.0]])).sum().backward()
     assert values_N.grad.tolist() == [1, 2, 3]

@@ -167,7 +167,7 @@ def test_centring_pulls_every_pairs_sum_to_0(role):
     for center_coef in (0.0, 1.0):
         reward_model = {"optimizer": optimizer(lr=1e-2), "center_coef": center_coef}
         learner = role("reward_trainer", reward_model=reward_model)
-        learner.normalise({"mean": -3.0, "std": 1.0})
+        learner.normalize({"mean": -3.0, "std": 1.0})
         for _ in range(20):
             learner.rank(batch)
         means.append(float(learner.answer_scores(batch)[batch.lengths_BK > 0].mean()))
@@ -200,7 +200,7 @@ def test_normalise_makes_scores_standard(role, tmp_path):
     learner, batch = role("reward_trainer"), rankings(6)
     present_BK = batch.lengths_BK > 0
     raw_N = learner.answer_scores(batch)[present_BK]
-    learner.normalise({"mean": float(raw_N.mean()), "std": float(raw_N.std())})
+    learner.normalize({"mean": float(raw_N.mean()), "std": float(raw_N.std())})
     scores_N = learner.answer_scores(batch)[present_BK]
     assert float(scores_N.mean()) == pytest.approx(0.0, abs=1e-5)
     assert float(scores_N.std()) == pytest.approx(1.0, abs=1e-5)
@@ -214,7 +214,7 @@ def test_normalising_turns_no_pair_round(role):
     learner, batch = role("reward_trainer"), rankings(12, 4)
     order = learner.answer_scores(batch).argsort(1)
     present_BK = (batch.lengths_BK > 0).all(1)
-    learner.normalise({"mean": 5.0, "std": 0.3})
+    learner.normalize({"mean": 5.0, "std": 0.3})
     assert torch.equal(learner.answer_scores(batch).argsort(1)[present_BK], order[present_BK])
     assert present_BK.any()
 
@@ -223,7 +223,7 @@ def test_judge_and_value_start_from_the_normalised_scores(role, folder, tmp_path
     # correctness 19: the normalisation goes wherever the folder goes, bit for bit.
     learner, batch = role("reward_trainer"), rankings(6)
     learner.rank(batch)
-    learner.normalise({"mean": 0.7, "std": 2.5})
+    learner.normalize({"mean": 0.7, "std": 2.5})
     learner.save(tmp_path)
     tokens_BT, lengths_B = batch.tokens_BKT[:, 0], batch.lengths_BK[:, 0]
     positions_B = torch.arange(6) * tokens_BT.shape[1] + lengths_B - 1

@@ -79,7 +79,7 @@ def test_made_from_the_reward_model_it_says_the_score_at_the_end(role, folder, t
     # correctness 19, 52: head, trunk and normalisation are the reward model's.
     apprentice = role("reward_trainer")
     apprentice.rank(rankings(5))
-    apprentice.normalise({"mean": 0.3, "std": 1.7})
+    apprentice.normalize({"mean": 0.3, "std": 1.7})
     apprentice.save(tmp_path)
     value = role("value", path=str(tmp_path))
     judge = role("reward", path=str(tmp_path), fields={"policy": folder()})

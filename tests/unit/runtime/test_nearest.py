@@ -8,7 +8,7 @@ from rlhf.runtime.nearest import changes, nearest
 ROLES = ["policy", "reference", "reward", "value"]
 
 
-def seats(config, roles=ROLES):
+def slots(config, roles=ROLES):
     """Return the GPUs and ranks of a table, as a rule of thumb of what fits."""
     own = [r for r in roles if config.placement(r).colocate_with not in roles]
     gpus = sum(
@@ -20,7 +20,7 @@ def seats(config, roles=ROLES):
 
 
 def proposed(config, *, gpus, roles=ROLES):
-    found = nearest(config, roles, lambda other: seats(other, roles)[0] <= gpus)
+    found = nearest(config, roles, lambda other: slots(other, roles)[0] <= gpus)
     return None if found is None else " ".join(changes(config, found))
 
 

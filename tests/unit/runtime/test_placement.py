@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from rlhf.config.cluster import ClusterConfig, RolePlacement
 from rlhf.config.experiment import Experiment, cross_checks
 from rlhf.errors import ConfigError
+from rlhf.runtime.bin_packing import NodeCapacity
 from rlhf.runtime.placement import COLUMNS, plan, table, where
-from rlhf.runtime.room import Node
 
 ROLES = ["policy", "reference", "reward", "value"]
 
 
 def node(name="a", *, cpus=8.0, gpus=0.0):
-    return Node(name=name, cpus=cpus, gpus=gpus, free_cpus=cpus, free_gpus=gpus)
+    return NodeCapacity(name=name, cpus=cpus, gpus=gpus, free_cpus=cpus, free_gpus=gpus)
 
 
 def refused(config, roles, nodes):
@@ -32,7 +32,7 @@ def refused(config, roles, nodes):
 def test_four_roles_share_two_cores():
     seating = plan(ClusterConfig(), ROLES, [node(cpus=2.0)])
     assert list(seating.bundles) == [{"CPU": 0.5}] * 4
-    assert [seating.seats(role)[0].cpus for role in ROLES] == [0.5] * 4
+    assert [seating.slots(role)[0].cpus for role in ROLES] == [0.5] * 4
 
 
 def test_no_rank_asks_for_more_than_one_core():
@@ -43,7 +43,7 @@ def test_no_rank_asks_for_more_than_one_core():
 def test_cores_are_shared_so_that_every_node_has_room():
     config = ClusterConfig(policy=RolePlacement(ranks=6))
     seating = plan(config, ["policy"], [node("a", cpus=2.0), node("b", cpus=4.0)])
-    assert Counter(seat.node.name for seat in seating.seats("policy")) == {"b": 4, "a": 2}
+    assert Counter(slot.node.name for slot in seating.slots("policy")) == {"b": 4, "a": 2}
     crowded = ClusterConfig(policy=RolePlacement(ranks=8), oversubscribe=True)
     seating = plan(crowded, ["policy"], [node("a", cpus=2.0), node("b", cpus=4.0)])
     assert seating.bundles[0]["CPU"] == 0.66
@@ -52,7 +52,7 @@ def test_cores_are_shared_so_that_every_node_has_room():
 def test_every_role_has_a_world_size_of_its_own():
     config = ClusterConfig(policy=RolePlacement(ranks=4), value=RolePlacement(ranks=2))
     seating = plan(config, ROLES, [node()])
-    assert [[seat.bundle for seat in seating.seats(role)] for role in ROLES] == [
+    assert [[slot.bundle for slot in seating.slots(role)] for role in ROLES] == [
         [0, 1, 2, 3],
         [4],
         [5],
@@ -69,18 +69,18 @@ def test_ranks_beside_each_other_split_a_bundle():
     )
     seating = plan(config, ["policy", "reference", "value"], [node(gpus=2.0)])
     assert list(seating.bundles) == [{"CPU": 1.0, "GPU": 1.0}] * 2
-    policy, reference, value = (seating.seats(r) for r in ("policy", "reference", "value"))
-    assert [seat.bundle for seat in policy] == [seat.bundle for seat in reference] == [0, 1]
+    policy, reference, value = (seating.slots(r) for r in ("policy", "reference", "value"))
+    assert [slot.bundle for slot in policy] == [slot.bundle for slot in reference] == [0, 1]
     assert value[0].bundle == 0
     # Three thirds, counted in ten-thousandths, are not more than one.
-    assert [seat.gpus for seat in policy] == [0.3333, 0.5]
+    assert [slot.gpus for slot in policy] == [0.3333, 0.5]
     assert value[0].gpus == 0.3333 == value[0].cpus
 
 
 def test_beside_a_role_that_is_not_started_is_a_seat_of_its_own():
     config = ClusterConfig(gpus_per_rank=1.0, value=RolePlacement(colocate_with="reference"))
     seating = plan(config, ["policy", "value"], [node(gpus=2.0)])
-    assert [seating.seats(role)[0].gpus for role in ("policy", "value")] == [1.0, 1.0]
+    assert [seating.slots(role)[0].gpus for role in ("policy", "value")] == [1.0, 1.0]
 
 
 def test_more_ranks_than_cores_are_refused_unless_allowed():
@@ -94,7 +94,7 @@ def test_more_ranks_than_cores_are_refused_unless_allowed():
 
 def test_what_is_missing_is_told_by_node():
     config = ClusterConfig(gpus_per_rank=1.0, policy=RolePlacement(ranks=4))
-    busy = Node(name="10.0.0.2", cpus=8.0, gpus=4.0, free_cpus=3.5, free_gpus=1.0)
+    busy = NodeCapacity(name="10.0.0.2", cpus=8.0, gpus=4.0, free_cpus=3.5, free_gpus=1.0)
     message = refused(config, ["policy", "value"], [node("10.0.0.1", gpus=2.0), busy])
     assert message == (
         "the cluster has no room for policy: needed are 5 GPUs (seats x GPUs: policy 4 x 1, "
@@ -126,7 +126,7 @@ def test_two_ranks_of_a_role_get_no_parts_of_gpus():
 
 
 def test_an_empty_cluster_has_no_nearest_plan():
-    full = Node(name="a", cpus=8.0, gpus=0.0, free_cpus=0.0, free_gpus=0.0)
+    full = NodeCapacity(name="a", cpus=8.0, gpus=0.0, free_cpus=0.0, free_gpus=0.0)
     assert "no smaller plan fits either" in refused(ClusterConfig(), ROLES, [full])
 
 
@@ -191,7 +191,7 @@ def clusters(draw):
     for index in range(draw(st.integers(1, 4))):
         cpus, gpus = draw(st.integers(1, 16)), draw(st.integers(0, 8))
         nodes.append(
-            Node(
+            NodeCapacity(
                 name=str(index),
                 cpus=cpus,
                 gpus=gpus,
@@ -247,17 +247,17 @@ def check(seating, nodes, config, roles):
         assert used[each.name, "GPU"] <= each.free_gpus + 1e-6
     in_bundle = Counter()
     for role in roles:
-        seats = seating.seats(role)
-        assert len(seats) == config.placement(role).ranks
-        assert len({seat.bundle for seat in seats}) == len(seats)
+        slots = seating.slots(role)
+        assert len(slots) == config.placement(role).ranks
+        assert len({slot.bundle for slot in slots}) == len(slots)
         host = config.placement(role).colocate_with
         if host in roles:
-            assert [s.bundle for s in seats] == [s.bundle for s in seating.seats(host)][
-                : len(seats)
+            assert [s.bundle for s in slots] == [s.bundle for s in seating.slots(host)][
+                : len(slots)
             ]
-        for seat in seats:
-            in_bundle[seat.bundle, "CPU"] += seat.cpus
-            in_bundle[seat.bundle, "GPU"] += seat.gpus
-            assert seat.cpus > 0
+        for slot in slots:
+            in_bundle[slot.bundle, "CPU"] += slot.cpus
+            in_bundle[slot.bundle, "GPU"] += slot.gpus
+            assert slot.cpus > 0
     for (bundle, kind), total in in_bundle.items():
         assert total <= seating.bundles[bundle].get(kind, 0.0) + 1e-9

@@ -11,13 +11,13 @@ from rlhf.roles.policy import Policy
 from rlhf.roles.precision_probe import PrecisionProbe
 from rlhf.roles.reference import Reference
 from rlhf.roles.remote import Remote, mark_of, remote, rows
-from rlhf.roles.reward import Reward, RewardLearner
+from rlhf.roles.reward import Reward, RewardTrainer
+from rlhf.roles.sampler import Sampler
 from rlhf.roles.value import Value
-from rlhf.roles.writer import Writer
 from rlhf.runtime.proxy import RoleProxy
 from tests.models import experience, prompts, rankings, rollout
 
-ROLES = (Policy, PrecisionProbe, Reference, Reward, RewardLearner, Value, Writer)
+ROLES = (Policy, PrecisionProbe, Reference, Reward, RewardTrainer, Value, Sampler)
 SIZES = pytest.mark.parametrize("size", (1, 2, 3, 9))
 
 
@@ -79,20 +79,20 @@ def test_rows_that_ranks_chose_themselves_stand_where_they_say(size):
 
 
 @SIZES
-def test_pieces_number_the_prompts_of_the_batch(size):
+def test_chunks_number_the_prompts_of_the_batch(size):
     def answer(rank, share, step):
         written = rollout(len(share)) if len(share) else rollout(1).select([])
         order = torch.arange(len(share)).flip(0)
         columns = written._columns()
         columns["prompts"] = share.prompts
-        from rlhf.flow.rollout import Piece
+        from rlhf.flow.rollout import RolloutChunk
 
-        return Piece(**columns, rows_B=torch.arange(len(share))).select(order)
+        return RolloutChunk(**columns, rows_B=torch.arange(len(share))).select(order)
 
     asked = prompts(7)
-    (piece,) = RoleProxy(Many(size, answer), Writer).generate(asked, 0)
-    assert piece.rows_B.tolist() == list(range(7))
-    assert piece.prompts == asked.prompts
+    (chunk,) = RoleProxy(Many(size, answer), Sampler).generate(asked, 0)
+    assert chunk.rows_B.tolist() == list(range(7))
+    assert chunk.prompts == asked.prompts
 
 
 def test_metrics_of_shares_are_those_of_the_batch():
@@ -114,7 +114,7 @@ def test_what_keeps_weights_waits_and_what_scores_does_not():
 
             return Answer()
 
-    port = RoleProxy(Slow(1, None), RewardLearner)
+    port = RoleProxy(Slow(1, None), RewardTrainer)
     port.save("here")
     asked = port.answer_scores(rankings(3))
     assert waited == ["save"]

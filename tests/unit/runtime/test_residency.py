@@ -9,7 +9,7 @@ import pytest
 from rlhf.config.cluster import ClusterConfig, RolePlacement
 from rlhf.errors import WorkerError
 from rlhf.roles.remote import Remote
-from rlhf.runtime.residency import sharers, taking_turns
+from rlhf.runtime.residency import sharers, time_shared
 from tests.specs import on_every_rank
 
 ROLES = ["policy", "reference", "reward", "value"]
@@ -20,7 +20,7 @@ WITH_POLICY = RolePlacement(colocate_with="policy")
 class Asked:
     """One call of a seat; its answer is its own words."""
 
-    seat: Seat
+    slot: RankSlot
     words: tuple[object, ...]
     taken: int = 0
 
@@ -30,13 +30,13 @@ class Asked:
 
     def result(self):
         self.taken += 1
-        if self.words[1] in self.seat.broken:
+        if self.words[1] in self.slot.broken:
             raise WorkerError(f"{self.words[0]} died in {self.words[1]}")
         return [self.words]
 
 
 @dataclass
-class Seat:
+class RankSlot:
     """A group that only writes down what it is asked, in the log of all."""
 
     name: str
@@ -74,7 +74,7 @@ def log():
 @pytest.fixture
 def groups(log):
     """All four roles on one device, each with its part."""
-    shared = taking_turns({role: Seat(role, log) for role in ROLES}, [ROLES])
+    shared = time_shared({role: RankSlot(role, log) for role in ROLES}, [ROLES])
     for group in shared.values():
         group.become(object)
     log.clear()
@@ -86,7 +86,7 @@ def words(log):
 
 
 def test_each_role_becomes_on_a_device_that_the_one_before_has_left(log):
-    for group in taking_turns({role: Seat(role, log) for role in ROLES}, [ROLES]).values():
+    for group in time_shared({role: RankSlot(role, log) for role in ROLES}, [ROLES]).values():
         group.become(object)
     assert words(log) == [
         "policy become",
@@ -147,19 +147,19 @@ def test_nobody_moves_for_a_function(log, groups):
 
 
 def test_what_went_wrong_in_a_move_is_told_not_what_it_led_to(log):
-    seats = {role: Seat(role, log) for role in ROLES}
-    groups = taking_turns(seats, [ROLES])
+    slots = {role: RankSlot(role, log) for role in ROLES}
+    groups = time_shared(slots, [ROLES])
     groups["policy"].become(object)
-    seats["policy"].broken.add("park")
-    seats["value"].broken |= {"wake", "values"}
+    slots["policy"].broken.add("park")
+    slots["value"].broken |= {"wake", "values"}
     with pytest.raises(WorkerError, match="policy died in park"):
         on_every_rank(groups["value"], "values").result()
 
 
 def test_a_role_with_seats_of_its_own_is_left_alone(log):
-    seats = {role: Seat(role, log) for role in ROLES}
-    groups = taking_turns(seats, [["policy", "value"]])
-    assert groups["reward"] is seats["reward"]
+    slots = {role: RankSlot(role, log) for role in ROLES}
+    groups = time_shared(slots, [["policy", "value"]])
+    assert groups["reward"] is slots["reward"]
     assert (groups["value"].name, groups["value"].size) == ("value", 1)
     for role in ("policy", "reward", "value"):
         on_every_rank(groups[role], "save")
@@ -185,8 +185,8 @@ def test_a_role_with_seats_of_its_own_is_left_alone(log):
     ],
 )
 def test_who_takes_turns(changes, wanted):
-    seats = {"reference": WITH_POLICY, "value": WITH_POLICY}
-    config = ClusterConfig(**{**seats, **changes})
+    slots = {"reference": WITH_POLICY, "value": WITH_POLICY}
+    config = ClusterConfig(**{**slots, **changes})
     assert sharers(config, ROLES) == wanted
 
 

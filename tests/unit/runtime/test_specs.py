@@ -15,10 +15,10 @@ from rlhf.flow.rollout import joined
 from rlhf.roles.policy import Policy
 from rlhf.roles.precision_probe import PrecisionProbe
 from rlhf.roles.reference import Reference
-from rlhf.roles.reward import Reward, RewardLearner
+from rlhf.roles.reward import Reward, RewardTrainer
+from rlhf.roles.sampler import Sampler
 from rlhf.roles.sft_policy import SFTPolicy
 from rlhf.roles.value import Value
-from rlhf.roles.writer import Writer
 from rlhf.runtime.context import RoleContext
 from tests import models
 from tests.specs import SCALAR, assigned, logprobs
@@ -27,10 +27,10 @@ KINDS = {
     "probe": PrecisionProbe,
     "sft_policy": SFTPolicy,
     "policy": Policy,
-    "sampler": Writer,
+    "sampler": Sampler,
     "reference": Reference,
     "reward": Reward,
-    "reward_trainer": RewardLearner,
+    "reward_trainer": RewardTrainer,
     "value": Value,
 }
 

@@ -41,10 +41,10 @@ class Role:
 
 @pytest.fixture
 def worker():
-    seated = RoleWorker("policy", 1, 2, threads=1)
-    seated._world = World(rank=1, size=2)
-    seated.become(Role)
-    return seated
+    placed_roles = RoleWorker("policy", 1, 2, threads=1)
+    placed_roles._world = World(rank=1, size=2)
+    placed_roles.become(Role)
+    return placed_roles
 
 
 def test_an_answer_comes_with_its_span(worker):

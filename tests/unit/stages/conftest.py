@@ -35,7 +35,7 @@ def ppo_of(folder) -> Callable[..., Step]:
     """Build a PPO stage over fresh roles."""
     from rlhf.algo.estimators import find_estimator
     from rlhf.roles.no_value import NoValue
-    from rlhf.stages.acts import build_terms, prompt_source
+    from rlhf.stages.run import build_terms, prompt_source
 
     def build(**sections: dict[str, object]) -> Step:
         experiment = models.experiment(**{"ppo": {"num_steps": 4}, **sections})

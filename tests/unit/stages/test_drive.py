@@ -15,7 +15,7 @@ from rlhf.data.stream import Stream
 from rlhf.errors import TrainingError
 from rlhf.flow.metrics import Metrics
 from rlhf.observe import files
-from rlhf.observe.spans import Span, read_laps
+from rlhf.observe.spans import Span, read_traces
 from rlhf.stages.best import Best
 from rlhf.stages.drive import Stage, drive
 from rlhf.stages.reward_model import RewardModel
@@ -36,8 +36,8 @@ class Interrupted:
 
     def __post_init__(self) -> None:
         self.name, self.total_steps = self.stage.name, self.stage.total_steps
-        self.keepers, self.state, self.load = (
-            self.stage.keepers,
+        self.checkpointables, self.state, self.load = (
+            self.stage.checkpointables,
             self.stage.state,
             self.stage.load,
         )
@@ -54,7 +54,7 @@ def store(folder: Path, name: str) -> Store:
 
 
 def weights(stage: Stage, folder: Path) -> dict[str, bytes]:
-    for name, role in stage.keepers().items():
+    for name, role in stage.checkpointables().items():
         role.save_state(folder / name)
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.saf*"))}
 
@@ -144,14 +144,14 @@ def test_the_clock_is_started_anew_and_read_once_a_step(fresh, logged, tmp_path)
     with logged("one") as log:
         drive(fresh("sft", "one"), store(tmp_path / "one", "sft"), log, every=9, timings=timings)
     assert len(asked) == 7
-    laps = read_laps(tmp_path / "one")
-    assert [(kept.stage, kept.step) for kept in laps] == [("sft", step) for step in range(6)]
+    traces = read_traces(tmp_path / "one")
+    assert [(kept.stage, kept.step) for kept in traces] == [("sft", step) for step in range(6)]
     rows = [row["metrics"] for row in files.read_rows(tmp_path / "one/metrics.jsonl")]
-    for row, kept in zip(rows, laps, strict=True):
-        assert kept.lap.seconds == pytest.approx(row["time/step_s"], abs=1e-4)
+    for row, kept in zip(rows, traces, strict=True):
+        assert kept.trace.seconds == pytest.approx(row["time/step_s"], abs=1e-4)
         assert row["busy/policy_s"] == pytest.approx(2e-3, abs=1e-5)
         assert row["idle/policy"] == pytest.approx(1 - 1e-3 / row["time/step_s"], abs=1e-3)
-        assert all(s.end == pytest.approx(kept.lap.seconds, abs=0.02) for s in kept.lap.spans)
+        assert all(s.end == pytest.approx(kept.trace.seconds, abs=0.02) for s in kept.trace.spans)
 
 
 def test_what_is_frozen_holds_the_same_weights_to_the_end(ppo_of, logged, tmp_path):

@@ -93,7 +93,7 @@ def splits(train: int, validation: int, test: int) -> Splits:
     return Splits(*(rows.select(range(n)) for n in (train, validation, test)), dropped=0)
 
 
-def test_held_out_prompts_come_from_test_then_validation_then_train():
+def test_model_memory_out_prompts_come_from_test_then_validation_then_train():
     assert len(held_out(splits(7, 5, 3), 10)) == 3
     assert len(held_out(splits(7, 5, 0), 10)) == 5
     assert len(held_out(splits(7, 0, 0), 10)) == 7
@@ -101,7 +101,7 @@ def test_held_out_prompts_come_from_test_then_validation_then_train():
     assert len(held_out(splits(7, 5, 3), 0)) == 0
 
 
-def test_held_out_prompts_are_distinct_and_each_sample_has_draws_of_its_own():
+def test_model_memory_out_prompts_are_distinct_and_each_sample_has_draws_of_its_own():
     rows = models.prompts(4).select([0, 1, 0, 2])
     chosen = held_out(Splits(rows, rows.select([]), rows.select([]), dropped=0), 9, samples=2)
     assert chosen.prompts == ("prompt 0",) * 2 + ("prompt 1",) * 2 + ("prompt 2",) * 2

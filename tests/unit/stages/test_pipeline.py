@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from rlhf.checkpoint.artifact import verify
 from rlhf.checkpoint.run import RunFolder
 from rlhf.config.experiment import Experiment
-from rlhf.stages.acts import Run
 from rlhf.stages.inputs import load_inputs
 from rlhf.stages.pipeline import run_ppo, run_reward_model, run_sft, run_start
 from rlhf.stages.rehearsal import Rehearsal
+from rlhf.stages.run import Run
 from tests import models
 from tests.specs import runtime, spec
 from tests.unit.stages.conftest import recorded

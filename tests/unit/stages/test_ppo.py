@@ -44,10 +44,10 @@ class Noted:
         """Give what came at once in two pieces."""
         self.notes.append(("asked", self.name, method))
         (answers,) = self.group.stream(method, arguments, mark)
-        ((rank, piece),) = answers
+        ((rank, chunk),) = answers
         for number, rows in enumerate([[5, 0, 2], [1, 3, 4, 6, 7]]):
             self.notes.append(("piece", self.name, str(number)))
-            yield [(rank, piece.select(rows))]
+            yield [(rank, chunk.select(rows))]
 
 
 @dataclass
@@ -103,7 +103,7 @@ def test_all_roles_are_asked_before_any_is_waited_for(noted):
     ]
 
 
-def test_scores_by_pieces_are_those_of_the_whole_each_in_its_row(noted, ppo_of):
+def test_scores_by_chunks_are_those_of_the_whole_each_in_its_row(noted, ppo_of):
     # correctness 55: which rows are scored together changes no score.
     stage, plain = noted[0], ppo_of().stage
     rollout, scores = stage.score(stage.prompts(0), 0)
@@ -174,9 +174,9 @@ class Stranger(RoleProxy):
     """A policy whose sampler says other log-probabilities than it has."""
 
     def generate(self, prompts, step):
-        for piece in super().__getattr__("generate")(prompts, step):
-            told_BR = piece.sampling_logprobs_BR * 1.5
-            yield replace(piece, sampling_logprobs_BR=told_BR)
+        for chunk in super().__getattr__("generate")(prompts, step):
+            told_BR = chunk.sampling_logprobs_BR * 1.5
+            yield replace(chunk, sampling_logprobs_BR=told_BR)
 
 
 def test_a_sampler_that_is_not_the_policy_ends_a_run_before_it_learns(ppo_of):
@@ -224,7 +224,7 @@ def test_steps_go_from_the_first_to_the_last_and_keepers_are_those_that_learn(pp
     stage = ppo_of(ppo={"num_steps": 2, "num_epochs": 1}).stage
     assert stage.total_steps == 2
     assert len(list(stage.steps(1))) == 1
-    assert set(stage.keepers()) == {"policy", "value"}
+    assert set(stage.checkpointables()) == {"policy", "value"}
 
 
 def test_advantages_without_values_start_no_value_role(ppo_of):
@@ -232,7 +232,7 @@ def test_advantages_without_values_start_no_value_role(ppo_of):
         ppo={"num_steps": 2, "advantage_estimator": "rloo", "samples_per_prompt": 4}
     ).stage
     report = stage.step(0)
-    assert set(stage.keepers()) == {"policy"}
+    assert set(stage.checkpointables()) == {"policy"}
     assert report["policy/ratio_first_max_error"] == 0
     assert not any(name.startswith(("value", "val/clip", "loss/value")) for name in report)
 

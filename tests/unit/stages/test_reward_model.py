@@ -65,7 +65,7 @@ def test_statistics_are_of_the_answers_that_are_there(stage):
 def test_normalising_by_its_own_statistics_gives_mean_0_and_deviation_1(stage):
     # correctness 18
     reward, rows = stage().reward, models.rankings(5)
-    reward.normalise(score_statistics(reward, rows))
+    reward.normalize(score_statistics(reward, rows))
     after = score_statistics(reward, rows)
     assert after["mean"] == pytest.approx(0, abs=1e-4)
     assert after["std"] == pytest.approx(1, rel=1e-3)
@@ -76,4 +76,4 @@ def test_a_resume_takes_up_the_best(stage):
     list(one.steps(0))
     other.load(one.state())
     assert other.best.loss == one.best.loss
-    assert set(one.keepers()) == {"reward"}
+    assert set(one.checkpointables()) == {"reward"}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.cli.checks.case import Case
+from rlhf.cli.checks.context import CheckContext
 from tests import models
 
 
 @pytest.fixture
-def case(tmp_path, folder):
+def context(tmp_path, folder):
     """Make the case of a command; keyword sections change its settings."""
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"prompt": f"film {i}"}) + "\n" for i in range(8)))
@@ -22,7 +22,7 @@ def case(tmp_path, folder):
     reward = tmp_path / "reward.py"
     reward.write_text("def one(completions, **columns):\n    return [1.0] * len(completions)\n")
 
-    def make(command: str = "ppo", backend: str = "torch", **sections: object) -> Case:
+    def make(command: str = "ppo", backend: str = "torch", **sections: object) -> CheckContext:
         given = {
             "policy": {"path": folder()},
             "data": {"prompts": str(prompts)},
@@ -31,7 +31,7 @@ def case(tmp_path, folder):
         }
         run_dir = given.pop("run_dir", str(tmp_path / "run"))
         experiment = models.experiment(backend, **given)
-        return Case(command, experiment.model_copy(update={"run_dir": run_dir}))
+        return CheckContext(command, experiment.model_copy(update={"run_dir": run_dir}))
 
     return make
 

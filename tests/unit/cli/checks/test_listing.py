@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.cli.checks.check import Caution
-from rlhf.cli.checks.listing import CHECKS, look_at_data, look_at_judge
+from rlhf.cli.checks.check import CheckWarning
+from rlhf.cli.checks.listing import CHECKS, check_data, check_judge
 from rlhf.errors import ConfigError, DataError
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "doctor.md"
@@ -28,23 +28,23 @@ def test_what_a_check_needs_was_looked_at_before():
         seen.append(check.name)
 
 
-def test_rows_are_read(case, tmp_path):
-    assert re.match(r"\d prompts to learn from", look_at_data(case()))
-    broken = case(data={"prompts": str(tmp_path / "broken.jsonl")})
+def test_rows_are_read(context, tmp_path):
+    assert re.match(r"\d prompts to learn from", check_data(context()))
+    broken = context(data={"prompts": str(tmp_path / "broken.jsonl")})
     (tmp_path / "broken.jsonl").write_text('{"prompt": "a"}\n{oops\n')
     with pytest.raises(DataError, match=r"broken\.jsonl:2: not JSON at column 2"):
-        look_at_data(broken)
+        check_data(broken)
 
 
-def test_a_judge_is_loaded(case, tmp_path):
-    assert look_at_judge(case()) == "none"
+def test_a_judge_is_loaded(context, tmp_path):
+    assert check_judge(context()) == "none"
     with pytest.raises(ConfigError, match="nowhere"):
-        look_at_judge(case(evaluation={"judge": str(tmp_path / "nowhere.py:one")}))
+        check_judge(context(evaluation={"judge": str(tmp_path / "nowhere.py:one")}))
 
 
-def test_what_may_be_wrong_with_rows_is_a_caution(case, tmp_path):
+def test_what_may_be_wrong_with_rows_is_a_caution(context, tmp_path):
     (tmp_path / "glued.jsonl").write_text('{"prompt": "w2", "completion": "w3"}\n' * 2)
     glued = {"demonstrations": str(tmp_path / "glued.jsonl")}
-    said = look_at_data(case("sft", data=glued))
-    assert isinstance(said, Caution)
+    said = check_data(context("sft", data=glued))
+    assert isinstance(said, CheckWarning)
     assert re.match(r"2 of 2 plain answers run into .* the first at .*glued\.jsonl:1: 'w2'", said)

@@ -9,10 +9,10 @@ import pytest
 
 from rlhf.cli.checks.machine import (
     Machine,
-    doubts,
+    check_machine,
     faults,
-    look_at_machine,
     this_machine,
+    warnings_of,
 )
 from rlhf.errors import ConfigError
 
@@ -24,7 +24,7 @@ def machine(tmp_path) -> Machine:
 
 def test_a_machine_that_will_do(machine):
     assert not list(faults(machine))
-    assert not list(doubts(machine))
+    assert not list(warnings_of(machine))
     assert this_machine().num_ports > 1
 
 
@@ -43,16 +43,16 @@ def test_too_little_of_something(machine, change, told):
 def test_little_shared_memory_is_a_doubt(machine):
     small = replace(machine, shared_mib=64)
     assert not list(faults(small))
-    assert "--shm-size" in next(doubts(small))
+    assert "--shm-size" in next(warnings_of(small))
 
 
-def test_a_folder_that_ray_cannot_use(case, tmp_path, monkeypatch):
+def test_a_folder_that_ray_cannot_use(context, tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     deep = tmp_path / ("deep" * 20)
     monkeypatch.setenv("RAY_TMPDIR", str(deep))
     with pytest.raises(ConfigError, match=r"paths of \d+ characters, the system allows 107; set"):
-        look_at_machine(case(backend="deepspeed"))
-    assert look_at_machine(case()) == "no Ray is started here"
+        check_machine(context(backend="deepspeed"))
+    assert check_machine(context()) == "no Ray is started here"
     (tmp_path / "file").touch()
     told = list(faults(replace(this_machine(), temporary=tmp_path / "file")))
     assert "file cannot be written to, and Ray keeps its sessions there" in told[-1]

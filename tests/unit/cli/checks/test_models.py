@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlhf.checkpoint.artifact import Artifact, write_artifact
-from rlhf.cli.checks.models import look_at_folders, look_at_models, look_at_reward_head
+from rlhf.cli.checks.models import check_folders, check_models, check_reward_head
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.errors import CheckpointError, ModelError
 
@@ -27,91 +27,91 @@ def signed(folder: Path, kind: str, *, trained: bool = True) -> dict[str, str]:
     return {"path": str(folder)}
 
 
-def test_whole_models_pass(case, folder):
+def test_whole_models_pass(context, folder):
     given = {"reward_model": {"path": folder(kind="classifier")}, "reference": {"path": folder()}}
-    assert look_at_models(case(**given)).count("path=") == 3
+    assert check_models(context(**given)).count("path=") == 3
 
 
-def test_all_that_cannot_serve_are_told_at_once(case, folder, tmp_path):
-    broken = case(reward_model={"path": folder()}, reference={"path": str(tmp_path / "nowhere")})
+def test_all_that_cannot_serve_are_told_at_once(context, folder, tmp_path):
+    broken = context(reward_model={"path": folder()}, reference={"path": str(tmp_path / "nowhere")})
     with pytest.raises(ModelError) as caught:
-        look_at_models(broken)
+        check_models(broken)
     first, second = str(caught.value).splitlines()
     assert "nowhere" in first
     assert "no trained score head" in second
 
 
-def test_a_model_no_stage_reads_is_not_looked_at(case, tmp_path):
+def test_a_model_no_stage_reads_is_not_looked_at(context, tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"text": "a film"}\n')
-    asked = case(
+    asked = context(
         "sft", data={"demonstrations": str(rows)}, reference={"path": str(tmp_path / "nowhere")}
     )
-    look_at_models(asked)
+    check_models(asked)
 
 
-def test_this_runs_own_reward_model_is_looked_at(case, folder, tmp_path):
+def test_this_runs_own_reward_model_is_looked_at(context, folder, tmp_path):
     shutil.copytree(folder(), tmp_path / "run/reward_model")
     with pytest.raises(ModelError, match="no trained score head"):
-        look_at_models(case(reward={}))
+        check_models(context(reward={}))
 
 
-def test_a_finished_folder_of_the_right_kind_passes(case, copied):
-    look_at_models(case(policy=signed(copied(), "sft")))
+def test_a_finished_folder_of_the_right_kind_passes(context, copied):
+    check_models(context(policy=signed(copied(), "sft")))
 
 
-def test_a_folder_of_another_kind_is_refused(case, copied):
+def test_a_folder_of_another_kind_is_refused(context, copied):
     with pytest.raises(CheckpointError, match="is a value; what is wanted here"):
-        look_at_models(case(policy=signed(copied(), "value")))
+        check_models(context(policy=signed(copied(), "value")))
 
 
-def test_damaged_weights_are_named(case, copied):
+def test_damaged_weights_are_named(context, copied):
     made = copied()
-    asked = case(policy=signed(made, "sft"))
+    asked = context(policy=signed(made, "sft"))
     weights = bytearray((made / "model.safetensors").read_bytes())
     weights[-3] ^= 1
     (made / "model.safetensors").write_bytes(weights)
     with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
-        look_at_models(asked)
+        check_models(asked)
 
 
-def test_another_tokenizer_than_in_training_is_refused(case, copied):
+def test_another_tokenizer_than_in_training_is_refused(context, copied):
     made = copied()
-    asked = case(policy=signed(made, "sft"))
+    asked = context(policy=signed(made, "sft"))
     tokenizer = load_tokenizer(str(made))
     tokenizer.chat_template = "{{ 'another' }}"
     tokenizer.save_pretrained(made)
     with pytest.raises(CheckpointError, match="tokenizer or chat template is not the one"):
-        look_at_models(asked)
+        check_models(asked)
 
 
-def test_a_trained_head_is_seen_to_score(case, folder):
-    assert look_at_reward_head(case()) == "no trained reward model is given"
-    asked = case(reward_model={"path": folder(kind="classifier")})
-    assert "two texts get" in look_at_reward_head(asked)
+def test_a_trained_head_is_seen_to_score(context, folder):
+    assert check_reward_head(context()) == "no trained reward model is given"
+    asked = context(reward_model={"path": folder(kind="classifier")})
+    assert "two texts get" in check_reward_head(asked)
 
 
-def test_a_head_whose_record_says_untrained_is_refused(case, copied):
+def test_a_head_whose_record_says_untrained_is_refused(context, copied):
     given = signed(copied("classifier"), "reward_model", trained=False)
     with pytest.raises(CheckpointError, match="its head was never trained"):
-        look_at_reward_head(case(reward_model=given))
+        check_reward_head(context(reward_model=given))
 
 
-def test_every_folder_with_damaged_files_is_told(case, copied):
+def test_every_folder_with_damaged_files_is_told(context, copied):
     one, other = copied(), copied("classifier")
     (one / "generation_config.json").write_text("[]")
     (other / "config.json").write_text("{")
     with pytest.raises(ModelError) as caught:
-        look_at_folders(case(policy={"path": str(one)}, reward_model={"path": str(other)}))
+        check_folders(context(policy={"path": str(one)}, reward_model={"path": str(other)}))
     first, second = str(caught.value).splitlines()
     assert "generation_config.json holds a list" in first
     assert "config.json is not JSON" in second
-    assert look_at_folders(case()) == "1 to load"
+    assert check_folders(context()) == "1 to load"
 
 
-def test_folders_are_looked_at_before_a_tokenizer_is_read_from_one(case, copied):
+def test_folders_are_looked_at_before_a_tokenizer_is_read_from_one(context, copied):
     made = copied()
     (made / "tokenizer.json").write_text("{}")
     (made / "config.json").write_text("{")
     with pytest.raises(ModelError, match=r"config\.json is not JSON"):
-        look_at_folders(case(policy={"path": str(made)}))
+        check_folders(context(policy={"path": str(made)}))

@@ -10,7 +10,7 @@ import pytest
 from rlhf.observe import files
 from rlhf.observe.report import write_report
 from rlhf.observe.samples import Sample, write_samples
-from rlhf.observe.spans import KeptLap, Lap, Span, append_lap
+from rlhf.observe.spans import KeptTrace, Span, StepTrace, append_trace
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 VOID = {"meta", "link", "br", "hr"}
@@ -122,7 +122,7 @@ def _whole_run(run):
     }
     (run / files.MANIFEST).write_text(json.dumps(manifest))
     files.append_rows(run / files.WARNINGS, [{"name": "w", "message": ATTACK}])
-    append_lap(run, KeptLap("ppo", 1, Lap(2.0, (Span(ATTACK, 0, ATTACK, 0.0, 1.0),))))
+    append_trace(run, KeptTrace("ppo", 1, StepTrace(2.0, (Span(ATTACK, 0, ATTACK, 0.0, 1.0),))))
 
 
 def test_a_whole_run_is_told_in_one_page(tmp_path):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rlhf.planning.held import Model, held
+from rlhf.planning.model_memory import Model, model_memory
 
 P, N, B = 1000, 4, 10
 WHOLE = Model(
@@ -26,7 +26,7 @@ WHOLE = Model(
     ],
 )
 def test_a_role_that_learns(stage, size, weights, optimizer, gradients, stays, bucket):
-    found = held(replace(WHOLE, stage=stage, number_bytes=size))
+    found = model_memory(replace(WHOLE, stage=stage, number_bytes=size))
     assert (found.weights, found.optimizer, found.gradients) == (weights, optimizer, gradients)
     assert (found.always_gradients, found.buckets) == (stays, bucket)
     assert found.gathered == (size * P if stage == 3 else 0)
@@ -34,19 +34,21 @@ def test_a_role_that_learns(stage, size, weights, optimizer, gradients, stays, b
 
 def test_a_frozen_role_is_its_weights():
     frozen = replace(WHOLE, num_trainable=0)
-    assert held(frozen).resting == 4 * P
-    assert held(replace(frozen, stage=3)).resting == 4 * P / N
+    assert model_memory(frozen).resting == 4 * P
+    assert model_memory(replace(frozen, stage=3)).resting == 4 * P / N
 
 
 def test_adapters_leave_a_frozen_base():
-    found = held(replace(WHOLE, num_weights=P + 8, num_trainable=8, stage=1, number_bytes=2))
+    found = model_memory(
+        replace(WHOLE, num_weights=P + 8, num_trainable=8, stage=1, number_bytes=2)
+    )
     assert (found.weights, found.optimizer, found.gradients) == (2 * (P + 8), 24, 48)
 
 
 def test_offload_moves_bytes_to_the_host():
-    on_device = held(replace(WHOLE, stage=3, number_bytes=2))
-    optimizer = held(replace(WHOLE, stage=3, number_bytes=2, offload="optimizer"))
-    weights = held(replace(WHOLE, stage=3, number_bytes=2, offload="weights"))
+    on_device = model_memory(replace(WHOLE, stage=3, number_bytes=2))
+    optimizer = model_memory(replace(WHOLE, stage=3, number_bytes=2, offload="optimizer"))
+    weights = model_memory(replace(WHOLE, stage=3, number_bytes=2, offload="weights"))
     assert (optimizer.optimizer, optimizer.weights) == (0, on_device.weights)
     assert optimizer.host >= on_device.optimizer
     assert (weights.weights, weights.host) == (0, optimizer.host + on_device.weights)

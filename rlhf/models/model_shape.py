@@ -28,7 +28,7 @@ Norm = Literal["rms", "zero_rms", "layer"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Anatomy:
+class ModelShape:
     """The sizes of one network that decide what it takes to run it."""
 
     family: str
@@ -73,7 +73,7 @@ class Anatomy:
         return self.kv_heads * self.head_width
 
 
-def read_anatomy(path: str, *, scalar: bool = False) -> Anatomy:
+def read_model_shape(path: str, *, scalar: bool = False) -> ModelShape:
     """Read a config.json: a file, a folder that holds one, or a hub name in the local cache.
 
     Args:
@@ -83,7 +83,7 @@ def read_anatomy(path: str, *, scalar: bool = False) -> Anatomy:
     Raises:
         ModelError: when there is none, or the network is of a kind this cannot size.
     """
-    return anatomy_of(read_config(path), path, scalar=scalar)
+    return model_shape_of(read_config(path), path, scalar=scalar)
 
 
 def read_config(path: str) -> Any:
@@ -107,12 +107,12 @@ def read_config(path: str) -> Any:
     return language_config(config, path)
 
 
-def new_anatomy(config: NewModelConfig, *, scalar: bool = False) -> Anatomy:
+def new_model_shape(config: NewModelConfig, *, scalar: bool = False) -> ModelShape:
     """Return the anatomy of a model made on the spot, its vocabulary at its largest."""
-    return anatomy_of(new_config(config, config.vocab_size), "policy.new", scalar=scalar)
+    return model_shape_of(new_config(config, config.vocab_size), "policy.new", scalar=scalar)
 
 
-def anatomy_of(config: Any, name: str, *, scalar: bool) -> Anatomy:
+def model_shape_of(config: Any, name: str, *, scalar: bool) -> ModelShape:
     """Build the network without memory, and measure it.
 
     Raises:
@@ -126,7 +126,7 @@ def anatomy_of(config: Any, name: str, *, scalar: bool) -> Anatomy:
     linears = tuple(_linears(network))
     mlp_width, mlp_tensors = _mlp(blocks[0])
     norms = _norms(blocks[0], text.hidden_size)
-    return Anatomy(
+    return ModelShape(
         family=config.model_type,
         num_weights=sum(p.numel() for p in network.parameters()),
         num_layers=len(blocks),

@@ -30,7 +30,7 @@ from rlhf.data.tokenizer import fingerprint
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.observe.log import RunLog
 from rlhf.observe.spans import Span
-from rlhf.roles.keeper import ADAPTER_FOLDER
+from rlhf.roles.saver import ADAPTER_FOLDER
 from rlhf.runtime.runtime import Runtime
 from rlhf.stages.best import Best
 from rlhf.stages.drive import Stage, drive

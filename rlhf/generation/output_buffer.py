@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlhf.flow.rollout import Piece
+from rlhf.flow.rollout import RolloutChunk
 from rlhf.flow.tensors import length_mask
 from rlhf.flow.text import PromptBatch
 from rlhf.generation.sampling import Sampling
 
 
-class Written:
+class OutputBuffer:
     """What a sampler has written; it is noted on the device, and which rows ended on the CPU."""
 
     def __init__(self, num_rows: int, how: Sampling, device: torch.device) -> None:
@@ -52,7 +52,7 @@ class Written:
         """Rows that have ended and were not taken yet."""
         return int((self.has_ended_B & ~self._taken_B).sum())
 
-    def take(self, prompts: PromptBatch) -> Piece:
+    def take(self, prompts: PromptBatch) -> RolloutChunk:
         """Return the rows that have ended since this was last asked, in their order.
 
         Args:
@@ -70,7 +70,7 @@ class Written:
         tokens_NT[:, :prompt_width] = asked.tokens_BP
         columns_NR = asked.lengths_B[:, None] + torch.arange(width)
         tokens_NT.scatter_(1, columns_NR, tokens_NR * length_mask(lengths_N, width))
-        return Piece(
+        return RolloutChunk(
             tokens_BT=tokens_NT,
             prompt_lengths_B=asked.lengths_B,
             response_lengths_B=lengths_N,

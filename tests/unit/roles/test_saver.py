@@ -14,7 +14,7 @@ from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.errors import TrainingError
 from rlhf.models.pretrained import load_causal_lm, load_scalar
 from rlhf.models.stops import stop_ids
-from rlhf.roles.keeper import ADAPTER_FOLDER
+from rlhf.roles.saver import ADAPTER_FOLDER
 from tests.models import causal, demonstrations, rankings, rollout
 from tests.routed import is_bias, write_routed
 from tests.specs import logprobs

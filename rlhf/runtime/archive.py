@@ -19,7 +19,7 @@ LARGEST_BYTES = 100 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Archive:
     """A zip, and what is in it."""
 
     path: Path
@@ -32,7 +32,7 @@ class Parcel:
         return f"{self.num_files} files, {_size(self.num_bytes)}"
 
 
-def pack(folder: Path, zip_path: Path) -> Parcel:
+def pack(folder: Path, zip_path: Path) -> Archive:
     """Zip a folder: what git would keep if it is in a git checkout, else every file.
 
     Raises:
@@ -51,10 +51,10 @@ def pack(folder: Path, zip_path: Path) -> Parcel:
         )
     with zipfile.ZipFile(
         zip_path, "w", compression=zipfile.ZIP_DEFLATED, strict_timestamps=False
-    ) as parcel:
+    ) as archive:
         for name in files:
-            parcel.write(folder / name, name)
-    return Parcel(zip_path, len(files), total)
+            archive.write(folder / name, name)
+    return Archive(zip_path, len(files), total)
 
 
 def _names(folder: Path) -> list[str]:

@@ -46,12 +46,12 @@ def wait_for_end() -> None:
         pass
 
 
-def on_end(deed: Callable[[], None]) -> None:
+def on_end(callback: Callable[[], None]) -> None:
     """In the child: do a deed when the parent lets go, or has ended; returns at once."""
 
     def wait() -> None:
         wait_for_end()
-        deed()
+        callback()
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
 

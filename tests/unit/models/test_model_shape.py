@@ -9,7 +9,12 @@ import pytest
 from rlhf.config.model import NewModelConfig, PeftConfig
 from rlhf.errors import ModelError
 from rlhf.models.adapters import Adapter
-from rlhf.models.anatomy import adapter_weights, anatomy_of, new_anatomy, read_anatomy
+from rlhf.models.model_shape import (
+    adapter_weights,
+    model_shape_of,
+    new_model_shape,
+    read_model_shape,
+)
 from rlhf.models.outline import num_weights
 from tests import models
 
@@ -29,19 +34,19 @@ LLAMA_3_70B = {
 @pytest.mark.parametrize("family", FAMILIES)
 def test_counts_are_those_of_the_network(folder, family):
     path = folder(family)
-    assert read_anatomy(path).num_weights == num_weights(path)
+    assert read_model_shape(path).num_weights == num_weights(path)
     scalar = sum(weight.numel() for weight in models.classifier(family).parameters())
-    assert anatomy_of(models.config(family), family, scalar=True).num_weights == scalar
+    assert model_shape_of(models.config(family), family, scalar=True).num_weights == scalar
 
 
 def test_a_published_count_from_a_config_alone(tmp_path):
     file = tmp_path / "config.json"
     file.write_text(json.dumps(LLAMA_3_70B))
-    anatomy = read_anatomy(str(file))
-    assert anatomy.num_weights == 70_553_706_496
-    assert (anatomy.num_layers, anatomy.hidden, anatomy.key_width) == (80, 8192, 1024)
-    assert anatomy.block_weights * 80 + 2 * 128256 * 8192 + 8192 == anatomy.num_weights
-    assert read_anatomy(str(tmp_path)) == anatomy
+    model_shape = read_model_shape(str(file))
+    assert model_shape.num_weights == 70_553_706_496
+    assert (model_shape.num_layers, model_shape.hidden, model_shape.key_width) == (80, 8192, 1024)
+    assert model_shape.block_weights * 80 + 2 * 128256 * 8192 + 8192 == model_shape.num_weights
+    assert read_model_shape(str(tmp_path)) == model_shape
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -62,7 +67,7 @@ def test_only_named_layers_are_adapted():
 
 
 def test_what_blocks_are_like():
-    found = {f: anatomy_of(models.config(f), f, scalar=False) for f in FAMILIES}
+    found = {f: model_shape_of(models.config(f), f, scalar=False) for f in FAMILIES}
     assert {f: (a.norms, a.norm, a.mlp_tensors) for f, a in found.items()} == {
         "llama": (2, "rms", 4),
         "qwen2": (2, "rms", 4),
@@ -75,22 +80,22 @@ def test_what_blocks_are_like():
 
 
 def test_a_new_model_has_the_shape_it_is_made_with():
-    anatomy = new_anatomy(NewModelConfig())
-    assert (anatomy.num_layers, anatomy.hidden, anatomy.vocab) == (3, 128, 4096)
+    model_shape = new_model_shape(NewModelConfig())
+    assert (model_shape.num_layers, model_shape.hidden, model_shape.vocab) == (3, 128, 4096)
 
 
 def test_what_cannot_be_sized_is_said(tmp_path):
     with pytest.raises(ModelError, match="no config to size a model by"):
-        read_anatomy(str(tmp_path))
+        read_model_shape(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "mixtral", "num_local_experts": 4}')
     with pytest.raises(ModelError, match="mixture of experts"):
-        read_anatomy(str(tmp_path))
+        read_model_shape(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')
     with pytest.raises(ModelError, match="t5 .* is an encoder-decoder"):
-        read_anatomy(str(tmp_path))
+        read_model_shape(str(tmp_path))
 
 
 def test_a_family_without_a_classifier_in_transformers_is_sized_with_one():
-    scalar = anatomy_of(models.config("granite"), "a", scalar=True)
-    language = anatomy_of(models.config("granite", tie_word_embeddings=True), "a", scalar=False)
+    scalar = model_shape_of(models.config("granite"), "a", scalar=True)
+    language = model_shape_of(models.config("granite", tie_word_embeddings=True), "a", scalar=False)
     assert scalar.num_weights == language.num_weights + scalar.hidden

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from rlhf.cli.likeness import Likeness, apart, compare_runs, tensors_apart
+from rlhf.cli.diff import Difference, compare_runs, difference_of, weights_difference
 from rlhf.observe.files import append_rows
 
 STEP = {"stage": "ppo", "step": 0, "metrics": {"objective/kl": 0.25, "time/step_s": 1.0}}
@@ -97,16 +97,16 @@ def test_weights_that_only_one_has_count_and_scaffold_does_not(runs):
     ],
 )
 def test_apart_is_absolute_below_one_and_relative_above(one, other, difference):
-    assert apart(one, other) == pytest.approx(difference)
+    assert difference_of(one, other) == pytest.approx(difference)
 
 
 def test_tensors_of_other_names_shapes_or_dtypes_have_nothing_in_common():
     w = torch.ones(2)
-    assert tensors_apart({"a": w}, {"b": w}) == math.inf
-    assert tensors_apart({"a": w}, {"a": torch.ones(3)}) == math.inf
-    assert tensors_apart({"a": w}, {"a": w.bfloat16()}) == math.inf
-    assert tensors_apart({"a": w}, {"a": torch.tensor([1.0, math.nan])}) == math.inf
-    assert tensors_apart({"a": torch.ones(0)}, {"a": torch.ones(0)}) == 0
+    assert weights_difference({"a": w}, {"b": w}) == math.inf
+    assert weights_difference({"a": w}, {"a": torch.ones(3)}) == math.inf
+    assert weights_difference({"a": w}, {"a": w.bfloat16()}) == math.inf
+    assert weights_difference({"a": w}, {"a": torch.tensor([1.0, math.nan])}) == math.inf
+    assert weights_difference({"a": torch.ones(0)}, {"a": torch.ones(0)}) == 0
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,4 @@ def test_tensors_of_other_names_shapes_or_dtypes_have_nothing_in_common():
     [(0.0, "identical"), (1e-5, "equal within 1e-05"), (1.1e-5, "DIFFERS"), (math.inf, "DIFFERS")],
 )
 def test_verdict(difference, verdict):
-    assert Likeness("x", difference).verdict == verdict
+    assert Difference("x", difference).verdict == verdict

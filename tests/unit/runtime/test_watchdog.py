@@ -1,4 +1,4 @@
-"""Lifeline: a child hears of its parent's end, also of a kill."""
+"""Watchdog: a child hears of its parent's end, also of a kill."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-CHILD = "from rlhf.runtime import lifeline; print('up', flush=True); lifeline.wait_for_end()"
+CHILD = "from rlhf.runtime import watchdog; print('up', flush=True); watchdog.wait_for_end()"
 PARENT = f"""
 import os, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdin=subprocess.PIPE)
@@ -15,10 +15,10 @@ os.read(0, 1)
 """
 LINE = """
 import threading
-from rlhf.runtime import lifeline
+from rlhf.runtime import watchdog
 ended = threading.Event()
-print(lifeline.read_line().decode(), flush=True)
-lifeline.on_end(ended.set)
+print(watchdog.read_line().decode(), flush=True)
+watchdog.on_end(ended.set)
 ended.wait()
 print("told", flush=True)
 """

@@ -27,8 +27,8 @@ from rlhf.observe.log import RunLog
 from rlhf.roles.reward_sum import RewardSum
 from rlhf.runtime.runtime import Processes
 from rlhf.runtime.specs import PolicySpec, ReferenceSpec, RewardSpec, ValueSpec
-from rlhf.stages.acts import build_terms, prompt_source
 from rlhf.stages.ppo import PPO
+from rlhf.stages.run import build_terms, prompt_source
 
 ROLES: tuple[RoleName, ...] = ("policy", "reference", "reward", "value")
 CONSTANT = 0.5

@@ -38,7 +38,7 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Held:
+class ModelMemory:
     """Bytes of one rank, on the device unless said otherwise."""
 
     weights: float = 0
@@ -72,7 +72,7 @@ class Held:
         return self.weights + self.optimizer + self.gradients + self.buckets
 
 
-def held(model: Model) -> Held:
+def model_memory(model: Model) -> ModelMemory:
     """Return what a rank holds of a model."""
     if not model.num_trainable:
         return _frozen(model)
@@ -83,13 +83,13 @@ def held(model: Model) -> Held:
     return _sharded(model)
 
 
-def _frozen(model: Model) -> Held:
+def _frozen(model: Model) -> ModelMemory:
     size, ranks = model.number_bytes, model.ranks
     if model.stage < 3:
-        return Held(weights=size * model.num_weights)
+        return ModelMemory(weights=size * model.num_weights)
     shard = size * model.num_weights / ranks
     on_host = model.offload == "weights"
-    return Held(
+    return ModelMemory(
         weights=0 if on_host else shard,
         gathered=_gathered(model),
         gathering=_gathering(model),
@@ -97,11 +97,11 @@ def _frozen(model: Model) -> Held:
     )
 
 
-def _replicated(model: Model) -> Held:
+def _replicated(model: Model) -> ModelMemory:
     """Stage 0: everything on every rank, in fp32; gradients go when an update ends."""
     trainable = model.num_trainable
     temporary = FP32 * trainable if model.on_gpu else 2 * FP32 * model.largest_weight
-    return Held(
+    return ModelMemory(
         weights=FP32 * model.num_weights,
         optimizer=MOMENTS * trainable,
         gradients=FP32 * trainable,
@@ -109,14 +109,14 @@ def _replicated(model: Model) -> Held:
     )
 
 
-def _bf16_stage_1(model: Model) -> Held:
+def _bf16_stage_1(model: Model) -> ModelMemory:
     """Stage 1 in bf16: sums of gradients whole and in fp32, fp32 weights and moments sharded.
 
     DeepSpeed keeps the bf16 gradients of a microbatch too, until its backward pass is over.
     """
     trainable, share = model.num_trainable, model.num_trainable / model.ranks
     sums, fresh = FP32 * trainable, model.number_bytes * trainable
-    return Held(
+    return ModelMemory(
         weights=model.number_bytes * model.num_weights,
         optimizer=(FP32 + MOMENTS) * share,
         gradients=sums + fresh,
@@ -125,7 +125,7 @@ def _bf16_stage_1(model: Model) -> Held:
     )
 
 
-def _sharded(model: Model) -> Held:
+def _sharded(model: Model) -> ModelMemory:
     """Stages 1 to 3 with flat fp32 shards and a bucket that gradients are reduced in."""
     size, trainable = model.number_bytes, model.num_trainable
     share = trainable / model.ranks
@@ -136,7 +136,7 @@ def _sharded(model: Model) -> Held:
     bucket = model.bucket * (FP32 if model.stage == 1 else size)
     stays = not whole
     if model.offload == "none":
-        return Held(
+        return ModelMemory(
             weights=weights,
             optimizer=optimizer,
             gradients=gradients,
@@ -148,7 +148,7 @@ def _sharded(model: Model) -> Held:
             stepping=FP32 * share + _adamw(model, share),
         )
     on_host = model.offload == "weights"
-    return Held(
+    return ModelMemory(
         weights=0 if on_host else weights,
         gradients=size * model.largest_weight,
         buckets=bucket,

@@ -14,9 +14,9 @@ from rlhf.checkpoint.run import RunFolder
 from rlhf.config.stages import PPOConfig
 from rlhf.data.split import Splits
 from rlhf.flow.metrics import Metrics
-from rlhf.stages.acts import Run, build_kl, prompt_source
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import Rehearsal
+from rlhf.stages.run import Run, build_kl, prompt_source
 from tests import models
 from tests.specs import runtime, spec
 
@@ -109,7 +109,7 @@ class Slow:
             time.sleep(0.3)
             yield Metrics.of({"num_tokens": 1.0})
 
-    def keepers(self):
+    def checkpointables(self):
         return {"policy": self}
 
     def save_state(self, folder):

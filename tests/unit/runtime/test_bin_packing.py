@@ -5,59 +5,66 @@ from __future__ import annotations
 import pytest
 
 from rlhf.config.cluster import ClusterConfig, RolePlacement
-from rlhf.runtime.room import Node, Wish, gpus_of, hosts, pack, wishes_of
+from rlhf.runtime.bin_packing import (
+    NodeCapacity,
+    ResourceRequest,
+    gpus_of,
+    hosts,
+    pack,
+    requests_of,
+)
 
 
 def node(name, *, gpus=0.0, cpus=8.0):
-    return Node(name=name, cpus=cpus, gpus=4, free_cpus=cpus, free_gpus=gpus)
+    return NodeCapacity(name=name, cpus=cpus, gpus=4, free_cpus=cpus, free_gpus=gpus)
 
 
-def packed(wishes, nodes, cpus=0.01):
-    found = pack(wishes, nodes, cpus)
+def packed(requests, nodes, cpus=0.01):
+    found = pack(requests, nodes, cpus)
     return {role: [node.name for node in given] for role, given in found.items()}
 
 
-def wish(role, ranks, gpus):
-    return Wish(role=role, ranks=ranks, gpus=gpus)
+def request(role, ranks, gpus):
+    return ResourceRequest(role=role, ranks=ranks, gpus=gpus)
 
 
 def test_two_halves_are_no_whole_gpu():
     halves = [node("a", gpus=0.5), node("b", gpus=0.5)]
-    assert packed([wish("policy", 1, 1.0)], halves) == {}
-    assert packed([wish("policy", 2, 0.5)], halves) == {"policy": ["a", "b"]}
+    assert packed([request("policy", 1, 1.0)], halves) == {}
+    assert packed([request("policy", 2, 0.5)], halves) == {"policy": ["a", "b"]}
 
 
 def test_parts_of_a_gpu_do_not_cross_gpus():
-    wishes = [wish("policy", 3, 0.6)]
-    assert packed(wishes, [node("a", gpus=2.0)]) == {}
-    assert packed(wishes, [node("a", gpus=3.0)]) == {"policy": ["a"] * 3}
+    requests = [request("policy", 3, 0.6)]
+    assert packed(requests, [node("a", gpus=2.0)]) == {}
+    assert packed(requests, [node("a", gpus=3.0)]) == {"policy": ["a"] * 3}
 
 
 def test_the_rest_of_a_gpu_in_use_is_room_for_a_part():
-    assert packed([wish("policy", 1, 0.4)], [node("a", gpus=1.4)]) == {"policy": ["a"]}
-    assert packed([wish("policy", 2, 1.0)], [node("a", gpus=1.9)]) == {}
+    assert packed([request("policy", 1, 0.4)], [node("a", gpus=1.4)]) == {"policy": ["a"]}
+    assert packed([request("policy", 2, 1.0)], [node("a", gpus=1.9)]) == {}
 
 
 def test_large_seats_go_first_whoever_was_asked_first():
-    wishes = [wish("value", 2, 0.5), wish("policy", 1, 1.0)]
-    found = packed(wishes, [node("a", gpus=2.0)])
+    requests = [request("value", 2, 0.5), request("policy", 1, 1.0)]
+    found = packed(requests, [node("a", gpus=2.0)])
     assert found == {"policy": ["a"], "value": ["a", "a"]}
 
 
 def test_ranks_of_a_role_stay_together_where_they_can():
-    wishes = [wish("policy", 2, 1.0), wish("value", 3, 1.0)]
+    requests = [request("policy", 2, 1.0), request("value", 3, 1.0)]
     nodes = [node("a", gpus=2.0), node("b", gpus=4.0)]
-    assert packed(wishes, nodes) == {"value": ["b"] * 3, "policy": ["a"] * 2}
+    assert packed(requests, nodes) == {"value": ["b"] * 3, "policy": ["a"] * 2}
 
 
 def test_a_role_that_is_too_large_fills_node_after_node():
     nodes = [node("a", gpus=1.0), node("b", gpus=3.0)]
-    assert packed([wish("policy", 4, 1.0)], nodes) == {"policy": ["b", "b", "b", "a"]}
+    assert packed([request("policy", 4, 1.0)], nodes) == {"policy": ["b", "b", "b", "a"]}
 
 
 def test_cores_limit_too():
-    assert packed([wish("policy", 3, 0.0)], [node("a", cpus=2.0)], cpus=1.0) == {}
-    assert packed([wish("policy", 3, 0.0)], [node("a", cpus=2.0)], cpus=0.66) == {
+    assert packed([request("policy", 3, 0.0)], [node("a", cpus=2.0)], cpus=1.0) == {}
+    assert packed([request("policy", 3, 0.0)], [node("a", cpus=2.0)], cpus=0.66) == {
         "policy": ["a"] * 3
     }
 
@@ -69,7 +76,7 @@ def test_a_host_that_is_not_started_is_none():
     )
     started = ["policy", "reward", "value"]
     assert hosts(config, started) == {"policy": "policy", "reward": "policy", "value": "value"}
-    assert [wish.role for wish in wishes_of(config, started)] == ["policy", "value"]
+    assert [request.role for request in requests_of(config, started)] == ["policy", "value"]
 
 
 @pytest.mark.parametrize(("own", "expected"), ((None, 1.0), (0.0, 0.0), (0.5, 0.5)))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 
+from rlhf.generation.output_buffer import OutputBuffer
 from rlhf.generation.sampling import Sampling
-from rlhf.generation.written import Written
 from tests.models import prompts
 
 HOW = Sampling(max_new_tokens=3, temperature=1.0, batch_size=4, stop_ids=(9,))
 
 
 def test_rows_end_at_a_stop_or_at_the_limit():
-    written, asked = Written(3, HOW, torch.device("cpu")), prompts(3)
+    written, asked = OutputBuffer(3, HOW, torch.device("cpu")), prompts(3)
     for position, (rows, tokens) in enumerate(
         [([0, 1, 2], [5, 9, 6]), ([2, 0], [7, 5]), ([0, 2], [8, 9])]
     ):
@@ -29,7 +29,7 @@ def test_rows_end_at_a_stop_or_at_the_limit():
 
 
 def test_rows_are_taken_once_as_they_end():
-    written, asked = Written(4, HOW, torch.device("cpu")), prompts(4)
+    written, asked = OutputBuffer(4, HOW, torch.device("cpu")), prompts(4)
 
     def note(rows, position, tokens):
         rows_N = torch.tensor(rows)

@@ -7,17 +7,17 @@ from typing import cast
 
 from rlhf.algo.seeding import derive_seed
 from rlhf.engine.base import Engine
-from rlhf.flow.rollout import Piece
+from rlhf.flow.rollout import RolloutChunk
 from rlhf.flow.text import PromptBatch
 from rlhf.generation.sampler import Choice, choose, sample
 from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
 from rlhf.roles.passes import Settings
 from rlhf.roles.reference import Reference
-from rlhf.roles.remote import Remote, pieces, remote
+from rlhf.roles.remote import Remote, chunks, remote
 
 
-class Writer(Reference):
+class Sampler(Reference):
     """A language model that writes, and judges what was written."""
 
     def __init__(self, engine: Engine, sampling: Sampling, settings: Settings) -> None:
@@ -26,8 +26,8 @@ class Writer(Reference):
         self._sampling = sampling
         self._choice: Choice | None = None
 
-    @remote(Remote(deal="rows", join=pieces, streams=True, phase="generate"))
-    def generate(self, prompts: PromptBatch, step: int) -> Iterator[Piece]:
+    @remote(Remote(deal="rows", join=chunks, streams=True, phase="generate"))
+    def generate(self, prompts: PromptBatch, step: int) -> Iterator[RolloutChunk]:
         """Answer this rank's prompts with the weights the engine holds: no copy, no server.
 
         Rows are given as they end, some at a time; `rows_B` counts this rank's prompts.
@@ -40,7 +40,7 @@ class Writer(Reference):
             yield from sample(cast("LanguageModel", model), prompts, self._sampling, seed, backend)
 
     @remote(Remote())
-    def sampler(self, prompts: PromptBatch) -> str:
+    def chosen_backend(self, prompts: PromptBatch) -> str:
         """Return which backend writes, and why; where none was chosen yet it is tried on prompts.
 
         Raises:

@@ -22,7 +22,7 @@ ADAPTER_FOLDER = "adapter"
 """Where a model trained with peft keeps its adapters alone, inside its folder."""
 
 
-class Keeper:
+class ModelSaver:
     """Knows the network inside an engine, its tokenizer, and its adapters if there are any."""
 
     def __init__(

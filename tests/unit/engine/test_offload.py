@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from rlhf.engine.parking import PIECE_BYTES, Parking, held_storages
+from rlhf.engine.offload import CHUNK_BYTES, Offloader, held_storages
 
 
 class Holder:
@@ -48,26 +48,26 @@ def test_every_tensor_is_found_freed_once_and_given_back_to_all_its_views():
     holder = Holder()
     before = [value.clone() for value in holder.values()]
     assert sizes(holder) == HELD
-    kept = Parking(holder, "cpu")
-    assert (kept.is_away, kept.wake()) == (False, 0)
-    assert kept.park() == HELD
-    assert (kept.is_away, kept.park(), sizes(holder)) == (True, 0, 0)
-    assert kept.wake() == HELD
-    assert (kept.is_away, kept.wake()) == (False, 0)
+    kept = Offloader(holder, "cpu")
+    assert (kept.is_away, kept.onload()) == (False, 0)
+    assert kept.offload() == HELD
+    assert (kept.is_away, kept.offload(), sizes(holder)) == (True, 0, 0)
+    assert kept.onload() == HELD
+    assert (kept.is_away, kept.onload()) == (False, 0)
     assert all(map(torch.equal, holder.values(), before))
     holder.nested[0][0]["deep"][0].add_(1)
-    kept.park()
-    kept.wake()
+    kept.offload()
+    kept.onload()
     assert torch.equal(holder.values()[4], before[4] + 1)
     assert torch.equal(holder.values()[0], before[0])
 
 
-def test_a_large_storage_travels_in_pieces_that_join_exactly():
-    count = PIECE_BYTES // 4 + 3
+def test_a_large_storage_travels_in_chunks_that_join_exactly():
+    count = CHUNK_BYTES // 4 + 3
     holder = torch.arange(count, dtype=torch.int32)
-    kept = Parking(holder, "cpu")
-    assert kept.park() == 4 * count
-    kept.wake()
+    kept = Offloader(holder, "cpu")
+    assert kept.offload() == 4 * count
+    kept.onload()
     assert torch.equal(holder, torch.arange(count, dtype=torch.int32))
 
 
@@ -107,11 +107,11 @@ def test_a_gpu_is_free_after_parking_and_filled_after_waking():
     torch.cuda.synchronize()
     before, reserved = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
     wanted = model.weight.detach().double().sum().item()
-    kept = Parking([model, optimizer], "cuda")
-    moved = kept.park()
+    kept = Offloader([model, optimizer], "cuda")
+    moved = kept.offload()
     assert moved >= 4 * 4 * 4096 * 4096
     assert torch.cuda.memory_allocated() <= before - moved
     assert torch.cuda.memory_reserved() <= reserved - moved
-    assert kept.wake() == moved
+    assert kept.onload() == moved
     assert torch.cuda.memory_allocated() >= before - 2**20
     assert model.weight.detach().double().sum().item() == wanted

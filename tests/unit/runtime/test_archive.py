@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rlhf.errors import ConfigError
-from rlhf.runtime.parcel import LARGEST_BYTES, pack
+from rlhf.runtime.archive import LARGEST_BYTES, pack
 
 STAYS = (".git/config", ".venv/bin/python", "runs/first/policy/model.safetensors")
 
@@ -22,8 +22,8 @@ def fill(folder: Path, *names: str) -> Path:
 
 
 def shipped(folder: Path, home: Path) -> set[str]:
-    with zipfile.ZipFile(pack(folder, home / "parcel.zip").path) as parcel:
-        return set(parcel.namelist())
+    with zipfile.ZipFile(pack(folder, home / "parcel.zip").path) as archive:
+        return set(archive.namelist())
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ def test_in_a_checkout_git_says_what_travels(folder, tmp_path):
 def test_the_size_is_told(tmp_path):
     work = fill(tmp_path / "work", "a", "b")
     (work / "c").write_bytes(bytes(3 * 2**20))
-    parcel = pack(work, tmp_path / "parcel.zip")
-    assert (parcel.num_files, parcel.num_bytes) == (3, 3 * 2**20 + 2)
-    assert str(parcel) == "3 files, 3.0 MiB"
+    archive = pack(work, tmp_path / "parcel.zip")
+    assert (archive.num_files, archive.num_bytes) == (3, 3 * 2**20 + 2)
+    assert str(archive) == "3 files, 3.0 MiB"
 
 
 def test_too_much_is_refused_before_it_is_read_and_the_largest_are_named(tmp_path):

@@ -18,7 +18,7 @@ from rlhf.stages.inputs import Inputs, load_inputs
 
 
 @dataclass(frozen=True)
-class Case:
+class CheckContext:
     """What would be run."""
 
     command: str

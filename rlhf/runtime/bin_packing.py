@@ -17,7 +17,7 @@ EPSILON = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Node:
+class NodeCapacity:
     """One machine of a cluster: what it has, and what of that nobody holds."""
 
     name: str
@@ -31,7 +31,7 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class ResourceRequest:
     """Seats of one role, all alike."""
 
     role: RoleName
@@ -44,19 +44,19 @@ class Wish:
 class _Space:
     """What is left of a node while seats are given out."""
 
-    node: Node
+    node: NodeCapacity
     cpus: float
     gpus: list[float] = field(default_factory=list[float])
     """What is left of each GPU."""
 
     @classmethod
-    def of(cls, node: Node) -> _Space:
+    def of(cls, node: NodeCapacity) -> _Space:
         """Take a node as it is; a part of a GPU counts as the rest of one."""
         whole = math.floor(node.free_gpus + EPSILON)
         rest = node.free_gpus - whole
         return cls(node, node.free_cpus, [1.0] * whole + ([rest] if rest > EPSILON else []))
 
-    def seats(self, gpus: float, cpus: float) -> int:
+    def slots(self, gpus: float, cpus: float) -> int:
         """Return how many more seats fit."""
         by_cpu = math.floor((self.cpus + EPSILON) / cpus)
         if not gpus:
@@ -87,23 +87,25 @@ def gpus_of(config: ClusterConfig, role: RoleName) -> float:
     return config.gpus_per_rank if own is None else own
 
 
-def wishes_of(config: ClusterConfig, roles: Sequence[RoleName]) -> list[Wish]:
+def requests_of(config: ClusterConfig, roles: Sequence[RoleName]) -> list[ResourceRequest]:
     """Return the seats that are needed; a role beside another one needs none."""
     return [
-        Wish(role=role, ranks=config.placement(role).ranks, gpus=gpus_of(config, role))
+        ResourceRequest(role=role, ranks=config.placement(role).ranks, gpus=gpus_of(config, role))
         for role, host in hosts(config, roles).items()
         if host == role
     ]
 
 
-def pack(wishes: Sequence[Wish], nodes: Sequence[Node], cpus: float) -> dict[RoleName, list[Node]]:
+def pack(
+    requests: Sequence[ResourceRequest], nodes: Sequence[NodeCapacity], cpus: float
+) -> dict[RoleName, list[NodeCapacity]]:
     """Find a node for every seat.
 
     The ranks of a role share a node where one has room for all; else they fill one node after
     another, in order.
 
     Args:
-        wishes: The seats of every role.
+        requests: The seats of every role.
         nodes: What is there.
         cpus: CPUs a seat.
 
@@ -111,17 +113,17 @@ def pack(wishes: Sequence[Wish], nodes: Sequence[Node], cpus: float) -> dict[Rol
         Role -> the node of each rank; roles without room are left out.
     """
     spaces = [_Space.of(node) for node in nodes]
-    found: dict[RoleName, list[Node]] = {}
-    for wish in sorted(wishes, key=lambda wish: (-wish.gpus, -wish.ranks)):
-        room = [(space.seats(wish.gpus, cpus), space) for space in spaces]
-        whole = [(count, space) for count, space in room if count >= wish.ranks]
+    found: dict[RoleName, list[NodeCapacity]] = {}
+    for request in sorted(requests, key=lambda request: (-request.gpus, -request.ranks)):
+        room = [(space.slots(request.gpus, cpus), space) for space in spaces]
+        whole = [(count, space) for count, space in room if count >= request.ranks]
         if whole:
             chosen = [min(whole, key=lambda each: each[0])]
         else:
             chosen = sorted(room, key=lambda each: -each[0])
-        seats = [space for count, space in chosen for _ in range(count)][: wish.ranks]
-        if len(seats) == wish.ranks:
-            found[wish.role] = [space.node for space in seats]
-            for space in seats:
-                space.take(wish.gpus, cpus)
+        slots = [space for count, space in chosen for _ in range(count)][: request.ranks]
+        if len(slots) == request.ranks:
+            found[request.role] = [space.node for space in slots]
+            for space in slots:
+                space.take(request.gpus, cpus)
     return found

@@ -17,7 +17,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-PIECE_BYTES = 2**26
+CHUNK_BYTES = 2**26
 """Pinned memory is handed out in powers of two; pieces of one waste none but in the last."""
 
 
@@ -27,11 +27,11 @@ class _Away:
 
     storage: torch.UntypedStorage
     num_bytes: int
-    pieces: list[Tensor]
+    chunks: list[Tensor]
     """On the host, uint8, in order."""
 
 
-class Parking:
+class Offloader:
     """Keeps the tensors of one object, on its device or away from it."""
 
     def __init__(self, holder: object, device: str) -> None:
@@ -49,7 +49,7 @@ class Parking:
         """Whether the tensors are in host memory; using one then is an error, or a crash."""
         return self._away is not None
 
-    def park(self) -> int:
+    def offload(self) -> int:
         """Copy every tensor to the host and free its memory; return the bytes freed now."""
         if self._away is not None:
             return 0
@@ -62,14 +62,14 @@ class Parking:
             torch.cuda.empty_cache()  # other processes cannot have what is merely cached here
         return sum(away.num_bytes for away in self._away)
 
-    def wake(self) -> int:
+    def onload(self) -> int:
         """Take the memory again and copy every tensor back; return the bytes taken now."""
         if self._away is None:
             return 0
         for away in self._away:
             away.storage.resize_(away.num_bytes)
-            for place, piece in zip(_pieces(away.storage), away.pieces, strict=True):
-                place.copy_(piece, non_blocking=True)
+            for place, chunk in zip(_chunks(away.storage), away.chunks, strict=True):
+                place.copy_(chunk, non_blocking=True)
         self._finish_copies()
         taken, self._away = sum(away.num_bytes for away in self._away), None
         return taken
@@ -118,16 +118,16 @@ def _tensors(holder: object) -> Iterator[Tensor]:
         waiting.extend(gc.get_referents(thing))
 
 
-def _pieces(storage: torch.UntypedStorage) -> tuple[Tensor, ...]:
+def _chunks(storage: torch.UntypedStorage) -> tuple[Tensor, ...]:
     whole = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
-    return whole.split(PIECE_BYTES)
+    return whole.split(CHUNK_BYTES)
 
 
 def _copied(storage: torch.UntypedStorage) -> list[Tensor]:
     """Return a storage's bytes on the host; pinned where that makes the copies fast."""
     pinned = storage.device.type == "cuda"
     copies: list[Tensor] = []
-    for piece in _pieces(storage):
-        copy = torch.empty(len(piece), dtype=torch.uint8, pin_memory=pinned)
-        copies.append(copy.copy_(piece, non_blocking=True))
+    for chunk in _chunks(storage):
+        copy = torch.empty(len(chunk), dtype=torch.uint8, pin_memory=pinned)
+        copies.append(copy.copy_(chunk, non_blocking=True))
     return copies

@@ -26,7 +26,7 @@ SIGNATURE = "inputs_sha256"
 
 
 @dataclass(frozen=True)
-class Likeness:
+class Difference:
     """One line of the comparison."""
 
     what: str
@@ -47,23 +47,23 @@ class Likeness:
         return self.difference <= TOLERANCE
 
 
-def compare_runs(one: Path, other: Path) -> list[Likeness]:
+def compare_runs(one: Path, other: Path) -> list[Difference]:
     """Compare the metrics of every step, all weights, answers, and what judged the models."""
     found = [*_metrics(one, other), *_weights(one, other), _answers(one, other)]
     for name in (REWARD_MODEL, EVALUATION):
         here, there = read_object(one / name), read_object(other / name)
         if here or there:
-            found.append(Likeness(name, farthest(_leaves(here), _leaves(there))))
+            found.append(Difference(name, largest_difference(_leaves(here), _leaves(there))))
     return found
 
 
-def farthest(one: Mapping[str, object], other: Mapping[str, object]) -> float:
+def largest_difference(one: Mapping[str, object], other: Mapping[str, object]) -> float:
     """Return the largest difference of two flat records."""
     names = one.keys() | other.keys()
-    return max((apart(one.get(name), other.get(name)) for name in names), default=0.0)
+    return max((difference_of(one.get(name), other.get(name)) for name in names), default=0.0)
 
 
-def apart(one: object, other: object) -> float:
+def difference_of(one: object, other: object) -> float:
     """Return the difference of two values."""
     numbers = [
         float(value)
@@ -76,10 +76,10 @@ def apart(one: object, other: object) -> float:
     return 0.0 if a == b else abs(a - b) / max(1.0, abs(a), abs(b))
 
 
-def _metrics(one: Path, other: Path) -> Iterator[Likeness]:
+def _metrics(one: Path, other: Path) -> Iterator[Difference]:
     here, there = _curves(one), _curves(other)
     for name in sorted(here.keys() | there.keys()):
-        yield Likeness(name, farthest(here.get(name, {}), there.get(name, {})))
+        yield Difference(name, largest_difference(here.get(name, {}), there.get(name, {})))
 
 
 def _curves(run: Path) -> dict[str, dict[str, object]]:
@@ -92,7 +92,7 @@ def _curves(run: Path) -> dict[str, dict[str, object]]:
     return curves
 
 
-def _weights(one: Path, other: Path) -> Iterator[Likeness]:
+def _weights(one: Path, other: Path) -> Iterator[Difference]:
     names = {
         path.relative_to(run).as_posix()
         for run in (one, other)
@@ -102,21 +102,21 @@ def _weights(one: Path, other: Path) -> Iterator[Likeness]:
     for name in sorted(names):
         here, there = one / name, other / name
         if not (here.is_file() and there.is_file()):
-            yield Likeness(name, math.inf)
+            yield Difference(name, math.inf)
         elif sha256(here) == sha256(there):
-            yield Likeness(name, 0.0)
+            yield Difference(name, 0.0)
         else:
-            yield Likeness(name, tensors_apart(read_tensors(here), read_tensors(there)))
+            yield Difference(name, weights_difference(read_tensors(here), read_tensors(there)))
 
 
-def tensors_apart(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
+def weights_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
     """Return the largest difference of two sets of named tensors of any shapes and dtypes."""
     if one.keys() != other.keys():
         return math.inf
-    return max((_tensor_apart(one[name], other[name]) for name in one), default=0.0)
+    return max((_tensor_difference(one[name], other[name]) for name in one), default=0.0)
 
 
-def _tensor_apart(one: Tensor, other: Tensor) -> float:
+def _tensor_difference(one: Tensor, other: Tensor) -> float:
     if one.shape != other.shape or one.dtype != other.dtype:
         return math.inf
     a, b = one.double().flatten(), other.double().flatten()
@@ -125,11 +125,11 @@ def _tensor_apart(one: Tensor, other: Tensor) -> float:
     return float(difference.max()) if len(difference) else 0.0
 
 
-def _answers(one: Path, other: Path) -> Likeness:
+def _answers(one: Path, other: Path) -> Difference:
     here, there = (
         {str(at): row for at, row in enumerate(read_rows(run / SAMPLES))} for run in (one, other)
     )
-    return Likeness(SAMPLES, farthest(_leaves(here), _leaves(there)))
+    return Difference(SAMPLES, largest_difference(_leaves(here), _leaves(there)))
 
 
 def _leaves(value: object, path: str = "") -> dict[str, object]:
