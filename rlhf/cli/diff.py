@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rlhf.checkpoint.files import read_tensors, sha256
-from rlhf.observe.files import EVALUATION, METRICS, REWARD_MODEL, SAMPLES, read_object, read_rows
+from rlhf.observe.files import EVALUATION, REWARD_MODEL, SAMPLES, read_object, read_rows, read_steps
 
 OF_THE_MACHINE = ("time/", "busy/", "idle/", "speed/", "memory/")
 """Metrics that a clock or an allocator says; no run repeats them."""
@@ -85,7 +85,7 @@ def _metrics(one: Path, other: Path) -> Iterator[Difference]:
 def _curves(run: Path) -> dict[str, dict[str, object]]:
     """Return value by step, by `stage metric`."""
     curves: dict[str, dict[str, object]] = {}
-    for row in read_rows(run / METRICS):
+    for row in read_steps(run):
         for name, value in cast("dict[str, object]", row.get("metrics", {})).items():
             if not name.startswith(OF_THE_MACHINE):
                 curves.setdefault(f"{row.get('stage')} {name}", {})[str(row.get("step"))] = value

@@ -158,13 +158,11 @@ class Sweep:
     def _take(self, trial: Trial, end: TrialEnd) -> None:
         """Note how a trial ended, and write the table and the page anew."""
         self._ends[trial.name] = end
-        if end.outcome not in ("done", "interrupted") and (trial.folder / METRICS).is_file():
+        ended_well = end.outcome in ("done", "interrupted")
+        if not ended_well and (trial.folder / METRICS).is_file():
             write_report(trial.folder)
         line = f"{self._place(trial)} {headline(end, figures_of(read_run(trial.folder)))}"
-        report = (
-            self._console.note if end.outcome in ("done", "interrupted") else self._console.warn
-        )
-        report(line)
+        (self._console.note if ended_well else self._console.warn)(line)
         self._write()
 
     def _place(self, trial: Trial) -> str:

@@ -19,6 +19,21 @@ WANDB_ID: Final = "wandb_id"
 TENSORBOARD: Final = "tensorboard"
 REPORT: Final = "report.html"
 
+RENAMED: Final = {
+    "val/ratio": "policy/ratio",
+    "val/ratio_var": "policy/ratio_var",
+    "val/ratio_max": "policy/ratio_max",
+    "val/clipfrac_avg": "value/clipfrac_avg",
+    "val/explained_variance": "value/explained_variance",
+    "values/mean": "value/mean",
+    "values/first": "value/first",
+    "values/quarter_1": "value/quarter_1",
+    "values/quarter_2": "value/quarter_2",
+    "values/quarter_3": "value/quarter_3",
+    "values/quarter_4": "value/quarter_4",
+}
+"""Metrics of earlier releases, by the names they have now."""
+
 Row = dict[str, object]
 
 
@@ -34,10 +49,20 @@ def read_rows(path: Path) -> list[Row]:
     return [row for row in rows if row is not None]
 
 
+def read_steps(run_dir: Path) -> list[Row]:
+    """Return every recorded step, oldest first: stage, step and metrics, under today's names."""
+    rows = read_rows(run_dir / METRICS)
+    for row in rows:
+        metrics = row.get("metrics")
+        if isinstance(metrics, dict):
+            named = cast("Row", metrics)
+            row["metrics"] = {RENAMED.get(name, name): value for name, value in named.items()}
+    return rows
+
+
 def read_figures(run_dir: Path, stage: str) -> list[Row]:
     """Return the metrics of every step of a stage that the run has recorded, oldest first."""
-    rows = read_rows(run_dir / METRICS)
-    found = [row.get("metrics") for row in rows if row.get("stage") == stage]
+    found = [row.get("metrics") for row in read_steps(run_dir) if row.get("stage") == stage]
     return [cast("Row", metrics) for metrics in found if isinstance(metrics, dict)]
 
 

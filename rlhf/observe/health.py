@@ -170,7 +170,7 @@ def _sampler_differs(history: History) -> Iterator[str]:
 
 
 def _value_is_useless(history: History) -> Iterator[str]:
-    explained = _recent(history, "val/explained_variance")
+    explained = _recent(history, "value/explained_variance")
     if explained is not None and len(history) >= USELESS_STEPS and explained < 0:
         yield (
             f"explained variance is {short(explained)} after {USELESS_STEPS} steps or more: the "
@@ -180,7 +180,7 @@ def _value_is_useless(history: History) -> Iterator[str]:
 
 
 def _value_clipped(history: History) -> Iterator[str]:
-    share = _recent(history, "val/clipfrac_avg")
+    share = _recent(history, "value/clipfrac_avg")
     if share is not None and share > VALUE_CLIP_LIMIT:
         yield (
             f"{percent(share)} of value updates clipped (over {percent(VALUE_CLIP_LIMIT)}): the "

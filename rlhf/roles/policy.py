@@ -176,18 +176,18 @@ def _summed(result: PolicyLoss, entropy_BR: Tensor) -> LossSum:
         K3: result.k3,
         "policy/log_ratio_clamped": result.num_clamped,
         "policy/entropy_avg": entropy_BR.sum(),
-        "val/ratio": result.ratio_sum,
-        "val/ratio_square": result.ratio_square_sum,
+        "policy/ratio": result.ratio_sum,
+        "policy/ratio_square": result.ratio_square_sum,
     }
-    peaks = {"val/ratio_max": result.ratio_max, "log_ratio_max": result.log_ratio_max}
+    peaks = {"policy/ratio_max": result.ratio_max, "log_ratio_max": result.log_ratio_max}
     return LossSum(result.loss, sums, peaks)
 
 
 def _policy_metrics(updates: list[Update]) -> Metrics:
     means = Metrics.merge(Metrics.of(_of_update(update)) for update in updates).means()
-    means.pop("val/ratio_square")
+    means.pop("policy/ratio_square")
     means.pop(K3)
-    means["val/ratio_max"] = max(update.peaks["val/ratio_max"] for update in updates)
+    means["policy/ratio_max"] = max(update.peaks["policy/ratio_max"] for update in updates)
     means["policy/ratio_first_max_error"] = updates[0].peaks["log_ratio_max"]
     means["policy/ratio_first_k3"] = updates[0].means[K3]
     means["policy/num_updates"] = float(len(updates))
@@ -197,7 +197,7 @@ def _policy_metrics(updates: list[Update]) -> Metrics:
 def _of_update(update: Update) -> dict[str, float]:
     figures = {
         **update.means,
-        "val/ratio_var": update.means["val/ratio_square"] - update.means["val/ratio"] ** 2,
+        "policy/ratio_var": update.means["policy/ratio_square"] - update.means["policy/ratio"] ** 2,
         "loss/policy_avg": update.loss,
         "policy/grad_norm": update.grad_norm,
         "lr": update.lr,

@@ -85,7 +85,7 @@ class Value:
             batch.response_mask_BR.to(device),
             self._config.value_clip_range,
         )
-        return LossSum(result.loss, {"val/clipfrac_avg": result.clipped})
+        return LossSum(result.loss, {"value/clipfrac_avg": result.clipped})
 
     @remote(KEEP)
     def save(self, folder: Path) -> None:

@@ -26,7 +26,7 @@ DISTINCT_ROWS = 64
 """Responses whose word pairs are counted."""
 MOST_SAMPLING_K3 = 0.02
 """Nats a token: log-ratios of 0.2, where clipping begins; in bf16 SmolLM2-135M has 5e-4."""
-QUARTERS = ("values/quarter_1", "values/quarter_2", "values/quarter_3", "values/quarter_4")
+QUARTERS = ("value/quarter_1", "value/quarter_2", "value/quarter_3", "value/quarter_4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,10 +152,10 @@ def _values(scores: Scores, returns_BR: Tensor, rollout: Rollout) -> dict[str, f
     quarters = means_by_quarter(values_BR, rollout.response_lengths_B)
     return {
         "returns/mean": masked_mean(returns_BR, mask_BR).item(),
-        "values/mean": masked_mean(values_BR, mask_BR).item(),
-        "values/first": values_BR[:, 0].mean().item(),
+        "value/mean": masked_mean(values_BR, mask_BR).item(),
+        "value/first": values_BR[:, 0].mean().item(),
         **{name: mean for name, mean in zip(QUARTERS, quarters, strict=True) if mean is not None},
-        "val/explained_variance": explained_variance(values_BR, returns_BR, mask_BR),
+        "value/explained_variance": explained_variance(values_BR, returns_BR, mask_BR),
     }
 
 

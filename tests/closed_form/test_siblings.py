@@ -15,4 +15,4 @@ def test_a_sibling_reaches_the_best_policy(tmp_path, algorithm):
     run = task.train(*learning(steps=60), f"algorithm={algorithm}")
     assert task.gap(run / "policy") <= 0.01
     assert task.judge(run / "policy").length == pytest.approx(task.best.length, abs=0.1)
-    assert "values/mean" not in metrics(run)
+    assert "value/mean" not in metrics(run)

@@ -29,7 +29,7 @@ def test_a_sibling_needs_no_value_role(start, home, rlhf, algorithm):
     assert outcome.code == 0, outcome.err
     rows = metrics(home / "run")
     assert len(rows) == 3
-    assert not any(name.startswith(("value", "val/clip", "loss/value")) for name in rows[0])
+    assert not any(name.startswith(("value", "value/clip", "loss/value")) for name in rows[0])
     assert not (home / "run/value").exists()
     assert (home / "run/policy/model.safetensors").is_file()
     assert rows[-1]["policy/approxkl_avg"] > 0

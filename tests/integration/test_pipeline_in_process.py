@@ -202,7 +202,7 @@ def test_a_function_alone_can_judge(whole, home, rlhf):
     rows = metrics(home / "run")
     assert len(rows) == 3
     assert not (home / "run/reward_model").exists()
-    assert rows[0]["values/mean"] == 0
+    assert rows[0]["value/mean"] == 0
 
 
 def test_messages_rankings_of_many_answers_and_parquet(home, rlhf):

@@ -342,18 +342,18 @@ MUTATIONS = (
     ),
     Mutation(
         "ratio-variance-about-0",
-        "val/ratio_var is the mean square",
+        "policy/ratio_var is the mean square",
         POLICY,
-        'update.means["val/ratio_square"] - update.means["val/ratio"] ** 2',
-        'update.means["val/ratio_square"] - 0 * update.means["val/ratio"] ** 2',
+        'update.means["policy/ratio_square"] - update.means["policy/ratio"] ** 2',
+        'update.means["policy/ratio_square"] - 0 * update.means["policy/ratio"] ** 2',
         LLAMA,
     ),
     Mutation(
         "largest-ratio-of-the-last-minibatch",
         "a token that ran away earlier in the step is not seen",
         POLICY,
-        'max(update.peaks["val/ratio_max"] for update in updates)',
-        'updates[-1].peaks["val/ratio_max"]',
+        'max(update.peaks["policy/ratio_max"] for update in updates)',
+        'updates[-1].peaks["policy/ratio_max"]',
         LLAMA,
     ),
     Mutation(

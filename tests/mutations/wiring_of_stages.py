@@ -336,7 +336,7 @@ MUTATIONS = (
     ),
     Mutation(
         "first-value-is-the-last",
-        "values/first is read at the last slot",
+        "value/first is read at the last slot",
         EXPERIENCE,
         "values_BR[:, 0].mean()",
         "values_BR[:, -1].mean()",

@@ -371,12 +371,12 @@ class Program:
                 for j, v in enumerate(r["values"])
                 if 4 * j // len(r["ids"]) == quarter
             ]
-            found |= {f"values/quarter_{quarter + 1}": fmean(inside)} if inside else {}
+            found |= {f"value/quarter_{quarter + 1}": fmean(inside)} if inside else {}
         return found | {
             "returns/mean": float(returns.mean()),
-            "values/mean": float(values.mean()),
-            "values/first": fmean(float(r["values"][0]) for r in rows),
-            "val/explained_variance": 1
+            "value/mean": float(values.mean()),
+            "value/first": fmean(float(r["values"][0]) for r in rows),
+            "value/explained_variance": 1
             - float((returns - values).var(correction=0) / returns.var(correction=0)),
         }
 
@@ -412,7 +412,7 @@ class Program:
             reports.append(
                 {
                     "loss/value_avg": loss,
-                    "val/clipfrac_avg": clipped / count,
+                    "value/clipfrac_avg": clipped / count,
                     "value/grad_norm": norm,
                     "value/lr": lr,
                 }
@@ -446,7 +446,7 @@ class Program:
         found = means(reports)
         found["policy/ratio_first_max_error"] = reports[0]["far"]
         found["policy/ratio_first_k3"] = reports[0]["k3"]
-        found["val/ratio_max"] = max(r["val/ratio_max"] for r in reports)
+        found["policy/ratio_max"] = max(r["policy/ratio_max"] for r in reports)
         found["policy/num_updates"] = float(len(reports))
         del found["far"], found["k3"]
         return found
@@ -502,9 +502,9 @@ class Program:
             "policy/dual_clipfrac_avg": held / count,
             "policy/entropy_avg": entropy / count,
             "policy/log_ratio_clamped": float((log.abs() > 20).double().mean()),
-            "val/ratio": float(every.mean()),
-            "val/ratio_var": float(every.var(correction=0)),
-            "val/ratio_max": float(every.max()),
+            "policy/ratio": float(every.mean()),
+            "policy/ratio_var": float(every.var(correction=0)),
+            "policy/ratio_max": float(every.max()),
             "far": float(log.abs().max()),
             "k3": float((every - 1 - log).mean()),
         }

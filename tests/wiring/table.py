@@ -79,17 +79,17 @@ CORRELATED = "objective/score_length_correlation"
 SHAPED = ("objective/rlhf_reward", "objective/rlhf_reward_std")
 VALUED = ("values/*",)
 ADVANTAGES = ("advantages/*",)
-RETURNS = ("returns/mean", "val/explained_variance")
+RETURNS = ("returns/mean", "value/explained_variance")
 VALUE_LEARNED = ("loss/value_avg", "value/grad_norm", "value")
-VALUE_CLIPPED = "val/clipfrac_avg"
+VALUE_CLIPPED = "value/clipfrac_avg"
 POLICY_LEARNED = (
     "loss/policy_avg",
     "policy/approxkl_avg",
     "policy/entropy_avg",
     "policy/grad_norm",
-    "val/ratio",
-    "val/ratio_max",
-    "val/ratio_var",
+    "policy/ratio",
+    "policy/ratio_max",
+    "policy/ratio_var",
     "policy",
 )
 POLICY_CLIPPED = ("policy/clipfrac_avg", "policy/dual_clipfrac_avg", "samples ppo*")

@@ -276,7 +276,7 @@ def test_bf16_moves_every_figure_of_a_forward_by_its_rounding(home):
     (exact,), (half,) = (
         home.run("ppo", *base, f"engine.precision={p}").steps("ppo") for p in ("fp32", "bf16")
     )
-    for figure in ("values/mean", "objective/scores"):
+    for figure in ("value/mean", "objective/scores"):
         assert 0 < abs(exact[figure] - half[figure]) < 0.3
 
 

@@ -161,7 +161,7 @@ def test_the_cases_are_no_easy_ones(replayed):
     rows = [row for step in plain.rows for row in step]
     assert {row["finished"] for row in rows} == {True, False}
     second = plain.figures[1]
-    for figure in ("policy/clipfrac_avg", "policy/dual_clipfrac_avg", "val/clipfrac_avg"):
+    for figure in ("policy/clipfrac_avg", "policy/dual_clipfrac_avg", "value/clipfrac_avg"):
         assert any(0 < figures[figure] < 1 for figures in plain.figures), figure
     assert abs(second["objective/kl"]) > 0.05
     assert plain.figures[0]["objective/kl_coef"] != second["objective/kl_coef"]

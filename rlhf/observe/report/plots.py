@@ -48,11 +48,11 @@ MAIN: Final[dict[str, tuple[Plot, ...]]] = {
         Plot("KL to the reference", "nats a response", (("objective/kl", ""),), zero=True),
         Plot("Response length", "tokens", (("completions/mean_length", ""),)),
         Plot("Entropy of the policy", "nats a token", (("policy/entropy_avg", ""),), zero=True),
-        Plot("Explained variance", "of the value role", (("val/explained_variance", ""),)),
+        Plot("Explained variance", "of the value role", (("value/explained_variance", ""),)),
         Plot(
             "Clipped updates",
             "share of tokens",
-            (("policy/clipfrac_avg", "policy"), ("val/clipfrac_avg", "value")),
+            (("policy/clipfrac_avg", "policy"), ("value/clipfrac_avg", "value")),
             percent=True,
             zero=True,
         ),
@@ -78,9 +78,7 @@ MORE: Final[dict[str, tuple[Plot, ...]]] = {
         Plot("Policy loss", "", (("loss/policy_avg", ""),)),
         Plot("KL coefficient", "score units a nat", (("objective/kl_coef", ""),), zero=True),
         Plot("Speed", "tokens a second", _SPEED, zero=True),
-        Plot(
-            "Returns and values", "mean", (("returns/mean", "returns"), ("values/mean", "values"))
-        ),
+        Plot("Returns and values", "mean", (("returns/mean", "returns"), ("value/mean", "values"))),
         Plot(
             "Gradient norm",
             "before clipping",
@@ -99,7 +97,7 @@ MORE: Final[dict[str, tuple[Plot, ...]]] = {
             (("policy/ratio_first_max_error", ""),),
             zero=True,
         ),
-        Plot("Largest ratio", "new to old probability", (("val/ratio_max", ""),)),
+        Plot("Largest ratio", "new to old probability", (("policy/ratio_max", ""),)),
         Plot("Learning rate", "", (("lr", ""),), zero=True),
     ),
 }

@@ -50,7 +50,7 @@ class RunFiles:
 
 def read_run(run_dir: Path) -> RunFiles:
     """Read a run folder; files that are missing or damaged count as empty."""
-    rows = files.read_rows(run_dir / files.METRICS)
+    rows = files.read_steps(run_dir)
     return RunFiles(
         name=run_dir.resolve().name,
         curves=_curves(rows),

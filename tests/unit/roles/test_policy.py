@@ -32,7 +32,7 @@ def test_the_first_ratio_is_one_and_the_first_kl_nothing(role):
     policy = role("policy", ppo=ONE_UPDATE)
     metrics = policy.improve(experienced(policy), 0)
     assert metrics["policy/ratio_first_max_error"] == 0.0
-    assert metrics["val/ratio"] == 1.0
+    assert metrics["policy/ratio"] == 1.0
     assert metrics["policy/approxkl_avg"] == 0.0
     assert metrics["policy/clipfrac_avg"] == 0.0
 
@@ -233,7 +233,7 @@ def test_the_figures_are_those_of_independent_formulas(role, folder):
         float(ratio.log().square().mean()) / 2, 1e-2
     )
     assert metrics["policy/clipfrac_avg"] == 0
-    assert metrics["val/ratio"] == pytest.approx(float(ratio.mean()), 5e-6)
-    assert metrics["val/ratio_max"] == pytest.approx(float(ratio.max()), 5e-6)
+    assert metrics["policy/ratio"] == pytest.approx(float(ratio.mean()), 5e-6)
+    assert metrics["policy/ratio_max"] == pytest.approx(float(ratio.max()), 5e-6)
     assert metrics["loss/policy_avg"] == pytest.approx(loss.item(), 1e-4)
     assert metrics["policy/grad_norm"] == pytest.approx(norm, 1e-4)

@@ -125,5 +125,5 @@ def test_the_figures_are_those_of_independent_formulas(role):
             held += (near - target) ** 2 > (now - target) ** 2
     metrics = value.improve(batch, 0)
     assert metrics["loss/value_avg"] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
-    assert metrics["val/clipfrac_avg"] == pytest.approx(held / len(losses))
+    assert metrics["value/clipfrac_avg"] == pytest.approx(held / len(losses))
     assert 0 < held < len(losses)

@@ -8,16 +8,14 @@ import torch
 from rlhf.flow.future import Ready
 from rlhf.flow.metrics import Metrics
 from rlhf.roles.policy import Policy
-from rlhf.roles.precision_probe import PrecisionProbe
 from rlhf.roles.reference import Reference
-from rlhf.roles.remote import Remote, mark_of, remote, rows
+from rlhf.roles.remote import Remote, remote, rows
 from rlhf.roles.reward import Reward, RewardTrainer
 from rlhf.roles.sampler import Sampler
 from rlhf.roles.value import Value
 from rlhf.runtime.proxy import RoleProxy
 from tests.models import experience, prompts, rankings, rollout
 
-ROLES = (Policy, PrecisionProbe, Reference, Reward, RewardTrainer, Value, Sampler)
 SIZES = pytest.mark.parametrize("size", (1, 2, 3, 9))
 
 
@@ -138,21 +136,3 @@ def test_a_role_of_ones_own_needs_marks_and_nothing_else():
     assert torch.equal(
         RoleProxy(group, Counter).count(prompts(5), 2).result(), prompts(5).lengths_B * 2
     )
-
-
-def test_only_a_function_leaves_the_device_to_others():
-    marks = {(r.__name__, n): mark_of(r, n) for r in ROLES for n in dir(r) if mark_of(r, n)}
-    free = [name for name, mark in marks.items() if not mark.needs_device]
-    assert free == [("Reward", "score_by_function")]
-    phases = {name: mark.phase for (_, name), mark in marks.items() if mark.phase}
-    assert phases == {
-        "generate": "generate",
-        "step_logprobs": "score",
-        "reference_logprobs": "score",
-        "values": "score",
-        "score_by_model": "score",
-        "score_by_function": "score",
-        "improve": "learn",
-        "imitate": "learn",
-        "rank": "learn",
-    }

@@ -179,7 +179,7 @@ def test_values_are_told_by_quarter_of_the_response_only_where_there_are_values(
         for slot in range(length)
         if 4 * slot // length == 1
     ]
-    assert seen["values/quarter_2"] == pytest.approx(sum(quarter) / len(quarter), abs=1e-6)
+    assert seen["value/quarter_2"] == pytest.approx(sum(quarter) / len(quarter), abs=1e-6)
     config = PPOConfig(advantage_estimator="reinforce_pp")
     _, without = make_experience(rollout, scores, terms(0.1, config))
     assert not any(name.startswith(("values/", "val/")) for name in without)
@@ -230,9 +230,9 @@ def test_the_figures_are_those_of_independent_formulas():
         "advantages/mean": fmean(gains),
         "advantages/std": pstdev(gains),
         "returns/mean": fmean(targets),
-        "values/mean": fmean(values),
-        "values/first": fmean(scores.values_BR[:, 0].tolist()),
-        "val/explained_variance": 1 - pvariance(left) / pvariance(targets),
+        "value/mean": fmean(values),
+        "value/first": fmean(scores.values_BR[:, 0].tolist()),
+        "value/explained_variance": 1 - pvariance(left) / pvariance(targets),
         "sampling/logprob_difference_max": max(map(abs, gaps)),
         "sampling/k3_mean": fmean(math.expm1(-gap) + gap for gap in gaps),
     }

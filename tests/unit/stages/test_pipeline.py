@@ -127,7 +127,7 @@ def test_without_a_reward_model_the_value_starts_at_zero(run_of, tmp_path):
     with run.log:
         run_ppo(run, run_start(run), None)
     first = recorded(run.folder)[0]
-    assert first["values/mean"] == 0
+    assert first["value/mean"] == 0
     assert first["objective/scores"] == 1
 
 

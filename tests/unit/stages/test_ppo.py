@@ -158,10 +158,10 @@ def test_a_step_reports_every_side_and_moves_both_learners(ppo_of):
         "objective/scores",
         "objective/kl_coef",
         "completions/mean_length",
-        "val/explained_variance",
+        "value/explained_variance",
         "loss/policy_avg",
         "loss/value_avg",
-        "val/clipfrac_avg",
+        "value/clipfrac_avg",
         "policy/clipfrac_avg",
     } <= set(report)
     assert not torch.equal(before.logprobs_BR, after.logprobs_BR)
@@ -234,7 +234,7 @@ def test_advantages_without_values_start_no_value_role(ppo_of):
     report = stage.step(0)
     assert set(stage.checkpointables()) == {"policy"}
     assert report["policy/ratio_first_max_error"] == 0
-    assert not any(name.startswith(("value", "val/clip", "loss/value")) for name in report)
+    assert not any(name.startswith(("value", "value/clip", "loss/value")) for name in report)
 
 
 def test_the_scale_of_scores_is_kept_and_taken_up(ppo_of):

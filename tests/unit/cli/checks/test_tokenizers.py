@@ -156,11 +156,11 @@ def test_what_ends_an_exchange_needs_a_place_in_the_reward_models_context(
         words.save_pretrained(place)
     made = {"policy": {"path": str(both["causal"])}, "data": {**chat, "test_fraction": 0.0}}
     (longest,) = context(**made).inputs.prompts.train.lengths_B.tolist()
-    for context, fits in ((longest + 8 + 3, True), (longest + 8 + 2, False)):
-        given = configured(both["classifier"], max_position_embeddings=context)
+    for places, fits in ((longest + 8 + 3, True), (longest + 8 + 2, False)):
+        given = configured(both["classifier"], max_position_embeddings=places)
         asked = context(**made, reward_model=given)
         if fits:
             check_tokenizers(asked)
         else:
-            with pytest.raises(ModelError, match=f"context is {context}, .*by 1"):
+            with pytest.raises(ModelError, match=f"context is {places}, .*by 1"):
                 check_tokenizers(asked)
