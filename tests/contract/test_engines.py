@@ -21,7 +21,7 @@ pytestmark = pytest.mark.ray
 HERE = ("here", None)
 ON_RAY = [(slots, stage) for slots in ("one", "two") for stage in (0, 1, 2, 3)]
 EVERYWHERE = [HERE, *ON_RAY]
-engines = pytest.mark.parametrize(("seats", "stage"), EVERYWHERE)
+engines = pytest.mark.parametrize(("slots", "stage"), EVERYWHERE)
 ON_FOUR = [("four", stage) for stage in (0, 1, 2, 3)]
 RAW = {"reduce_bucket_size": 4321, "overlap_comm": True}
 
@@ -66,7 +66,7 @@ def assert_equal(one, other):
     assert not different, different
 
 
-@pytest.mark.parametrize(("seats", "stage"), [*EVERYWHERE, *ON_FOUR])
+@pytest.mark.parametrize(("slots", "stage"), [*EVERYWHERE, *ON_FOUR])
 def test_three_updates_are_the_same_everywhere(build, reference, slots, stage):
     # correctness 55: one process, and 1, 2 and 4 ranks at ZeRO 0 to 3.
     before, report, after, logprobs_N = reference
@@ -168,7 +168,7 @@ def test_state_moves_between_stages_and_numbers_of_ranks(build, reference, writt
     assert_close(ask(group, "weights"), reference[2])
 
 
-@pytest.mark.parametrize(("seats", "stage"), [*EVERYWHERE, ("four", 3)])
+@pytest.mark.parametrize(("slots", "stage"), [*EVERYWHERE, ("four", 3)])
 def test_gathered_weights_are_whole_and_training_goes_on(build, reference, slots, stage):
     # correctness 29: ranks may run gathered weights unequally often.
     group = build(slots, stage)
@@ -183,7 +183,7 @@ def test_gathered_weights_are_whole_and_training_goes_on(build, reference, slots
     )
 
 
-@pytest.mark.parametrize(("seats", "stage"), [HERE, ("one", 0), ("two", 0), ("two", 3)])
+@pytest.mark.parametrize(("slots", "stage"), [HERE, ("one", 0), ("two", 0), ("two", 3)])
 def test_a_frozen_engine_answers_and_gives_its_weights(build, slots, stage):
     learning, frozen = ask(build("here", None), "logprobs"), build(slots, stage, frozen=True)
     torch.testing.assert_close(ask(frozen, "logprobs"), learning, rtol=0, atol=1e-5)
@@ -201,7 +201,7 @@ def test_a_loss_that_is_not_a_number_is_an_error_and_touches_nothing(build, slot
     assert_equal(ask(group, "weights"), before)
 
 
-@pytest.mark.parametrize(("seats", "stage"), [("one", 0), ("two", 2), ("two", 3)])
+@pytest.mark.parametrize(("slots", "stage"), [("one", 0), ("two", 2), ("two", 3)])
 def test_bf16_learns_over_fp32_masters(build, reference, slots, stage):
     group = build(slots, stage, precision="bf16")
     got = ask(group, "train", 0, 3)
@@ -213,7 +213,7 @@ def test_bf16_learns_over_fp32_masters(build, reference, slots, stage):
     assert any(not torch.equal(t, t.bfloat16().float()) for t in masters.values())
 
 
-@pytest.mark.parametrize(("seats", "wanted"), [("one", [1, 10, 0]), ("two", [3, 20, 1])])
+@pytest.mark.parametrize(("slots", "wanted"), [("one", [1, 10, 0]), ("two", [3, 20, 1])])
 def test_collectives_span_the_ranks(build, slots, wanted):
     assert ask(build(slots, 0, frozen=True), "total") == wanted
 
@@ -227,7 +227,7 @@ def test_only_the_first_rank_hands_out_tensors(build):
 
 
 @pytest.mark.parametrize(
-    ("seats", "stage", "offload"),
+    ("slots", "stage", "offload"),
     [
         ("one", 1, "optimizer"),
         ("two", 2, "optimizer"),
@@ -270,7 +270,7 @@ def test_a_frozen_model_may_wait_in_host_memory(build):
 
 
 @pytest.mark.parametrize(
-    ("seats", "stage", "raw"),
+    ("slots", "stage", "raw"),
     [("two", 2, RAW), ("four", 3, {"zero_hpz_partition_size": 2})],
 )
 def test_raw_settings_arrive_and_change_no_update(build, reference, slots, stage, raw):
@@ -288,7 +288,7 @@ def test_raw_settings_that_deepspeed_refuses_are_an_error_of_the_user(build):
 
 
 @pytest.mark.parametrize("adapters", (False, True))
-@pytest.mark.parametrize(("seats", "stage"), [HERE, ("two", 0), ("two", 2), ("two", 3)])
+@pytest.mark.parametrize(("slots", "stage"), [HERE, ("two", 0), ("two", 2), ("two", 3)])
 def test_recomputed_blocks_keep_less_and_change_no_update(build, slots, stage, adapters):
     found = {}
     for recompute in (False, True):
@@ -302,7 +302,7 @@ def test_recomputed_blocks_keep_less_and_change_no_update(build, slots, stage, a
 
 
 @pytest.mark.parametrize("precision", ("fp32", "bf16"))
-@pytest.mark.parametrize(("seats", "stage"), [HERE, ("one", 0), ("two", 2), ("two", 3)])
+@pytest.mark.parametrize(("slots", "stage"), [HERE, ("one", 0), ("two", 2), ("two", 3)])
 def test_buffers_and_what_stays_in_full_precision_come_back_bit_for_bit(
     slot, tmp_path, slots, stage, precision
 ):

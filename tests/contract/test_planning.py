@@ -111,7 +111,7 @@ DEEPSPEED = [
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(("seats", "stage", "precision", "name", "method"), DEEPSPEED)
+@pytest.mark.parametrize(("slots", "stage", "precision", "name", "method"), DEEPSPEED)
 def test_deepspeed(slot, model_folder, slots, stage, precision, name, method):
     path, group = model_folder(name), slot(slots)
     experiment = settings(

@@ -17,8 +17,8 @@ from tests.specs import on
 
 pytestmark = pytest.mark.ray
 
-SEATS = ("here", "one", "two")
-on_ray = pytest.mark.parametrize("seats", SEATS[1:])
+SLOTS = ("here", "one", "two")
+on_ray = pytest.mark.parametrize("slots", SLOTS[1:])
 LORA = {"method": "lora", "rank": 4, "alpha": 8}
 
 
@@ -177,7 +177,7 @@ def test_a_saved_state_goes_on_in_the_other_group(play, slots, tmp_path):
     assert_same_metrics(again.imitate(demonstrations(seed=1)).result(), wanted)
 
 
-@pytest.mark.parametrize(("seats", "stage"), [("here", 0), ("one", 0), ("two", 3)])
+@pytest.mark.parametrize(("slots", "stage"), [("here", 0), ("one", 0), ("two", 3)])
 def test_with_lora_the_policys_group_answers_for_the_reference(play, batch, slots, stage):
     written = rollout(7)
     separate = play("here", "reference").step_logprobs(written, 0).result()
@@ -189,7 +189,7 @@ def test_with_lora_the_policys_group_answers_for_the_reference(play, batch, slot
     assert_near(reference.step_logprobs(written, 0).result(), separate)
 
 
-@pytest.mark.parametrize(("seats", "stage"), [("one", 0), ("two", 2), ("two", 3)])
+@pytest.mark.parametrize(("slots", "stage"), [("one", 0), ("two", 2), ("two", 3)])
 def test_texts_beside_and_the_average_are_the_same_on_any_ranks(
     play, batch, slots, stage, tmp_path
 ):
@@ -219,7 +219,7 @@ def test_texts_beside_and_the_average_are_the_same_on_any_ranks(
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    ("seats", "stage", "peft"),
+    ("slots", "stage", "peft"),
     [("one", 0, {}), ("two", 0, {}), ("two", 3, {}), ("two", 2, LORA)],
 )
 def test_until_the_first_update_ratios_are_one_bit_for_bit(play, slots, stage, peft, precision):

@@ -41,7 +41,7 @@ def go_on(group):
     return report, {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
 
 
-@pytest.mark.parametrize(("seats", "stage", "precision"), ENGINES)
+@pytest.mark.parametrize(("slots", "stage", "precision"), ENGINES)
 def test_a_parked_engine_holds_nothing_and_goes_on_bit_for_bit(
     slot, folder, tmp_path, slots, stage, precision
 ):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.cli.checks.context import Case
+from rlhf.cli.checks.context import CheckContext
 from rlhf.cli.preflight import preflight
 from rlhf.errors import RLHFError
 from tests import models
@@ -76,7 +76,7 @@ def test_a_damaged_folder_is_refused_in_the_preflight(folder, home, broken, fami
     }
     asked = models.experiment("torch", **given).model_copy(update={"run_dir": str(home / "run")})
     with pytest.raises(RLHFError) as caught:
-        preflight(Case("ppo", asked))
+        preflight(CheckContext("ppo", asked))
     assert caught.value.exit_code == 2
     assert all(line.isprintable() for line in str(caught.value).splitlines())
     assert not (home / "run").exists()

@@ -101,4 +101,39 @@ MUTATIONS = (
         "in_row_order(answers, [rows.sort().values for rows in chunks])",
         PASSES_TESTS,
     ),
+    Mutation(
+        "options-of-the-first-row",
+        "every exchange is rendered with the tools and template options of the first",
+        "rlhf/roles/reward.py",
+        "options=options_of(rollout.columns[row])",
+        "options=options_of(rollout.columns[0])",
+        (
+            "tests/unit/roles/test_reward.py::"
+            "test_each_exchange_is_rendered_with_the_options_of_its_own_row",
+        ),
+    ),
+    Mutation(
+        "scoring-belongs-to-no-phase",
+        "time/score_s loses the reward and the value role",
+        "rlhf/roles/remote.py",
+        'SCORE: Final = Remote(deal="rows", join=rows, phase="score")',
+        'SCORE: Final = Remote(deal="rows", join=rows)',
+        ("tests/unit/roles/test_remote.py",),
+    ),
+    Mutation(
+        "rows-of-ranks-in-the-order-of-the-ranks",
+        "scores and values come back in the order in which they were dealt",
+        "rlhf/flow/tensors.py",
+        "return join_rows(parts)[torch.cat(list(rows)).argsort()]",
+        "return join_rows(parts)",
+        ("tests/unit/runtime/test_proxy.py",),
+    ),
+    Mutation(
+        "a-setting-that-came-later-changes-the-fingerprint",
+        "an upgrade ends every unfinished run",
+        "rlhf/checkpoint/settings.py",
+        "if _differs(path, counts, usual)}",
+        "if path in counts}",
+        ("tests/unit/checkpoint/test_settings.py", "tests/unit/checkpoint/test_run.py"),
+    ),
 )

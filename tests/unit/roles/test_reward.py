@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -69,6 +70,33 @@ def test_a_model_with_other_tokens_reads_the_text(role, folder, tmp_path):
     wanted = scores_of(load_scalar(str(tmp_path), "trained"), rows)
     torch.testing.assert_close(judge.score_by_model(written), wanted, rtol=0, atol=1e-5)
     assert judge.score_by_model(written.select([])).shape == (0,)
+
+
+def test_each_exchange_is_rendered_with_the_options_of_its_own_row(role, folder, tmp_path):
+    other = tokenizer(["entirely different words are here"] * 3, vocab_size=280)
+    other.chat_template = (
+        "{{ tools[0]['name'] if tools else '' }}{{ mood }}{% for message in messages %}"
+        "{{ message['role'] }}: {{ message['content'] }}{% endfor %}"
+    )
+    classifier(seed=4).save_pretrained(tmp_path)
+    other.save_pretrained(tmp_path)
+    written = ended(4)
+    asked = replace(
+        written,
+        prompts=tuple([{"role": "user", "content": "same"}] for _ in range(4)),
+        columns=tuple(
+            {"chat_template_kwargs": {"mood": "x" * row}, "tools": [{"name": "t" * (row + 1)}]}
+            for row in range(4)
+        ),
+    )
+    model = role("reward", path=str(tmp_path), fields={"policy": folder()})
+    together_B = model.score_by_model(asked)
+    alone_B = torch.cat([model.score_by_model(asked.select([row])) for row in range(4)])
+    torch.testing.assert_close(together_B, alone_B, rtol=0, atol=1e-5)
+    for name in ("chat_template_kwargs", "tools"):
+        plain = [{k: v for k, v in row.items() if k != name} for row in asked.columns]
+        without_B = model.score_by_model(replace(asked, columns=tuple(plain)))
+        assert ((without_B - together_B).abs() > 1e-4).sum() >= 3, name
 
 
 def test_a_function_gets_plain_text_and_the_columns(role, folder, tmp_path):
