@@ -162,7 +162,7 @@ def _placement_checks(experiment: Experiment) -> Iterator[str]:
             )
         yield from _offload_checks(role, row, engine)
     if cluster.residency == "in_turn" and cluster.backend == "in_process":
-        yield "cluster.residency=in_turn needs cluster.backend=ray; in_process parks no role"
+        yield "cluster.residency=in_turn needs cluster.backend=ray; in_process offloads no role"
     elif cluster.residency == "in_turn" and not any(row.colocate_with for row in table.values()):
         yield (
             "cluster.residency=in_turn needs roles that sit together; set "

@@ -72,7 +72,7 @@ def speed_lines(fit: Fit, speed: Speed) -> list[str]:
         f"a step of {speed.num_tokens:,} tokens (every row {longest_row(fit.experiment):,} long): "
         f"{speed.step:,.1f} s",
         f"  generate {speed.generate:,.1f}, score {speed.score:,.1f}, learn {speed.learn:,.1f}, "
-        f"park and wake {speed.offload:,.1f}",
+        f"offload and onload {speed.offload:,.1f}",
         f"{speed.tokens_per_second:,.0f} tokens a second; {speed.hours:,.1f} hours for "
         f"ppo.num_steps={speed.num_steps}",
     ]

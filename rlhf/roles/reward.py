@@ -1,4 +1,4 @@
-"""Reward: judges whole responses, and (in the reward-model stage) learns to from rankings.
+"""Reward: scores whole responses, and (in the reward-model stage) learns to from rankings.
 
 Axes: B rows, K ranked answers to one prompt, T tokens.
 """
@@ -148,10 +148,10 @@ class RewardTrainer:
     """A reward model in training."""
 
     def __init__(
-        self, judge: ModelScorer, learner: Learner, saver: ModelSaver, config: RewardModelConfig
+        self, scorer: ModelScorer, learner: Learner, saver: ModelSaver, config: RewardModelConfig
     ) -> None:
         """Put the parts together."""
-        self._judge, self.learner, self.saver, self._config = judge, learner, saver, config
+        self._scorer, self.learner, self.saver, self._config = scorer, learner, saver, config
 
     @remote(LEARN)
     def rank(self, batch: Rankings) -> Metrics:
@@ -177,7 +177,7 @@ class RewardTrainer:
 
     def _loss(self, batch: Rankings) -> LossSum:
         present_BK = batch.lengths_BK > 0
-        scores_N = self._judge.scores(_flatten(batch))
+        scores_N = self._scorer.scores(_flatten(batch))
         grid_BK = torch.zeros(present_BK.shape, dtype=scores_N.dtype, device=scores_N.device)
         present_BK = present_BK.to(scores_N.device)
         scores_BK = grid_BK.masked_scatter(present_BK, scores_N)
@@ -194,13 +194,13 @@ class RewardTrainer:
         """Return scores_BK, float32, of this rank's rows; 0 where an answer is absent."""
         present_BK = batch.lengths_BK > 0
         answers = _flatten(batch)
-        scores_N = self._judge.score_answers(answers)
+        scores_N = self._scorer.score_answers(answers)
         return torch.zeros(present_BK.shape).masked_scatter(present_BK, scores_N)
 
     @remote(KEEP)
     def normalize(self, statistics: Mapping[str, float]) -> None:
         """Make scores with this mean and std have mean 0 and standard deviation 1."""
-        model = self._judge.engine.module
+        model = self._scorer.engine.module
         assert isinstance(model, ScalarModel)
         model.normalize(statistics["mean"], statistics["std"])
 

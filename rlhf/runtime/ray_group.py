@@ -101,7 +101,7 @@ class RayGroup:
         return self._rounds(method, mark.phase, Stream(streams), asked)
 
     def move(self, move: Move, after: Sequence[Any]) -> Moving:
-        """Park or wake every rank, once its earlier calls and those of `after` have ended."""
+        """Offload or onload every rank, once its earlier calls and those of `after` have ended."""
         asked = time.time()
         calls = [worker.move.remote(move, *after) for worker in self._workers]
         return _Calls(self, move, "turn", calls, asked)

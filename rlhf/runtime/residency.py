@@ -1,7 +1,7 @@
 """Residency: whose weights are on a device that several roles share; decided here and nowhere else.
 
 Roles that sit together take turns. A call on one of them first parks the one whose turn it was,
-then wakes this one. The driver waits for neither: it tells Ray what comes after what.
+then onloads this one. The driver waits for neither: it tells Ray what comes after what.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rlhf.flow.future import Future
 from rlhf.roles.remote import UNMARKED, Remote
 from rlhf.runtime.group import Build, Group
 
-Move = Literal["park", "wake"]
+Move = Literal["offload", "onload"]
 
 
 class Moving(Future[list[Any]], Protocol):
@@ -31,7 +31,7 @@ class Movable(Group, Protocol):
     """A group whose tensors can leave the device."""
 
     def move(self, move: Move, after: Sequence[Any]) -> Moving:
-        """Park or wake every rank, once its earlier calls and those of `after` have ended."""
+        """Offload or onload every rank, once its earlier calls and those of `after` have ended."""
         ...
 
 
@@ -60,7 +60,7 @@ class TimeSlots:
         if self._on_device is not group:
             offloaded = self._offload()
             after = [call for move in offloaded for call in move.calls]
-            self._time_slot = TimeSlot([*offloaded, group.move("wake", after)])
+            self._time_slot = TimeSlot([*offloaded, group.move("onload", after)])
             self._on_device = group
         return self._time_slot
 
@@ -72,7 +72,7 @@ class TimeSlots:
         self._time_slot.settle()
 
     def _offload(self) -> list[Moving]:
-        return [] if self._on_device is None else [self._on_device.move("park", ())]
+        return [] if self._on_device is None else [self._on_device.move("offload", ())]
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,16 +95,16 @@ class RoleWorker:
     def _ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
         mark = mark_of(type(self._role), method) or UNMARKED
         if self._offloader.is_away and mark.needs_device:
-            raise RuntimeError("the role is parked; only who wakes it first may call it")
+            raise RuntimeError("the role is offloaded; only who onloads it first may call it")
         return getattr(self._role, method)(*arguments)
 
     def move(self, move: Move, *_: object) -> tuple[int, float, float]:
-        """Park or wake the role; return the bytes moved, and when it began and ended.
+        """Offload or onload the role; return the bytes moved, and when it began and ended.
 
         Further arguments are results that Ray waits for before it runs this.
         """
         start = time.time()
-        run = {"park": self._offloader.offload, "wake": self._offloader.onload}[move]
+        run = {"offload": self._offloader.offload, "onload": self._offloader.onload}[move]
         return self._guard(move, run), start, time.time()
 
     def _guard(self, method: str, run: Any) -> Any:

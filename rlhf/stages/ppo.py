@@ -1,4 +1,4 @@
-"""The PPO stage, told as Ouyang et al. 2022 (section 3.5): write, judge, compare, learn."""
+"""The PPO stage, as in Ouyang et al. 2022 (section 3.5): generate, score, compare, learn."""
 
 from __future__ import annotations
 
@@ -76,18 +76,18 @@ class PPO:
             raise TrainingError(sampler_differs(seen, self.policy.chosen_backend(prompts).result()))
 
     def score(self, prompts: PromptBatch, step: int) -> tuple[Rollout, Scores]:
-        """Let the policy answer; reward model and value judge each piece while it writes the next.
+        """Let the policy answer; reward model and value score each chunk while it writes the next.
 
         Policy and reference, and a function that scores, see the whole rollout, once.
         """
         chunks: list[RolloutChunk] = []
-        judged: list[TwoFutures] = []
+        scored: list[TwoFutures] = []
         logprobs: TwoFutures | None = None
         for chunk in self.policy.generate(prompts, step):
             chunks.append(chunk)
             if sum(map(len, chunks)) == len(prompts):
                 logprobs = self._ask_language_models(joined(chunks), step)
-            judged.append((self.reward.score_by_model(chunk), self.value.values(chunk)))
+            scored.append((self.reward.score_by_model(chunk), self.value.values(chunk)))
         assert logprobs is not None
         rollout = joined(chunks)
         by_function = self.reward.score_by_function(rollout)
@@ -95,7 +95,7 @@ class PPO:
         rows = [chunk.rows_B for chunk in chunks]
         score_B, values_BR = (
             in_row_order([future.result() for future in futures], rows)
-            for futures in zip(*judged, strict=True)
+            for futures in zip(*scored, strict=True)
         )
         return rollout, Scores(
             score_B=score_B + by_function.result(),

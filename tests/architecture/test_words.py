@@ -10,8 +10,6 @@ import pytest
 
 # Where a ruled-out word belongs to somebody else's vocabulary.
 FOREIGN = {
-    "act": {"observe"},  # a stage's card on the report
-    "acts": {"observe"},
     "keeper": {"runtime"},  # the child process that keeps a sweep's cluster
     "settle": {"runtime", "stages"},  # a precision is settled, and the moves of a time slot
     "turn": {"data", "observe", "cli"},  # of a chat

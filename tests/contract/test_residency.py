@@ -1,4 +1,4 @@
-"""Every engine can be parked and woken without a trace; roles on Ray take turns without a wait."""
+"""Every engine can be offloaded and onloaded unchanged; roles on Ray share time without a wait."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def test_a_parked_engine_holds_nothing_and_goes_on_bit_for_bit(
     write_tensors(tmp_path / "state.safetensors", ask(group, "state"))
     wanted = go_on(group)
     ask(group, "load_state", read_tensors(tmp_path / "state.safetensors"))
-    for held, freed, left in group.call("park", [()] * group.size).result():
+    for held, freed, left in group.call("offload", [()] * group.size).result():
         assert 0 < freed == held
         assert left == 0
-    assert ask(group, "park")[1] == 0
-    assert all(group.call("wake", [()] * group.size).result())
-    assert ask(group, "wake") == 0
+    assert ask(group, "offload")[1] == 0
+    assert all(group.call("onload", [()] * group.size).result())
+    assert ask(group, "onload") == 0
     assert go_on(group) == wanted
 
 
@@ -100,13 +100,13 @@ def test_roles_that_take_turns_give_the_same_answers_and_never_meet(ray_groups, 
     for rank in (0, 1):
         mine = [span for span in spans if span.role == "reference" or span.rank == rank]
         assert [(span.role, span.method) for span in mine] == [
-            ("policy", "park"),  # the reference becomes
-            *[("reference", "park"), ("policy", "wake"), ("policy", "train")],
-            *[("policy", "park"), ("reference", "wake"), ("reference", "train")],
-            *[("reference", "park"), ("policy", "wake"), ("policy", "gathered_logprobs")],
+            ("policy", "offload"),  # the reference becomes
+            *[("reference", "offload"), ("policy", "onload"), ("policy", "train")],
+            *[("policy", "offload"), ("reference", "onload"), ("reference", "train")],
+            *[("reference", "offload"), ("policy", "onload"), ("policy", "gathered_logprobs")],
             ("policy", "train"),
-            *[("policy", "park"), ("reference", "wake"), ("reference", "weights")],
-            *[("reference", "park"), ("policy", "wake"), ("policy", "state")],
+            *[("policy", "offload"), ("reference", "onload"), ("reference", "weights")],
+            *[("reference", "offload"), ("policy", "onload"), ("policy", "state")],
         ]
         for earlier, later in pairwise(mine):
             assert earlier.role == later.role or earlier.end <= later.start
@@ -129,7 +129,7 @@ def test_a_parked_role_cannot_be_used_behind_the_back_of_its_turns(ray_groups, s
     for group in shared.values():
         group.become(Troublemaker)
     assert ask(ray_groups.one, "echo") == (0,)
-    with pytest.raises(WorkerError, match=r"policy rank . of 2 .* failed in echo: .*parked"):
+    with pytest.raises(WorkerError, match=r"policy rank . of 2 .* failed in echo: .*offloaded"):
         ask(ray_groups.two, "echo")
     assert ask(shared["policy"], "echo") == (0,)
     ray_groups.one.become(Troublemaker)

@@ -19,6 +19,7 @@ import pytest
 from rlhf.observe.spans import Span, read_traces
 from tests.integration.conftest import ENGINE, NEW, SMALL, SOURCES, metrics, write_data
 
+MOVES = ("offload", "onload")
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,9 +178,9 @@ def test_roles_that_take_turns_change_no_bit(home, seen):
         assert one.read_bytes() == other.read_bytes(), model
     traces = {kept.step: kept.trace for kept in read_traces(home / "turns") if kept.stage == "ppo"}
     for step in (1, 3):  # the others begin after samples or a checkpoint, with another role awake
-        found = [(s.role, s.method) for s in traces[step].spans if s.method in ("park", "wake")]
+        found = [(s.role, s.method) for s in traces[step].spans if s.method in MOVES]
         ranks = {"policy": 2, "reference": 1, "reward": 1, "value": 1}
-        assert Counter(found) == {(r, m): n for r, n in ranks.items() for m in ("park", "wake")}
+        assert Counter(found) == {(r, m): n for r, n in ranks.items() for m in MOVES}
     for trace in traces.values():
         spans = sorted(trace.spans, key=lambda span: span.start)
         for one, other in pairwise(spans):

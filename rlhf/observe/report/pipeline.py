@@ -8,7 +8,7 @@ from rlhf.observe.numbers import counted, duration, percent, short
 from rlhf.observe.report.html import Markup, el
 from rlhf.observe.report.read import RunFiles, ends, number, section, sft_loss
 
-ACTS: Final = (
+STAGES: Final = (
     ("sft", "SFT", "learns to answer from demonstrations"),
     ("reward_model", "Reward model", "learns what people prefer"),
     ("ppo", "PPO", "learns to write what the reward prefers"),
@@ -17,7 +17,7 @@ ACTS: Final = (
 
 def pipeline_section(run: RunFiles) -> Markup | None:
     """Return a card for each stage that ran, in order; None when none did."""
-    cards = [_card(run, *act) for act in ACTS if _has_run(run, act[0])]
+    cards = [_card(run, *act) for act in STAGES if _has_run(run, act[0])]
     if not cards:
         return None
     return el("ol", *cards, class_="pipeline", aria_label="The stages of this run")

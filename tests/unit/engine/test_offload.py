@@ -1,4 +1,4 @@
-"""Parking: what is found, freed and given back; engines are parked in tests/contract."""
+"""Parking: what is found, freed and given back; engines are offloaded in tests/contract."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ def test_a_phase_counts_once_and_a_role_for_all_its_ranks():
 def test_a_phase_does_not_count_what_lies_between_its_calls():
     turns = [
         Span("policy", 0, "step_logprobs", 0.0, 1.0, "score"),
-        Span("policy", 0, "park", 1.0, 1.5, "turn"),
-        Span("value", 0, "wake", 1.5, 2.5, "turn"),
+        Span("policy", 0, "offload", 1.0, 1.5, "turn"),
+        Span("value", 0, "onload", 1.5, 2.5, "turn"),
         Span("value", 0, "values", 2.5, 4.0, "score"),
     ]
     figures = StepTrace(4.0, tuple(turns)).figures()

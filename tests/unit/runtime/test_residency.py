@@ -1,4 +1,4 @@
-"""Residency: who is parked and woken, in which order, and who waits for it."""
+"""Residency: who is offloaded and woken, in which order, and who waits for it."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ def test_each_role_becomes_on_a_device_that_the_one_before_has_left(log):
         group.become(object)
     assert words(log) == [
         "policy become",
-        "policy park",
+        "policy offload",
         "reference become",
-        "reference park",
+        "reference offload",
         "reward become",
-        "reward park",
+        "reward offload",
         "value become",
     ]
-    assert all(asked.taken == 1 for asked in log if asked.words[1] == "park")
+    assert all(asked.taken == 1 for asked in log if asked.words[1] == "offload")
 
 
 def test_a_step_of_ppo_moves_each_role_once(log, groups):
@@ -115,11 +115,11 @@ def test_a_step_of_ppo_moves_each_role_once(log, groups):
     ]
     assert not any(call.taken for call in log)
     assert words(log) == [
-        *["value park", "policy wake value park", "policy generate", "policy logprobs"],
-        *["policy park", "reference wake policy park", "reference logprobs"],
-        *["reference park", "reward wake reference park", "reward score_by_model"],
-        *["reward park", "value wake reward park", "value values", "value improve"],
-        *["value park", "policy wake value park", "policy improve"],
+        *["value offload", "policy onload value offload", "policy generate", "policy logprobs"],
+        *["policy offload", "reference onload policy offload", "reference logprobs"],
+        *["reference offload", "reward onload reference offload", "reward score_by_model"],
+        *["reward offload", "value onload reward offload", "value values", "value improve"],
+        *["value offload", "policy onload value offload", "policy improve"],
     ]
     assert [answer.result()[1] for answer in asked] == [
         *["generate", "logprobs", "logprobs", "score_by_model", "values", "improve", "improve"]
@@ -129,14 +129,14 @@ def test_a_step_of_ppo_moves_each_role_once(log, groups):
 
 def test_what_is_streamed_is_given_at_the_end_of_the_turn(log, groups):
     streamed = groups["policy"].stream("generate", [()])
-    assert words(log) == ["value park", "policy wake value park", "policy generate"]
+    assert words(log) == ["value offload", "policy onload value offload", "policy generate"]
     assert list(streamed) == [[(0, "first"), (1, "second"), (0, "third")]]
     assert all(move.taken == 1 for move in log[:2])
 
 
 def test_what_went_wrong_in_a_move_is_told_before_a_stream_is_waited_for(log, groups):
-    groups["policy"]._group.broken.add("wake")
-    with pytest.raises(WorkerError, match="policy died in wake"):
+    groups["policy"]._group.broken.add("onload")
+    with pytest.raises(WorkerError, match="policy died in onload"):
         groups["policy"].stream("generate", [()])
 
 
@@ -150,9 +150,9 @@ def test_what_went_wrong_in_a_move_is_told_not_what_it_led_to(log):
     slots = {role: RankSlot(role, log) for role in ROLES}
     groups = time_shared(slots, [ROLES])
     groups["policy"].become(object)
-    slots["policy"].broken.add("park")
-    slots["value"].broken |= {"wake", "values"}
-    with pytest.raises(WorkerError, match="policy died in park"):
+    slots["policy"].broken.add("offload")
+    slots["value"].broken |= {"onload", "values"}
+    with pytest.raises(WorkerError, match="policy died in offload"):
         on_every_rank(groups["value"], "values").result()
 
 

@@ -96,24 +96,24 @@ def test_becoming_drops_the_old_role_even_when_the_new_one_fails(worker):
 
 
 def test_a_parked_rank_refuses_all_but_what_needs_no_device(worker):
-    freed, start, end = worker.move("park", "a result to wait for")
+    freed, start, end = worker.move("offload", "a result to wait for")
     assert freed == 4 * 6
     assert start <= end
-    with pytest.raises(WorkerError, match=r"failed in add: RuntimeError: .* is parked"):
+    with pytest.raises(WorkerError, match=r"failed in add: RuntimeError: .* is offloaded"):
         worker.call("add", 1, 2)
-    with pytest.raises(WorkerError, match=r"failed in count: RuntimeError: .* is parked"):
+    with pytest.raises(WorkerError, match=r"failed in count: RuntimeError: .* is offloaded"):
         next(worker.stream("count", 1))
     assert worker.call("score_by_function")[0] == "no weights"
-    assert worker.move("wake")[0] == freed
+    assert worker.move("onload")[0] == freed
     assert worker.call("add", 1, 2)[0] == 3
     assert worker._role.weight.tolist() == [1.0] * 6
 
 
 def test_a_parked_rank_that_becomes_is_awake_and_an_empty_one_holds_nothing(worker):
-    worker.move("park")
+    worker.move("offload")
     worker.become(Role)
     assert worker.call("add", 1, 2)[0] == 3
-    assert RoleWorker("policy", 0, 1, threads=1).move("park")[0] == 0
+    assert RoleWorker("policy", 0, 1, threads=1).move("offload")[0] == 0
 
 
 def test_every_role_has_a_process_name_of_its_own():
