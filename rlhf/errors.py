@@ -47,3 +47,12 @@ class TrainingError(RLHFError, RuntimeError):
     """Training left the numbers it may trust (a NaN loss, a first ratio that is not 1)."""
 
     exit_code = 4
+
+
+def described(error: BaseException) -> str:
+    """Return an error's kind and message on one line; a user's own may not even write itself."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - it has been told already that something went wrong
+        message = "(no message)"
+    return f"{type(error).__name__}: {message}"

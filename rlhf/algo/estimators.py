@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Final, cast
 
 import torch
 from torch import Tensor
 
 from rlhf.algo import advantages
 from rlhf.algo.masking import zero_padding
-from rlhf.errors import ConfigError
+from rlhf.errors import ConfigError, TrainingError, described
+from rlhf.plugin import load
 
 STD_FLOOR = 1e-6
 """Added to a group's standard deviation; verl's value (TRL adds 1e-4)."""
@@ -53,13 +57,14 @@ class Estimator:
 
 
 ESTIMATORS: dict[str, Estimator] = {}
-"""All estimators by name, in the order they are told in messages."""
+"""Those that come with this, by name, in the order messages list them."""
+_MARK: Final = "__estimator__"
 
 
 def estimator(
     *, reads_values: bool, min_samples: int
 ) -> Callable[[Callable[[Episodes], Tensor]], Callable[[Episodes], Tensor]]:
-    """Enter the decorated function into ESTIMATORS under its own name, unchanged.
+    """Mark a function as an estimator; those of this file are entered into ESTIMATORS.
 
     Args:
         reads_values: Whether it needs a value role.
@@ -67,7 +72,10 @@ def estimator(
     """
 
     def enter(function: Callable[[Episodes], Tensor]) -> Callable[[Episodes], Tensor]:
-        ESTIMATORS[function.__name__] = Estimator(function, reads_values, min_samples)
+        marked = Estimator(function, reads_values, min_samples)
+        setattr(function, _MARK, marked)
+        if function.__module__ == __name__:
+            ESTIMATORS[function.__name__] = marked
         return function
 
     return enter
@@ -76,16 +84,66 @@ def estimator(
 def find_estimator(name: str) -> Estimator:
     """Return the estimator of that name.
 
+    Args:
+        name: One of ESTIMATORS, or FILE.py:NAME for one of the user's own.
+
     Raises:
         ConfigError: when there is none.
     """
     if name in ESTIMATORS:
         return ESTIMATORS[name]
+    for file in estimator_files(name):
+        return _of_file(name, file.absolute(), file.stat().st_mtime_ns if file.is_file() else 0)
     near = difflib.get_close_matches(name, ESTIMATORS, n=1, cutoff=0.4)
     hint = f"; nearest: {near[0]}" if near else ""
     raise ConfigError(
-        f"ppo.advantage_estimator={name}: should be one of {', '.join(ESTIMATORS)}{hint}"
+        f"ppo.advantage_estimator={name}: should be one of {', '.join(ESTIMATORS)}, or "
+        f"FILE.py:NAME{hint}"
     )
+
+
+def estimator_files(name: str) -> list[Path]:
+    """Return the file of an estimator of the user's own; none for those that come with this."""
+    return [Path(name.rpartition(":")[0])] if ".py:" in name else []
+
+
+@cache
+def _of_file(spec: str, file: Path, changed_ns: int) -> Estimator:
+    """Run the user's file once, and check at every call what its function gives.
+
+    Args:
+        spec: FILE.py:NAME.
+        file: Its whole path, for specs of one name in two folders.
+        changed_ns: When it was last written, for a file that is edited while this process lives.
+    """
+    function = load(spec, "ppo.advantage_estimator")
+    marked: Estimator | None = getattr(function, _MARK, None)
+    if marked is None:
+        raise ConfigError(
+            f"ppo.advantage_estimator {spec} is not marked; write "
+            "@estimator(reads_values=False, min_samples=1) of rlhf.algo.estimators above it"
+        )
+
+    def checked(episodes: Episodes) -> Tensor:
+        try:
+            advantages_BR = cast("object", marked.function(episodes))
+        except Exception as error:
+            raise TrainingError(f"ppo.advantage_estimator {spec}: {described(error)}") from error
+        wanted = episodes.rewards_BR
+        if not isinstance(advantages_BR, Tensor) or advantages_BR.shape != wanted.shape:
+            shape = getattr(advantages_BR, "shape", type(advantages_BR).__name__)
+            raise TrainingError(
+                f"ppo.advantage_estimator {spec} gave {shape}; it must return a tensor of "
+                f"{tuple(wanted.shape)}, an advantage a response token"
+            )
+        if not advantages_BR[episodes.mask_BR].isfinite().all():
+            raise TrainingError(
+                f"ppo.advantage_estimator {spec} gave numbers that are not finite; look for a "
+                "division by a deviation or a count that may be 0"
+            )
+        return zero_padding(advantages_BR.to(wanted.dtype), episodes.mask_BR)
+
+    return replace(marked, function=checked)
 
 
 @estimator(reads_values=True, min_samples=1)

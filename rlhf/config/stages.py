@@ -85,8 +85,8 @@ class PPOConfig(Section):
     kl_horizon: int = Field(default=10_000, gt=0)
     """Responses over which the adaptive coefficient moves."""
     advantage_estimator: str = "gae"
-    """A function of rlhf/algo/estimators.py: gae, reinforce_pp, rloo, grpo or dr_grpo; `algorithm=`
-    sets it together with what belongs to it (docs/algorithms.md)."""
+    """gae, reinforce_pp, rloo, grpo or dr_grpo (rlhf/algo/estimators.py), or FILE.py:NAME of your
+    own; `algorithm=` sets it together with what belongs to it (docs/algorithms.md)."""
     loss_aggregation: Literal[
         "token_mean", "seq_mean_token_mean", "seq_mean_token_sum", "seq_mean_token_sum_norm"
     ] = "token_mean"

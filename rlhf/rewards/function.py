@@ -16,8 +16,8 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias, cast
 
-from rlhf.errors import DataError
-from rlhf.rewards.result import checked_scores, described, excerpt, place_of
+from rlhf.errors import DataError, described
+from rlhf.rewards.result import checked_scores, excerpt, place_of
 
 RewardFunction: TypeAlias = Callable[..., object]
 """f(prompts=..., completions=..., **columns), giving one number a response, or awaiting them."""

@@ -49,15 +49,6 @@ def excerpt(prompt: object) -> str:
     return _short(text)
 
 
-def described(error: BaseException) -> str:
-    """Return an error's kind and message on one line; a user's own may not even write itself."""
-    try:
-        message = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - it has been told already that something went wrong
-        message = "(no message)"
-    return f"{type(error).__name__}: {message}"
-
-
 def place_of(error: BaseException) -> str:
     """Return FILE:LINE of where an error was raised."""
     frames = traceback.extract_tb(error.__traceback__, limit=-1)

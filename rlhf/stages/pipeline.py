@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from rlhf.algo.estimators import find_estimator
+from rlhf.algo.estimators import estimator_files, find_estimator
 from rlhf.checkpoint.artifact import inputs_fingerprint
 from rlhf.checkpoint.files import write_json
 from rlhf.data.stream import Stream
@@ -163,6 +163,7 @@ def _came_before(run: Run, reward_model: Path | None) -> list[Path]:
     before = [
         reward_model,
         *run.inputs.reward_files,
+        *estimator_files(run.experiment.ppo.advantage_estimator),
         *(None if path is None else Path(path) for path in given),
     ]
     return [path for path in before if path is not None]

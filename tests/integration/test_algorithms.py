@@ -35,6 +35,28 @@ def test_a_sibling_needs_no_value_role(start, home, rlhf, algorithm):
     assert rows[-1]["policy/approxkl_avg"] > 0
 
 
+MINE = """
+from rlhf.algo import estimators
+
+@estimators.estimator(reads_values=False, min_samples=2)
+def mine(episodes):
+    return estimators.find_estimator("rloo").function(episodes) * 1.0
+"""
+
+
+def test_an_estimator_of_ones_own_needs_no_change_to_the_package(start, home, rlhf):
+    (home / "mine.py").write_text(MINE, encoding="utf-8")
+    asked = (f"policy.path={start}", *REWARDED, *ENGINE, *SMALL, "algorithm=rloo")
+    assert rlhf("ppo", "run_dir=rloo", *asked).code == 0
+    own = (*asked, "ppo.advantage_estimator=mine.py:mine")
+    assert rlhf("ppo", "run_dir=mine", *own).code == 0
+    assert metrics(home / "mine") == metrics(home / "rloo")
+    assert "already done" in rlhf("ppo", "run_dir=mine", *own).out
+    (home / "mine.py").write_text(MINE.replace("* 1.0", "* 3.0"), encoding="utf-8")
+    assert "already done" not in rlhf("ppo", "run_dir=mine", *own).out
+    assert metrics(home / "mine")[-1] != metrics(home / "rloo")[-1]
+
+
 def test_comparing_one_response_with_itself_is_refused_before_anything_starts(start, home, rlhf):
     asked = ("algorithm=rloo", "ppo.samples_per_prompt=1", f"policy.path={start}", *REWARDED)
     outcome = rlhf("ppo", "run_dir=run", *ENGINE, *SMALL, *asked)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from rlhf.algo import advantages
-from rlhf.algo.estimators import ESTIMATORS, Episodes, find_estimator
+from rlhf.algo.estimators import ESTIMATORS, Episodes, estimator_files, find_estimator
 from rlhf.algo.masking import masked_whiten
-from rlhf.errors import ConfigError
+from rlhf.errors import ConfigError, TrainingError
 from rlhf.flow.tensors import length_mask
 
 LENGTHS = torch.tensor([6, 1, 4, 2, 5, 3, 6, 2])
@@ -207,8 +209,92 @@ def test_a_wrong_name_is_told_the_legal_ones_and_the_nearest() -> None:
     with pytest.raises(ConfigError) as told:
         find_estimator("grop")
     assert str(told.value) == (
-        "ppo.advantage_estimator=grop: should be one of gae, reinforce_pp, rloo, grpo, dr_grpo; "
-        "nearest: grpo"
+        "ppo.advantage_estimator=grop: should be one of gae, reinforce_pp, rloo, grpo, dr_grpo, "
+        "or FILE.py:NAME; nearest: grpo"
     )
-    with pytest.raises(ConfigError, match=r"dr_grpo$"):
+    with pytest.raises(ConfigError, match=r"dr_grpo, or FILE.py:NAME$"):
         find_estimator("zzz")
+
+
+MINE = """
+import torch
+from rlhf.algo.estimators import estimator
+from rlhf.algo.masking import zero_padding
+
+@estimator(reads_values=False, min_samples=3)
+def median(episodes):
+    return_B = zero_padding(episodes.rewards_BR, episodes.mask_BR).sum(dim=1)
+    gap_B = torch.zeros_like(return_B)
+    for group in episodes.group_B.unique():
+        members = episodes.group_B == group
+        gap_B[members] = return_B[members] - return_B[members].median()
+    return gap_B[:, None].expand_as(episodes.rewards_BR)
+
+@estimator(reads_values=True, min_samples=1)
+def gae(episodes):
+    return episodes.values_BR[:, :1]
+
+@estimator(reads_values=False, min_samples=1)
+def broken(episodes):
+    return episodes.rewards_BR / 0
+
+@estimator(reads_values=False, min_samples=1)
+def raises(episodes):
+    return episodes.rewards
+
+def plain(episodes):
+    return episodes.rewards_BR
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    (tmp_path / "mine.py").write_text(MINE)
+    return str(tmp_path / "mine.py")
+
+
+def test_one_of_the_users_own_is_found_by_its_file(mine: str) -> None:
+    found, names = find_estimator(f"{mine}:median"), set(ESTIMATORS)
+    assert (found.reads_values, found.min_samples) == (False, 3)
+    given = of_returns([1.0, 4.0, 2.0, 9.0, 9.0, 3.0], [0, 0, 0, 1, 1, 1])
+    assert found.function(given)[:, 0].tolist() == [-1.0, 2.0, 0.0, 0.0, 0.0, -6.0]
+    assert not found.function(episodes())[~episodes().mask_BR].any(), "padding is cleared for it"
+    assert set(ESTIMATORS) == names
+    assert find_estimator("gae").function is not find_estimator(f"{mine}:gae").function
+    assert estimator_files(f"{mine}:median") == [Path(mine)]
+    assert estimator_files("gae") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gae", r"mine.py:gae gave torch.Size\(\[8, 1\]\); it must return a tensor of \(8, 6\)"),
+        ("broken", "not finite"),
+        ("raises", "AttributeError: 'Episodes' object has no attribute 'rewards'"),
+    ],
+)
+def test_what_it_gives_is_checked_at_every_call(mine: str, name: str, message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        find_estimator(f"{mine}:{name}").function(episodes())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("plain", "is not marked; write @estimator"),
+        ("medain", "nearest: median"),
+        ("nowhere", "defines no nowhere"),
+    ],
+)
+def test_a_function_that_is_none_is_one_line(mine: str, name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        find_estimator(f"{mine}:{name}")
+    with pytest.raises(ConfigError, match="there is no file"):
+        find_estimator(f"{mine[:-7]}nobody.py:{name}")
+
+
+def test_an_edited_file_is_read_anew(mine: str) -> None:
+    assert find_estimator(f"{mine}:median").min_samples == 3
+    Path(mine).write_text(MINE.replace("min_samples=3", "min_samples=5"))
+    os.utime(mine, ns=(1, 1))
+    assert find_estimator(f"{mine}:median").min_samples == 5

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from rlhf.errors import DataError
-from rlhf.rewards.result import LARGEST, checked_scores, described, excerpt
+from rlhf.errors import DataError, described
+from rlhf.rewards.result import LARGEST, checked_scores, excerpt
 
 
 class Rude:
