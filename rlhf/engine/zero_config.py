@@ -15,7 +15,7 @@ MOST_BUCKET_WEIGHTS = 500_000_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Holding:
-    """How one role's model is held."""
+    """How one role's model is sharded, offloaded and updated."""
 
     stage: int
     """ZeRO stage; at 0 nothing of `zero_optimization` counts."""
@@ -79,7 +79,7 @@ def laid_over(settings: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, 
 
 
 def _offloaded(holding: Holding) -> dict[str, Any]:
-    """Return what waits in host memory; page-locked, where a GPU copies from it."""
+    """Return DeepSpeed's settings of what is offloaded to host memory; pinned with a GPU."""
     host = {"device": "cpu", "pin_memory": holding.device == "cuda"}
     offload: dict[str, Any] = {}
     if holding.offload != "none" and holding.stage:
@@ -90,5 +90,5 @@ def _offloaded(holding: Holding) -> dict[str, Any]:
 
 
 def bucket_size(num_weights: int) -> int:
-    """Return how many gradients are reduced at a time, of so many weights that learn."""
+    """Return how many gradients are reduced at a time, given the number of trainable weights."""
     return max(1, min(MOST_BUCKET_WEIGHTS, num_weights))

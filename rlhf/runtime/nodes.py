@@ -1,4 +1,4 @@
-"""Nodes: every machine of a running cluster is asked what it has, before a role is seated on it."""
+"""Nodes: every machine of a running cluster is checked before a role is placed on it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ VISIBLE_DEVICES = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What a node is asked."""
+    """The question that the driver sends to a node."""
 
     marker: str | None
-    """A file that the driver wrote into the folder of the run."""
+    """Path of a file that the driver wrote into the run's folder."""
     shown_within_s: float = 5.0
     """How long to look for it: a network disk may show a new file a little later."""
     paths: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """What a node has."""
+    """A node's answer: versions, devices and files it has."""
 
     host: str
     versions: dict[str, str]
@@ -59,7 +59,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A node by its address, the GPUs that Ray counts there, and what it said or why it did not."""
+    """A node's address, the GPUs that Ray counts there, and its answer or why there is none."""
 
     address: str
     ray_gpus: float
@@ -104,7 +104,7 @@ def check_nodes(
     """Ask every node of the cluster this process is connected to.
 
     Args:
-        folder: Where the run will write; the driver leaves a file there for the others to find.
+        folder: The run's folder; the driver leaves a file there for the other nodes to find.
         paths: Local model folders, absolute.
         count_devices: Whether the roles ask for GPUs.
         timeout_s: Longest a node may take.
@@ -125,7 +125,7 @@ def check_nodes(
 
 
 def ask_nodes(question: Question, timeout_s: float) -> list[Answer]:
-    """Ask all nodes at once; those that fail or do not answer in time are told as such."""
+    """Ask all nodes at once; those that fail or do not answer in time are reported as such."""
     # Ray makes the task at run time; no type checker can follow it.
     task: Any = ray.remote(look)
     env = {"env_vars": VISIBLE_DEVICES} if question.count_devices else {}
@@ -205,7 +205,7 @@ def _devices() -> int:
 
 @contextmanager
 def _marker(folder: Path) -> Iterator[Path]:
-    """Leave a file of a name that no other machine has."""
+    """Create a file whose name no other machine uses."""
     path = folder / f".seen-{secrets.token_hex(8)}"
     try:
         path.touch()
