@@ -1,4 +1,4 @@
-"""Figures that tell whether the numbers can be trusted: fit, variety, calibration, uncertainty."""
+"""Figures that show whether results can be trusted: fit, variety, calibration, uncertainty."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def reproduce(arguments: list[str]) -> None:
         ConfigError: when RUN is no finished run, its data have changed, or the new folder already
             has a result. Nothing was run then.
         TrainingError: when a result differs by more than the tolerance.
-        RLHFError: what the commands raise; the same command goes on.
+        RLHFError: an error of the commands; the same command line then resumes.
     """
     if arguments[:1] in (["-h"], ["--help"]):
         sys.stdout.write(f"usage: {USAGE}\n\n{HELP}")
@@ -149,7 +149,7 @@ def _check_data(run: Path, manifest: dict[str, object], plan: dict[str, Experime
 
 
 def _changed(manifest: dict[str, object]) -> list[str]:
-    """Return what of versions, code and machine is not as it was, a line each."""
+    """Return the differences in versions, code and machine, a line each."""
     found: list[str] = []
     for name, here in surroundings()[0].items():
         then = _section(manifest, name)

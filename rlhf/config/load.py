@@ -95,7 +95,7 @@ def _explain(detail: Any) -> str:
 
 
 def _is_branch(part: object) -> bool:
-    """Whether a part of a location names a type of a union, which the user never wrote."""
+    """Whether a part of a location names a type of a union, which the user never typed."""
     return part in ("str", "SourceConfig") or str(part).startswith(("list[", "function-"))
 
 

@@ -1,4 +1,4 @@
-"""Judges that are no part of training: a Python function, or ratings by people held out for it."""
+"""Judges independent of training: a Python function, or ratings by people held out for it."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def attend(
         k_BHTD: As above; heads may be fewer.
         v_BHTD: As above.
         attention_mask: Bool or additive, or None for causal.
-        options: What the layer tells its attention besides.
+        options: The layer's further options of attention.
     """
     narrow = q_BHTD.dtype is torch.bfloat16 or torch.is_autocast_enabled("cpu")
     if q_BHTD.device.type != "cpu" or not narrow or not 1 < q_BHTD.shape[2] <= LONGEST:

@@ -1,4 +1,4 @@
-"""Anatomy: what a network is made of, read from its config alone; no weight is loaded or fetched.
+"""ModelShape: a network's sizes, read from its config alone; no weight is loaded or downloaded.
 
 The network is built on torch's meta device, where tensors have shapes and no memory, so counts are
 exact for every family that transformers knows.
@@ -108,7 +108,7 @@ def read_config(path: str) -> Any:
 
 
 def new_model_shape(config: NewModelConfig, *, scalar: bool = False) -> ModelShape:
-    """Return the anatomy of a model made on the spot, its vocabulary at its largest."""
+    """Return the shape of a model made for the run, its vocabulary at its largest."""
     return model_shape_of(new_config(config, config.vocab_size), "policy.new", scalar=scalar)
 
 

@@ -1,4 +1,4 @@
-"""What a reward function gave back becomes checked floats, or one DataError that says why not.
+"""A reward function's result becomes checked floats, or one DataError with the reason why not.
 
 Nothing is skipped or replaced: a row without a usable score would silently train on nothing.
 """
@@ -53,7 +53,7 @@ def described(error: BaseException) -> str:
     """Return an error's kind and message on one line; a user's own may not even write itself."""
     try:
         message = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - it has been told already that something went wrong
+    except Exception:  # noqa: BLE001 - that something went wrong is reported already
         message = "(no message)"
     return f"{type(error).__name__}: {message}"
 
@@ -80,7 +80,7 @@ def _entries(result: object, name: str) -> list[object]:
 
 
 def _is_tensor(value: object) -> bool:
-    """Tell a tensor without importing torch, which takes seconds that few functions need."""
+    """Return whether a value is a tensor, without importing torch, which takes seconds."""
     return any(f"{kind.__module__}.{kind.__name__}" == "torch.Tensor" for kind in type(value).mro())
 
 

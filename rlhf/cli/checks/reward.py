@@ -1,4 +1,4 @@
-"""What the reward of PPO is made of, and what is there and left out of it."""
+"""The terms of PPO's reward, and models or functions that are given but not used in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rlhf.cli.checks.context import CheckContext, is_model
 
 
 def check_reward(context: CheckContext) -> str:
-    """Say what a score is the sum of; doubtful where something that is there has no part in it."""
+    """Report the terms of a score; a CheckWarning where a model or function has no part in it."""
     if "ppo" not in context.stages:
         return "no stage is paid one"
     made_of, left_out = reward_of(context), list(_left_out(context))

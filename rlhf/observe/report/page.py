@@ -26,7 +26,7 @@ POLICY = (
 def write_report(run_dir: Path) -> Path:
     """Write RUN/report.html from the files of a run and return its path.
 
-    Pieces the run has not made are left out; the page needs no network and no script.
+    Sections for which the run has no data are left out; the page needs no network and no script.
 
     Raises:
         OSError: when the folder cannot be written to.
@@ -62,7 +62,7 @@ def render(run: RunFiles) -> str:
 
 
 def document(title: str, body: Markup) -> str:
-    """Return a whole page in the report's looks: one file, no script, nothing loaded."""
+    """Return a whole page in the report's style: one file, no script, nothing loaded."""
     css = package_files("rlhf.observe.report").joinpath("report.css").read_text("utf-8")
     head = el(
         "head",
