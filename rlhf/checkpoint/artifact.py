@@ -37,9 +37,9 @@ class Artifact(Section):
     head_trained: bool
     """False while a scalar head still has its initial weights; True for language models."""
     tokenizer_sha256: str
-    """Of the tokenizer the model was trained with."""
+    """Hash of the tokenizer the model was trained with."""
     chat_template_sha256: str | None
-    """Of its chat template; None without one."""
+    """Hash of its chat template; None without one."""
     base: str
     """Model or folder the training started from."""
     inputs_sha256: str
@@ -47,7 +47,7 @@ class Artifact(Section):
     weights_sha256: dict[str, str] = Field(default_factory=dict)
     """Hash of each safetensors file by name; filled in by write_artifact."""
     created_by: str = __version__
-    """Release that wrote it."""
+    """Release of rlhf that saved it."""
 
 
 def write_artifact(folder: Path, artifact: Artifact) -> Artifact:

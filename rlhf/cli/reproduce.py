@@ -34,7 +34,7 @@ are for where and how: cluster.*, engine.threads, data that moved. exit codes: 0
 2 cannot be tried (data changed, RUN unfinished), 4 results differ by more than 1e-5.
 """
 NOT_COMPARED = ("host", "system")
-"""Of the machine: its name, and a kernel's version."""
+"""Facts on the machine that are not compared: its name, and its kernel's version."""
 
 
 def reproduce(arguments: list[str]) -> None:

@@ -45,7 +45,7 @@ class Trial:
 
     command: str
     name: str
-    """Of its folder below the sweep's."""
+    """Name of its folder below the sweep's."""
     settings: dict[str, str]
     """What it changes, by dotted path."""
     typed: list[str]

@@ -15,7 +15,7 @@ from rlhf.config.rates import fill_rates
 from rlhf.errors import ConfigError
 
 LARGEST = 1e18
-"""Of any number: 64-bit counts hold it, and 32-bit floats its square."""
+"""Largest number of any setting: it fits in 64-bit integers, and its square in fp32."""
 _NO_NUMBERS = (math.inf, -math.inf)
 """Refused by the models themselves."""
 

@@ -8,7 +8,7 @@ import torch
 from rlhf.errors import ModelError
 
 SHARE = 0.9
-"""Of the free memory that may be planned with."""
+"""Share of the free memory that may be allocated."""
 
 
 def free_bytes(device: str) -> int:

@@ -10,7 +10,7 @@ from rlhf.config.cluster import Offload
 from rlhf.config.engine import EngineConfig
 
 MOST_BUCKET_WEIGHTS = 500_000_000
-"""Of one reduction, as DeepSpeed has it."""
+"""Most gradients of one reduction; DeepSpeed's default."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,7 @@ class Holding:
     max_grad_norm: float = 0.0
     """0 does not clip."""
     num_weights: int = 0
-    """Of those that learn."""
+    """Number of trainable weights."""
 
 
 def zero_config(config: EngineConfig, holding: Holding) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def load_judge(spec: str, seed: int, timeout_s: float) -> Judge:
 
     Args:
         spec: Which.
-        seed: Of a model of ratings.
+        seed: Seed of a model of ratings.
         timeout_s: Longest that a function may take to load, or for a call.
 
     Raises:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NAME = "sdpa_short_rows_wide"
-"""Of this attention among those of transformers."""
+"""Name of this attention among those of transformers."""
 ASKS_FOR_NAME = re.compile(r'_attn_implementation\s*(==|!=|in|not in)[^\n]*"sdpa"')
 """In the code of a family that computes otherwise under another name."""
 LONGEST = 256

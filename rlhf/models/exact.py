@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ATTRIBUTE = "exact_buffers"
-"""Of a network: name -> buffer, float32, on the CPU."""
+"""Attribute of a network: mapping from name to buffer, float32, on the CPU."""
 Loaded = tuple["PreTrainedModel", dict[str, Any]]
 
 

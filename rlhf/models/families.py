@@ -55,8 +55,8 @@ def language_config(config: PreTrainedConfig, path: str) -> PreTrainedConfig:
     """Return the config of the causal language model that a folder is, or has for its text.
 
     Args:
-        config: As the folder has it.
-        path: Of the folder, for messages.
+        config: The folder's config.
+        path: Path of the folder, for messages.
 
     Raises:
         ModelError: when there is none; names what the folder is and what would work.
@@ -101,8 +101,8 @@ def renamed(config: PreTrainedConfig, text: PreTrainedConfig) -> dict[str, str]:
     """Return how the names of weights in a folder become those of its text part, by pattern.
 
     Args:
-        config: As the folder has it.
-        text: What `language_config` found.
+        config: The folder's config.
+        text: The result of `language_config`.
     """
     if text is config:
         return {}

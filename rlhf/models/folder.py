@@ -141,7 +141,7 @@ def _parts(folder: Path, index: Path) -> list[Path]:
 
 
 def _is_outside(name: str) -> bool:
-    """Return whether a file is in the folder, by its name alone: caches link to files elsewhere."""
+    """Return whether a name points outside the folder; links may, as those of caches do."""
     parts = Path(os.path.normpath(name)).parts
     return Path(name).is_absolute() or not parts or parts[0] == ".."
 

@@ -58,7 +58,7 @@ class ModelShape:
     plain_linears: tuple[int, ...]
     """Weights of every layer that is just torch's nn.Linear, output layers included."""
     block_weights: int
-    """Of one block."""
+    """Weights of one block."""
     largest_weight: int
     """Numbers in the largest single tensor."""
 
@@ -77,7 +77,7 @@ def read_model_shape(path: str, *, scalar: bool = False) -> ModelShape:
     """Read a config.json: a file, a folder that holds one, or a hub name in the local cache.
 
     Args:
-        path: Of the config, or of the folder; or the name.
+        path: Path of the config or of its folder, or the hub name.
         scalar: With one label in place of the language model's head.
 
     Raises:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Network: TypeAlias = "PreTrainedModel"
-"""A model of transformers, under the name that rooms without transformers know it by."""
+"""A model of transformers, under a name for packages that do not import transformers."""
 HeadKind = Literal["trained", "new", "zero"]
 OLD_HEAD = "embed_out.weight"
 """What files of GPT-NeoX, Pythia's too, call the output embedding."""

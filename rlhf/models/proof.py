@@ -28,7 +28,7 @@ TEXTS = (
     "Question: what is 12 + 30? Answer: it is 42, as far as I know; please ask somebody else.",
 )
 TOKENS = 16
-"""Of each text, at most."""
+"""Most tokens of each text."""
 TARGETS = 4
 """Tokens whose log-probability is asked at each position."""
 EXACT = 1e-5

@@ -29,7 +29,7 @@ class TrialEnd:
     """What it changes, by dotted path, as typed."""
     outcome: Outcome
     detail: str = ""
-    """Of a trial that is not done, why."""
+    """Why it is not done; empty when it is."""
     code: int = 0
     """Exit code of the trial as a run of its own."""
 
@@ -41,7 +41,7 @@ class TrialFigures:
     score: float | None = None
     """Mean score of a response."""
     win_rate: float | None = None
-    """Share of answers that the held-out judge prefers."""
+    """Share of prompts to which the held-out judge prefers the trained policy's answer."""
     kl: float | None = None
     """KL to the reference, nats a response."""
     entropy: float | None = None
@@ -49,7 +49,7 @@ class TrialFigures:
     accuracy: float | None = None
     """Share of held-out pairs that a reward model ranks as people did."""
     loss: float | None = None
-    """Of fine-tuning, nats a token; on the validation split where there is one."""
+    """Loss of fine-tuning, nats a token; on the validation split where there is one."""
     seconds: float = 0.0
     """Time of all recorded steps."""
     steps: int = 0

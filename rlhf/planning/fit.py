@@ -13,7 +13,7 @@ from rlhf.planning.memory import RoleMemory, role_memory
 from rlhf.planning.shapes import LearningStage, RoleShape, longest_row
 
 USABLE = 0.92
-"""Of a device's memory; the rest is left to fragments and to what is not modelled."""
+"""Share of a device's memory to plan with; the rest is for fragments and what is not modelled."""
 CONTEXT = 0.6 * GIB
 """On a GPU, a process: driver context and communication buffers (given)."""
 PROCESS = 1.0 * GIB

@@ -47,11 +47,11 @@ class ModelMemory:
     gradients: float = 0
     """From the first backward pass of an update to its end, some of them always."""
     always_gradients: float = 0
-    """Of the gradients, what stays between updates."""
+    """The gradients that stay between updates."""
     buckets: float = 0
     """What gradients are gathered in, while an update lasts."""
     always_buckets: float = 0
-    """Of the buckets, what stays between updates."""
+    """The buckets that stay between updates."""
     gathered: float = 0
     """Whole weights of stage 3 during a forward or backward pass."""
     gathering: float = 0

@@ -27,9 +27,9 @@ class Choice:
 
     offload: Offload
     stage: int
-    """Of roles that learn."""
+    """ZeRO stage of roles that learn."""
     frozen_stage: int
-    """Of roles that do not: 0, or 3 to shard weights."""
+    """ZeRO stage of roles that do not learn: 0, or 3 to shard weights."""
     checkpointing: bool
     max_tokens: int
     batch_size: int

@@ -23,13 +23,13 @@ class Efficiency:
     """Shares of a device's rates that the phases reach."""
 
     score: float
-    """Of the matrix rate, by forward passes."""
+    """Share of the matrix rate that forward passes reach."""
     learn: float
-    """Of the matrix rate, by updates."""
+    """Share of the matrix rate that updates reach."""
     write: float
-    """Of bandwidth and matrix rate, by steps that add a token to each row."""
+    """Share of bandwidth and matrix rate that steps of generation reach."""
     link: float
-    """Of a link's bandwidth, by collectives."""
+    """Share of a link's bandwidth that collectives reach."""
 
 
 ON_GPU = Efficiency(score=0.45, learn=0.40, write=0.50, link=0.70)

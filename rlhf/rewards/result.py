@@ -13,7 +13,7 @@ from typing import Any, cast
 from rlhf.errors import DataError
 
 LARGEST = 1e18
-"""Of a score: 32-bit floats, in which all is computed, hold its square."""
+"""Largest score: its square fits in fp32, in which all is computed."""
 _EXCERPT = 60
 
 

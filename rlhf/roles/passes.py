@@ -27,7 +27,7 @@ class Settings:
 
     ppo: PPOConfig
     seed: int
-    """Of the run."""
+    """Seed of the run."""
     precision: str
     """fp32 or bf16."""
     longest_response: int

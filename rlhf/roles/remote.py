@@ -25,7 +25,7 @@ class Asked:
     """The arguments of a call, and the rows that each rank got."""
 
     arguments: tuple[Any, ...]
-    """Of the call; the first is the batch, where it has one."""
+    """Arguments of the call; the first is the batch, where it has one."""
     rows: Sequence[Tensor]
     """The rows each rank got, int64, where they were dealt."""
 

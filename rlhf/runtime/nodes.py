@@ -24,7 +24,7 @@ from rlhf.observe.manifest import versions
 
 MUST_AGREE = ("rlhf", "python", "ray", "torch", "deepspeed", "transformers", "peft")
 LONGEST_WAIT_S = 120.0
-"""Of a node's answer: its first process may have to unpack the working folder."""
+"""Most seconds for a node's answer: its first process may have to unpack the working folder."""
 VISIBLE_DEVICES = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Else Ray hides all devices from a task that asks for none."""
 
@@ -49,7 +49,7 @@ class Node:
 
     host: str
     versions: dict[str, str]
-    """Of what must agree."""
+    """Versions of the packages that must agree."""
     sees_marker: bool
     absent: tuple[str, ...] = ()
     """Those of the paths that are not there."""

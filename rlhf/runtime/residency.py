@@ -132,7 +132,7 @@ def sharers(config: ClusterConfig, roles: Sequence[RoleName]) -> list[list[RoleN
 
     Args:
         config: Placement table: which roles are colocated, and whether they time-share.
-        roles: Those that have processes.
+        roles: The roles that have processes.
     """
     placed_roles: dict[RoleName, list[RoleName]] = {}
     for role in roles:

@@ -15,9 +15,9 @@ from rlhf.models.counts import Counts, count, count_new
 
 GIB = 2**30
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "auto": 4}
-"""Of a saved weight; auto at its most."""
+"""Bytes of a saved weight, by precision; auto at its most."""
 STATE_BYTES = 12
-"""Of a weight that learns, in a checkpoint: fp32 itself and two moments of AdamW."""
+"""Bytes of a trainable weight in a checkpoint: itself and two moments of AdamW, in fp32."""
 AVERAGE_BYTES = 4
 LOGS_BYTES = 64 * 2**20
 """Metrics, samples, timeline and report of a long run."""
