@@ -76,7 +76,7 @@ class RunningScale:
             if not math.isfinite(score):
                 raise TrainingError(
                     f"score={score} in row {row}; a running scale needs finite scores; "
-                    "look at the reward model or reward function that gave it"
+                    "check the reward model or reward function that returned it"
                 )
         for score in scores:
             self._observe(score)

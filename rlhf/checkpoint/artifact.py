@@ -58,7 +58,7 @@ def write_artifact(folder: Path, artifact: Artifact) -> Artifact:
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise CheckpointError(f"{folder} has no *.safetensors file; write the weights first")
+        raise CheckpointError(f"{folder} has no *.safetensors file; save the weights first")
     whole = artifact.model_copy(
         update={"weights_sha256": {path.name: sha256(path) for path in files}}
     )

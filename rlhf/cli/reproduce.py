@@ -28,8 +28,8 @@ from rlhf.stages.inputs import sources_of
 
 REPRODUCTION = "reproduction.json"
 USAGE = "rlhf reproduce RUN [KEY=VALUE ...]"
-HELP = """Runs RUN's commands again with their settings, in RUN-reproduced unless run_dir says
-otherwise, and compares metrics of every step, weights, answers and evaluation. Other settings
+HELP = """Runs RUN's commands again with their settings, in RUN-reproduced unless run_dir names
+another, and compares metrics of every step, weights, answers and evaluation. Other settings
 are for where and how: cluster.*, engine.threads, data that moved. exit codes: 0 equal,
 2 cannot be tried (data changed, RUN unfinished), 4 results differ by more than 1e-5.
 """

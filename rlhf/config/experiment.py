@@ -146,7 +146,7 @@ def _placement_checks(experiment: Experiment) -> Iterator[str]:
         host = row.colocate_with
         if host is not None and (host == role or table[host].colocate_with is not None):
             yield (
-                f"cluster.{role}.colocate_with={host} is not a role with seats of its own; legal: "
+                f"cluster.{role}.colocate_with={host} is not a role with slots of its own; legal: "
                 + ", ".join(r for r in table if r != role and table[r].colocate_with is None)
             )
         elif host is not None and row.ranks > table[host].ranks:
@@ -162,7 +162,7 @@ def _placement_checks(experiment: Experiment) -> Iterator[str]:
             )
         yield from _offload_checks(role, row, engine)
     if cluster.residency == "in_turn" and cluster.backend == "in_process":
-        yield "cluster.residency=in_turn needs cluster.backend=ray; in_process parks no role"
+        yield "cluster.residency=in_turn needs cluster.backend=ray; in_process offloads no role"
     elif cluster.residency == "in_turn" and not any(row.colocate_with for row in table.values()):
         yield (
             "cluster.residency=in_turn needs roles that sit together; set "

@@ -189,6 +189,6 @@ def typed_texts(message: Message) -> Iterator[str]:
 def _rewritten(number: int) -> str:
     return (
         f"the chat template rewrites message {number} when later messages follow (it drops "
-        "reasoning, say), so what was answered cannot be told; "
+        "reasoning, say), so what was answered is not known; "
         "give one row an answer, as prompt + completion"
     )

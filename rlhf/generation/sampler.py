@@ -59,7 +59,7 @@ def choose(model: LanguageModel, how: Sampling, prompts: PromptBatch) -> Choice:
     reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
     others = "" if how.backend == "auto" else "generation.backend=auto or "
     raise ModelError(
-        f"generation.backend={how.backend}: no way to write is right for this "
+        f"generation.backend={how.backend}: no backend is correct for this "
         f"{type(model.network).__name__} ({reasons}); set {others}engine.precision=fp32, or use "
         "another model"
     )

@@ -86,7 +86,7 @@ def disagreement(
     if found.worst_row <= least + BEYOND_ITSELF * itself.worst_row:
         return None
     return (
-        f"what it says while it writes is {found.worst_row:.2g} nats a token off a whole forward "
+        f"its log-probabilities are {found.worst_row:.2g} nats a token off a whole forward "
         f"(which is {itself.worst_row:.2g} off itself in another batch)"
     )
 

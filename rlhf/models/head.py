@@ -78,7 +78,7 @@ def _scores(path: str) -> str:
     # Also refuses scores that are not finite.
     if not abs(first - second) > 0:
         raise ModelError(
-            f"{path}: scores two different texts {first:g} and {second:g}, so it tells nothing "
-            "apart; train it with `rlhf reward_model`, or give a trained one"
+            f"{path}: scores two different texts {first:g} and {second:g}, so its scores mean "
+            "nothing; train it with `rlhf reward_model`, or give a trained one"
         )
     return f"two texts get {first:.3g} and {second:.3g}"

@@ -61,7 +61,7 @@ def check_causal(network: PreTrainedModel) -> None:
     leak, most = (early - changed).norm(), MOST_LEAK * early.norm()
     if not leak <= most:
         raise ModelError(
-            f"{type(network).__name__}: what it says of a token changes with the tokens behind it "
+            f"{type(network).__name__}: its output at a token changes with the tokens behind it "
             f"(by {float(leak / early.norm()):.1%}), so it is no causal language model; {INSTEAD}"
         )
 

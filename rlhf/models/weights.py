@@ -110,7 +110,7 @@ def _run(path: str, *, scored: bool) -> None:
     if not finite or not all(b.isfinite().all() for b in rotary):
         fault = "gives numbers that are not finite"
     elif torch.equal(hidden_TH, hidden_TH[:1].expand_as(hidden_TH)):
-        fault = "says the same of all tokens"
+        fault = "gives the same numbers for all tokens"
     else:
         return
     raise ModelError(

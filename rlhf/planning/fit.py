@@ -181,7 +181,7 @@ def _shortages(fit: Fit) -> Iterator[str]:
     there = hardware.count if hardware.kind.is_gpu else hardware.nodes
     if used > there:
         more = used - there
-        yield f"the roles' seats need {used} {unit}s, {more} more than the {there} there are"
+        yield f"the roles' slots need {used} {unit}s, {more} more than the {there} there are"
     room = USABLE * hardware.kind.memory_gib * GIB
     if fit.device_bytes > room:
         culprit = max(fit.memories, key=lambda m: m.peak)

@@ -141,7 +141,7 @@ def ask_nodes(question: Question, timeout_s: float) -> list[Answer]:
     ]
     seconds = min(LONGEST_WAIT_S, timeout_s)
     answered, _ = ray.wait(calls, num_returns=len(calls), timeout=seconds)
-    late = f"did not answer within {seconds:g} s; look at its load and its Ray logs"
+    late = f"did not answer within {seconds:g} s; check its load and its Ray logs"
     return [
         Answer(
             node["NodeManagerAddress"],
@@ -176,7 +176,7 @@ def faults(answer: Answer, folder: Path) -> Iterator[str]:
     if node.devices is not None and node.devices < answer.ray_gpus:
         yield (
             f"{name}: torch finds {node.devices} accelerators, Ray counts on "
-            f"{answer.ray_gpus:g}; look at its driver, or at --num-gpus of its `ray start`"
+            f"{answer.ray_gpus:g}; check its driver, or --num-gpus of its `ray start`"
         )
 
 

@@ -141,7 +141,7 @@ def _problems(
         elif request.ranks > 1 and 0 < request.gpus < 1:
             yield (
                 f"{setting}, but NCCL takes only one rank of a role on a GPU, and {request.role} "
-                f"has {request.ranks}; give each a whole GPU, and seat other roles beside it with "
+                f"has {request.ranks}; give each a whole GPU, and place other roles beside it with "
                 "colocate_with"
             )
 
@@ -209,8 +209,8 @@ def _no_room(
         for node in nodes
     ]
     return [
-        f"the cluster has no room for {left}: needed are {total:g} GPUs (seats x GPUs: {needed}) "
-        f"and {LEAST_CPUS:g} CPU a seat; free are {free:g} GPUs",
+        f"the cluster has no room for {left}: needed are {total:g} GPUs (slots x GPUs: {needed}) "
+        f"and {LEAST_CPUS:g} CPU a slot; free are {free:g} GPUs",
         *_first(available, SHOWN_NODES),
     ]
 

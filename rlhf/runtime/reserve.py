@@ -90,8 +90,8 @@ def reserve(
     if not group.wait(max(LOOK_AGAIN_S, deadline - time.monotonic())):
         remove_placement_group(group)
         raise ConfigError(
-            f"Ray did not give the {len(placement.bundles)} seats within "
-            f"{min(RESERVE_S, config.timeout_s):g} s, though there was room for them; "
+            f"Ray did not give the {len(placement.bundles)} slots within "
+            f"{min(RESERVE_S, config.timeout_s):g} s, though enough was free; "
             f"{_held()}; stop other jobs and try again"
         )
     return placement, group

@@ -59,7 +59,7 @@ class Ended:
             return "found no `python`; start Ray on the nodes from an activated environment"
         if self.driver_code:
             return f"failed with exit code {self.exit_code}"
-        return f"failed: {self.message.splitlines()[0] if self.message else 'Ray says no more'}"
+        return f"failed: {self.message.splitlines()[0] if self.message else 'no message from Ray'}"
 
 
 class Jobs:

@@ -95,7 +95,7 @@ class RoleWorker:
     def _ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
         mark = mark_of(type(self._role), method) or UNMARKED
         if self._offloader.is_away and mark.needs_device:
-            raise RuntimeError("the role is parked; only who wakes it first may call it")
+            raise RuntimeError("the role is offloaded; onload it before calling it")
         return getattr(self._role, method)(*arguments)
 
     def move(self, move: Move, *_: object) -> tuple[int, float, float]:

@@ -129,7 +129,7 @@ def test_a_parked_role_cannot_be_used_behind_the_back_of_its_turns(ray_groups, s
     for group in shared.values():
         group.become(Troublemaker)
     assert ask(ray_groups.one, "echo") == (0,)
-    with pytest.raises(WorkerError, match=r"policy rank . of 2 .* failed in echo: .*parked"):
+    with pytest.raises(WorkerError, match=r"policy rank . of 2 .* failed in echo: .*offloaded"):
         ask(ray_groups.two, "echo")
     assert ask(shared["policy"], "echo") == (0,)
     ray_groups.one.become(Troublemaker)

@@ -58,7 +58,7 @@ def check_reward_head(context: CheckContext) -> str:
         return "no trained reward model is given"
     artifact = read_artifact(Path(path))
     if artifact is not None and not artifact.head_trained:
-        raise CheckpointError(f"{path}: its record says that its head was never trained")
+        raise CheckpointError(f"{path}: by its record, its head was never trained")
     return check_head(path)
 
 

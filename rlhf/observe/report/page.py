@@ -102,6 +102,6 @@ def _warnings(run: RunFiles) -> Markup | None:
     if not run.warnings:
         return None
     count = len(run.warnings)
-    title = "One thing to look at" if count == 1 else f"{count} things to look at"
+    title = "One thing to check" if count == 1 else f"{count} things to check"
     lines = [el("li", line) for line in run.warnings]
     return el("aside", el("h2", title), el("ul", *lines), class_="warnings")

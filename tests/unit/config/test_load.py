@@ -119,11 +119,11 @@ def test_there_are_at_most_120_settings_to_learn():
         ),
         (
             {"value": {"colocate_with": "value"}},
-            "cluster.value.colocate_with=value is not a role with seats of its own; legal: policy",
+            "cluster.value.colocate_with=value is not a role with slots of its own; legal: policy",
         ),
         (
             {"value": {"colocate_with": "reward"}, "reward": {"colocate_with": "policy"}},
-            "cluster.value.colocate_with=reward is not a role with seats of its own",
+            "cluster.value.colocate_with=reward is not a role with slots of its own",
         ),
         (
             {"value": {"colocate_with": "policy", "ranks": 3}, "policy": {"ranks": 2}},

@@ -48,7 +48,7 @@ def test_what_is_short_is_said_with_numbers(planned):
     fit = fitted(planned(cluster={"gpus_per_rank": 1.0, "policy": {"ranks": 8}}), "2xh100")
     assert not fit.fits
     slots, memory = fit.shortages
-    assert slots == "the roles' seats need 11 GPUs, 9 more than the 2 there are"
+    assert slots == "the roles' slots need 11 GPUs, 9 more than the 2 there are"
     peak = max(memory.peak for memory in fit.memories) / GIB
     assert f"most: value, learn, {peak:,.1f} GiB" in memory
 

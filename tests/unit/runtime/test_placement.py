@@ -97,8 +97,8 @@ def test_what_is_missing_is_told_by_node():
     busy = NodeCapacity(name="10.0.0.2", cpus=8.0, gpus=4.0, free_cpus=3.5, free_gpus=1.0)
     message = refused(config, ["policy", "value"], [node("10.0.0.1", gpus=2.0), busy])
     assert message == (
-        "the cluster has no room for policy: needed are 5 GPUs (seats x GPUs: policy 4 x 1, "
-        "value 1 x 1) and 0.01 CPU a seat; free are 3 GPUs\n"
+        "the cluster has no room for policy: needed are 5 GPUs (slots x GPUs: policy 4 x 1, "
+        "value 1 x 1) and 0.01 CPU a slot; free are 3 GPUs\n"
         "  10.0.0.1: 2 of 2 GPUs and 8 of 8 CPUs free\n"
         "  10.0.0.2: 1 of 4 GPUs and 3.5 of 8 CPUs free\n"
         "nearest plan that fits: cluster.policy.ranks=3 cluster.value.colocate_with=policy"

@@ -99,9 +99,9 @@ def test_a_parked_rank_refuses_all_but_what_needs_no_device(worker):
     freed, start, end = worker.move("park", "a result to wait for")
     assert freed == 4 * 6
     assert start <= end
-    with pytest.raises(WorkerError, match=r"failed in add: RuntimeError: .* is parked"):
+    with pytest.raises(WorkerError, match=r"failed in add: RuntimeError: .* is offloaded"):
         worker.call("add", 1, 2)
-    with pytest.raises(WorkerError, match=r"failed in count: RuntimeError: .* is parked"):
+    with pytest.raises(WorkerError, match=r"failed in count: RuntimeError: .* is offloaded"):
         next(worker.stream("count", 1))
     assert worker.call("score_by_function")[0] == "no weights"
     assert worker.move("wake")[0] == freed

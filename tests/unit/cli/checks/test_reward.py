@@ -66,9 +66,7 @@ def test_a_weight_that_weighs_nothing(context, reward, told):
 def test_sft_is_paid_no_reward(context, tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"text": "a film"}\n')
-    assert (
-        check_reward(context("sft", data={"demonstrations": str(rows)})) == "no stage is paid one"
-    )
+    assert check_reward(context("sft", data={"demonstrations": str(rows)})) == "no stage uses one"
 
 
 def test_a_model_that_is_yet_to_be_trained(context, tmp_path):
