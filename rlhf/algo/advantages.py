@@ -16,12 +16,12 @@ def gae(
 ) -> Tensor:
     """Return advantages_BR (Schulman et al. 2016, eq. 16), 0 at padding, not whitened.
 
-    A response is an episode: the value after its last real token is 0, and nothing that stands
-    at padding is read.
+    A response is an episode: the value after its last real token is 0, and nothing at padding
+    is read.
 
     Args:
         rewards_BR: Reward a token.
-        values_BR: Return expected before each token is written.
+        values_BR: Return expected before each token is generated.
         mask_BR: Bool.
         discount: Gamma.
         gae_lambda: Lambda; 0 trusts the values, 1 the rewards.

@@ -1,4 +1,4 @@
-"""Figures that tell whether the numbers can be trusted: fit, variety, calibration, uncertainty."""
+"""Figures that show whether results can be trusted: fit, variety, calibration, uncertainty."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def calibration_error(
 
     Args:
         probabilities: Foretold, each in [0, 1].
-        outcomes: What came: 0, 1, or a half for a tie; as many.
+        outcomes: The outcome of each: 0, 1, or a half for a tie.
         num_bins: Bins over [0, 1].
 
     Raises:
@@ -141,7 +141,7 @@ def bootstrap_mean_interval(
 
     Args:
         values: Observations, at least one.
-        seed: Of the resampling; derive_seed makes one.
+        seed: Seed of the resampling; derive_seed makes one.
         num: Resamples.
 
     Raises:

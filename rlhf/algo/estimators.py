@@ -1,4 +1,4 @@
-"""The ways to tell how much better a response was than expected, each by the name a config gives.
+"""The ways to estimate how much better a response was than expected, by their config names.
 
 A new one is a function from Episodes to advantages_BR under the `estimator` decorator.
 Axes: B responses, R response slots, right-padded. Advantages are not whitened here; that is done
@@ -28,12 +28,12 @@ STD_FLOOR = 1e-6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Episodes:
-    """What an estimator may look at. Whatever stands at padding must not matter to it."""
+    """The inputs of an estimator. Values at padding must not matter to it."""
 
     rewards_BR: Tensor
     """Shaped reward a token: the score on the last one, less the price of KL; 0 at padding."""
     values_BR: Tensor
-    """Return expected before each token is written; zeros when there is no value role."""
+    """Return expected before each token is generated; zeros when there is no value role."""
     mask_BR: Tensor
     """Bool, true at real tokens; at least one a row."""
     group_B: Tensor

@@ -74,7 +74,7 @@ def _tempered(logits_NV: Tensor, dtype: torch.dtype, temperature: float) -> Tens
 
 
 def _slices(logits_NV: Tensor) -> list[slice]:
-    """Cut rows so that a piece fits a CPU's cache; a GPU takes all of them at once."""
+    """Cut rows into chunks that fit a CPU's cache; a GPU takes all of them at once."""
     num_rows, vocabulary = logits_NV.shape
     size = num_rows if logits_NV.is_cuda else max(1, CACHED // vocabulary)
     return [slice(start, start + size) for start in range(0, num_rows, max(1, size))]

@@ -127,7 +127,7 @@ def policy_loss(
 
 
 def _dual_clip(losses: Tensor, gains: Tensor, dual: float | None) -> tuple[Tensor, Tensor]:
-    """Return the losses with those of gains below 0 held to dual * |gain|, and which are held.
+    """Return the losses, of gains below 0 at most dual * |gain|, and where that bound binds.
 
     Where the gain is above 0 the loss is below 0, so the bound never binds.
     """
@@ -143,7 +143,7 @@ def value_loss(
 ) -> ValueLoss:
     """Return half the squared error, the worse of plain and clipped, summed.
 
-    The clip holds the new value within clip_range of the old one, as the policy's ratio is held
+    The clip keeps the new value within clip_range of the old one, as it does the policy's ratio
     (Schulman et al. 2017's code; Ouyang et al. 2022).
 
     Args:

@@ -1,6 +1,6 @@
 """How rows are cut up: shuffled minibatches, balanced shares of ranks, microbatches that fit.
 
-How rows stand in a microbatch is said in `packing`. Functions that cut return int64 CPU index
+How rows lie in a microbatch is described in `packing`. Functions that cut return int64 CPU index
 tensors that together name each row exactly once, and depend on nothing but their arguments.
 """
 
@@ -18,11 +18,11 @@ from rlhf.algo.seeding import derive_seed, uniforms
 def minibatch_rows(
     num_rows: int, minibatch_size: int, seed_key: tuple[int | str, ...]
 ) -> list[Tensor]:
-    """Return one epoch's row indices in shuffled pieces; the last may be smaller.
+    """Return one epoch's row indices in shuffled minibatches; the last may be smaller.
 
     Args:
         num_rows: Rows of the whole batch.
-        minibatch_size: Rows a piece, at least 1.
+        minibatch_size: Rows a minibatch, at least 1.
         seed_key: What the shuffle is for, such as (run_seed, "epoch", step, epoch).
     """
     if num_rows == 0:
@@ -52,11 +52,11 @@ def shares(lengths_B: Tensor, num_ranks: int) -> list[Tensor]:
 
 
 def microbatches(lengths: Tensor, max_tokens: int, *, packs: bool = False) -> list[Tensor]:
-    """Cut rows into pieces of which each computes at most max_tokens.
+    """Cut rows into chunks of which each computes at most max_tokens.
 
     A row longer than max_tokens gets a microbatch of its own. Rows go longest first, like with
     like, and a step that does not fit in memory fails at once. Where that leaves too much padding
-    and rows may share bins, they are dealt so that pieces are alike, long and short together.
+    and rows may share bins, they are dealt so that chunks are alike, long and short together.
 
     Args:
         lengths: Tokens a row, int64, [B]; or [B, K] where K texts stay together, 0 for none.
@@ -86,7 +86,7 @@ def sharded_microbatches(
 
     Args:
         lengths: As in `microbatches`.
-        num_ranks: That learn from it together.
+        num_ranks: Ranks that learn from the minibatch together.
         max_tokens: As in `microbatches`.
         packs: As in `microbatches`.
 

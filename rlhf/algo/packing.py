@@ -31,7 +31,7 @@ time as ten products take, so sizes are made round that vary from one forward to
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each row stands."""
+    """The bin, the column and the length of each row."""
 
     bin_B: Tensor
     """Which bin, int64."""
@@ -43,7 +43,7 @@ class Layout:
 
     @property
     def num_tokens(self) -> int:
-        """What a forward computes, padding included."""
+        """The tokens that a forward computes, padding included."""
         return self.num_bins * self.width
 
 
@@ -97,7 +97,7 @@ def rounded(number: int) -> int:
 
 
 def step_of(number: int) -> int:
-    """Return how far round numbers of its size lie apart."""
+    """Return the distance between neighbouring round numbers of its size."""
     return max(1, (1 << number.bit_length() - 1) // STEPS)
 
 

@@ -1,6 +1,6 @@
-"""What scores are divided by before they become rewards, so that their spread stays near 1.
+"""The divisor of scores before they become rewards, so that their spread stays near 1.
 
-The mean is never taken off: it would turn a good score into a punishment, and with KL in the
+The mean is never subtracted: that would turn a good score into a penalty, and with KL in the
 reward it would move the optimum (Zheng et al. 2023, "Secrets of RLHF", PPO-max).
 """
 
@@ -19,15 +19,15 @@ class ScoreScale(Protocol):
     """Brings each step's scores to a scale, and may learn it from them."""
 
     def scale(self, score_B: Tensor) -> Tensor:
-        """Take in the step's scores, all ranks' together, and return them scaled."""
+        """Add the step's scores, all ranks' together, to the state, and return them scaled."""
         ...
 
     def state(self) -> dict[str, float]:
-        """Return what a checkpoint must keep."""
+        """Return the state that a checkpoint must keep."""
         ...
 
     def load(self, state: Mapping[str, float]) -> None:
-        """Go on from a kept state."""
+        """Restore what `state` returned."""
         ...
 
 
@@ -39,18 +39,18 @@ class NoScale:
         return score_B
 
     def state(self) -> dict[str, float]:
-        """Return nothing."""
+        """Return an empty state."""
         return {}
 
     def load(self, state: Mapping[str, float]) -> None:
-        """Take nothing."""
+        """Restore nothing: there is no state."""
 
 
 class RunningScale:
     """Divides by the biased standard deviation of all scores so far, the present ones included.
 
-    Scores are taken in one by one (Welford 1962) in float64, so that how they are cut into
-    batches changes no bit of the state.
+    Scores are added one by one (Welford 1962) in float64, so that how they are cut into batches
+    changes no bit of the state.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class RunningScale:
         self._square_sum = 0.0
 
     def scale(self, score_B: Tensor) -> Tensor:
-        """Take in the scores and return them over the deviation; over 1 while that is 0.
+        """Add the scores and return them divided by the deviation; by 1 while that is 0.
 
         Args:
             score_B: One number a response, any float dtype.
@@ -76,7 +76,7 @@ class RunningScale:
             if not math.isfinite(score):
                 raise TrainingError(
                     f"score={score} in row {row}; a running scale needs finite scores; "
-                    "look at the reward model or reward function that gave it"
+                    "check the reward model or reward function that returned it"
                 )
         for score in scores:
             self._observe(score)
@@ -94,7 +94,7 @@ class RunningScale:
         return {"count": self._count, "mean": self._mean, "square_sum": self._square_sum}
 
     def load(self, state: Mapping[str, float]) -> None:
-        """Take the kept moments."""
+        """Restore the moments that `state` returned."""
         self._count = state["count"]
         self._mean = state["mean"]
         self._square_sum = state["square_sum"]

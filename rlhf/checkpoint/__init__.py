@@ -1,1 +1,1 @@
-"""What is kept on disk: a run's folder, its checkpoints, and what one stage hands to the next."""
+"""What is kept on disk: a run's folder, its checkpoints, and the models passed between stages."""

@@ -1,4 +1,4 @@
-"""What one stage hands to the next: a model folder that says what it is and proves it is whole.
+"""What one stage passes to the next: a model folder with a record of its origin and its hashes.
 
 `rlhf_artifact.json` is written last, so a model folder without it was never finished.
 """
@@ -37,9 +37,9 @@ class Artifact(Section):
     head_trained: bool
     """False while a scalar head still has its initial weights; True for language models."""
     tokenizer_sha256: str
-    """Of the tokenizer the model was trained with."""
+    """Hash of the tokenizer the model was trained with."""
     chat_template_sha256: str | None
-    """Of its chat template; None without one."""
+    """Hash of its chat template; None without one."""
     base: str
     """Model or folder the training started from."""
     inputs_sha256: str
@@ -47,7 +47,7 @@ class Artifact(Section):
     weights_sha256: dict[str, str] = Field(default_factory=dict)
     """Hash of each safetensors file by name; filled in by write_artifact."""
     created_by: str = __version__
-    """Release that wrote it."""
+    """Release of rlhf that saved it."""
 
 
 def write_artifact(folder: Path, artifact: Artifact) -> Artifact:
@@ -58,7 +58,7 @@ def write_artifact(folder: Path, artifact: Artifact) -> Artifact:
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise CheckpointError(f"{folder} has no *.safetensors file; write the weights first")
+        raise CheckpointError(f"{folder} has no *.safetensors file; save the weights first")
     whole = artifact.model_copy(
         update={"weights_sha256": {path.name: sha256(path) for path in files}}
     )
@@ -115,7 +115,7 @@ def verify(folder: Path) -> Artifact:
 
 
 def is_current(folder: Path, inputs_sha256: str) -> bool:
-    """Return whether the folder is finished, all there, and made from exactly these inputs."""
+    """Return whether the folder is finished, complete, and made from exactly these inputs."""
     artifact = read_artifact(folder)
     if artifact is None or artifact.inputs_sha256 != inputs_sha256:
         return False
@@ -128,11 +128,11 @@ def inputs_fingerprint(inputs: Mapping[str, object]) -> str:
 
 
 def identity(path: Path, layout: int) -> object:
-    """Return the hashes of a file, or of all that a model folder loads; else the name as it is.
+    """Return the hashes of a file, or of all files a model is loaded from; else the name itself.
 
     Args:
         path: A file, a model folder, or the name of a model on the hub.
-        layout: Of the run folder, which says what counts there: 1 or 2.
+        layout: Layout of the run folder, which determines the files that count: 1 or 2.
     """
     if path.is_file():
         return sha256(path)

@@ -75,7 +75,7 @@ def write_tensors(
     Args:
         path: The file; its folder is made when missing.
         tensors: Any shapes, dtypes and devices; the values are copied, never the ties between them.
-        metadata: Said of the file as a whole (run id, step, role); kept in its header.
+        metadata: Facts on the whole file (run id, step, role); kept in its header.
 
     Raises:
         CheckpointError: when the disk is full or fails.
@@ -97,7 +97,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Return what write_tensors was told of the file; empty for a file it did not write.
+    """Return the metadata given to write_tensors; empty for a file it did not write.
 
     Raises:
         CheckpointError: when the file is missing, unreadable or damaged.
@@ -118,7 +118,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn every failure to read the path into one CheckpointError that names it."""
+    """Raise one CheckpointError that names the path, for every failure to read it."""
     try:
         yield
     except FileNotFoundError as error:
@@ -131,11 +131,11 @@ def reading(path: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path, num_bytes: int) -> Iterator[None]:
-    """Turn every failure to write the path into one CheckpointError that names cause and remedy.
+    """Raise one CheckpointError with cause and remedy, for every failure to write the path.
 
     Args:
-        path: What is being written.
-        num_bytes: How much it needs; said when the disk is full.
+        path: The file being written.
+        num_bytes: Bytes it needs, for the message when the disk is full.
     """
     try:
         yield
@@ -170,7 +170,7 @@ def _explain(error: OSError | SafetensorError, path: Path, num_bytes: int) -> st
 
 
 def _error_number(error: OSError | SafetensorError) -> int:
-    """Return the system's error number, 0 when unknown; safetensors only writes it in its text."""
+    """Return the system's error number, 0 when unknown; safetensors has it in its text only."""
     if isinstance(error, OSError):
         return error.errno or 0
     found = re.search(r"os error (\d+)", str(error))
@@ -191,7 +191,7 @@ def _owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def existing(folder: Path) -> Path:
-    """Return the nearest folder above (or the folder itself) that is there."""
+    """Return the nearest folder above (or the folder itself) that exists."""
     folder = folder.absolute()
     while not folder.exists():
         folder = folder.parent

@@ -1,6 +1,6 @@
 """The manifest of a checkpoint: what belongs to the step, each file with its hash, and its owner.
 
-The manifest carries a hash of itself, so a changed digit in the stage's own state is seen too.
+The manifest carries a hash of itself, so a changed digit in the stage's own state is found too.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ SCHEMA_VERSION = 1
 
 
 class DamagedError(Exception):
-    """A checkpoint folder that cannot be trusted; says which file is at fault."""
+    """A damaged checkpoint folder; the message names the file at fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who a checkpoint belongs to."""
+    """The run, stage and step that a checkpoint belongs to."""
 
     run_id: str
     """The run."""
@@ -118,7 +118,7 @@ def _check_owner(manifest: Mapping[str, object], owner: Owner, folder: Path) -> 
 
 
 def _check_file(path: Path, entry: Mapping[str, object]) -> None:
-    """Compare one file with what the manifest says of it."""
+    """Compare one file with its entry in the manifest."""
     try:
         found = sha256(path)
     except CheckpointError as error:

@@ -22,7 +22,7 @@ SCHEMA_VERSION = 2
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
 TRIAL_LOG = "trial.log"
-"""What a trial of a sweep says, where no terminal shows it; the sweep makes it before the run."""
+"""Output of a sweep's trial that no terminal shows; the sweep creates it before the run."""
 _SHOWN_DIFFERENCES = 6
 
 
@@ -46,11 +46,11 @@ class RunFolder:
         return deciding(stage, config, self.known.get(stage))
 
     def identity(self, path: Path) -> object:
-        """Return what a model or file is for a stage of this folder that starts from it."""
+        """Return the hashes by which a stage of this folder identifies a model or file."""
         return identity(path, self.schema_version)
 
     def release(self) -> None:
-        """Let another process open the folder; call once. A killed process lets go by itself."""
+        """Release the lock; call once. The kernel releases it when the process is killed."""
         os.close(self.lock)
 
     def __enter__(self) -> Self:
@@ -64,7 +64,7 @@ class RunFolder:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What run.json holds."""
+    """The content of run.json."""
 
     run_id: str
     stages: dict[str, dict[str, object]]
@@ -73,7 +73,7 @@ class _Record:
 
 
 def open_run(run_dir: Path, config: Mapping[str, object], command: str) -> RunFolder:
-    """Create or reopen a run folder and hold it until release.
+    """Create or reopen a run folder and lock it until release.
 
     Args:
         run_dir: RUN; made with its parents when missing.
@@ -97,7 +97,7 @@ def open_run(run_dir: Path, config: Mapping[str, object], command: str) -> RunFo
 
 
 def check_run(run_dir: Path, config: Mapping[str, object], command: str) -> None:
-    """Check that `open_run` would take a folder, as far as can be told without changing anything.
+    """Check that `open_run` would accept a folder, as far as possible without changing anything.
 
     Raises:
         ConfigError, CheckpointError: as `open_run` does.
@@ -109,7 +109,7 @@ def check_run(run_dir: Path, config: Mapping[str, object], command: str) -> None
 
 
 def _make(run_dir: Path) -> None:
-    """Create the folder, or check that an existing one is a run's, and that we may write there."""
+    """Create the folder, or check that an existing one is a run's, and that it is writable."""
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -158,7 +158,7 @@ def _lock(run_dir: Path, command: str) -> int:
 
 
 def _owner(lock: int) -> str:
-    """Say who signed the lock; the signature may be missing for an instant after locking."""
+    """Return which process signed the lock; the signature follows an instant after locking."""
     try:
         owner = json.loads(os.pread(lock, 4096, 0))
     except ValueError:

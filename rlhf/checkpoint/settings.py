@@ -41,7 +41,7 @@ FREE = (
     "generation.batch_size",
     "reward.timeout_s",
 )
-"""Sections and settings that say where and how fast, never what."""
+"""Sections and settings that change where and how fast a run is, never its result."""
 
 _REWARD_MODEL_TRAINING = (
     "reward_model.num_epochs",
@@ -122,7 +122,7 @@ def _differs(path: str, there: Settings, here: Settings) -> bool:
 
 
 def _without(config: dict[str, Any], paths: Iterable[str]) -> dict[str, object]:
-    """Return the settings that a configuration has where some are not given: their defaults."""
+    """Return all settings of a configuration, with defaults for those that are not given."""
     for path in paths:
         *sections, name = path.split(".")
         inside = config

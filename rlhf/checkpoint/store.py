@@ -40,7 +40,7 @@ class Checkpoint:
 
 
 class Store:
-    """Writes, verifies and prunes the checkpoints of one stage; one process at a time."""
+    """Commits, verifies and prunes the checkpoints of one stage; one process at a time."""
 
     def __init__(
         self,
@@ -52,10 +52,10 @@ class Store:
         """Describe a store; nothing is touched yet.
 
         Args:
-            folder: RUN/checkpoints/STAGE; its last part is the stage's name.
+            folder: RUN/checkpoints/STAGE; its name is the stage's.
             run_id: The run all checkpoints must be of.
             keep: Newest good checkpoints to keep, at least 1.
-            warn: Told, in one line, of every damaged checkpoint that is passed over, and of
+            warn: Called with a line for every damaged checkpoint that is passed over, and for
                 every folder that could not be deleted.
         """
         self._folder = folder
@@ -66,7 +66,7 @@ class Store:
 
     @contextmanager
     def staging(self, step: int) -> Iterator[Path]:
-        """Lend an empty folder for one step; it is gone afterwards unless it was committed.
+        """Yield an empty folder for one step; it is deleted afterwards unless it was committed.
 
         Raises:
             CheckpointError: when the folder cannot be made.
@@ -84,7 +84,7 @@ class Store:
         """Make a staged step the newest checkpoint, then delete what is no longer needed.
 
         Args:
-            staging: The folder lent by `staging`, with every role's files in it.
+            staging: The folder that `staging` yielded, with every role's files in it.
             step: Steps done.
             trainer: JSON state of the stage itself.
 

@@ -1,1 +1,1 @@
-"""The door: Hydra in, commands out, and the one place that names every concrete class."""
+"""The boundary: Hydra in, commands out, and the one place that names every concrete class."""

@@ -45,7 +45,7 @@ def run_command(command: str, experiment: Experiment) -> float | None:
 
 
 def _train(command: str, experiment: Experiment) -> float | None:
-    """Run the command's stages, then judge the result and write the report."""
+    """Run the command's stages, then evaluate the result and write the report."""
     context = CheckContext(command, experiment)
     warnings = preflight(context)
     stages = context.stages
@@ -70,7 +70,7 @@ def _train(command: str, experiment: Experiment) -> float | None:
 
 
 def _reward_model(run: Run, context: CheckContext, base: Path) -> Path | None:
-    """Train the reward model, or return the one there is; None when a function judges alone."""
+    """Train the reward model, or return the one there is; None when only a function scores."""
     if "reward_model" in context.stages:
         return run_reward_model(run, base)
     return None if context.reward_model is None else Path(context.reward_model)
@@ -80,7 +80,7 @@ def _reward_model(run: Run, context: CheckContext, base: Path) -> Path | None:
 def _opened(
     command: str, experiment: Experiment, inputs: Inputs, stages: list[StageName]
 ) -> Iterator[Run]:
-    """Open the run's folder, its log and (when first needed) its processes; close them in turn."""
+    """Open the run's folder, log and (when first needed) processes; close all at the end."""
     config = experiment.model_dump(mode="json")
     with ExitStack() as stack:
         folder = stack.enter_context(open_run(Path(experiment.run_dir), config, command))
@@ -132,7 +132,7 @@ def _judge(experiment: Experiment) -> Judge | None:
 
 
 def _compare(run: Run, candidate: Path, baseline: Path, judge: Judge) -> None:
-    """Let both policies answer the held-out prompts; write RUN/evaluation.json."""
+    """Compare both policies' answers to the held-out prompts; write RUN/evaluation.json."""
     assert run.inputs.prompts is not None
     config = run.experiment.evaluation
     made_of = run.fingerprint("ppo", candidate, baseline, *judge.files)
@@ -164,7 +164,7 @@ def _reported(run: Run) -> float | None:
 
 
 def _evaluate(command: str, experiment: Experiment) -> float | None:
-    """Compare two policies by the judge."""
+    """Compare two policies' answers by the judge's scores."""
     judge, run_dir = _judge(experiment), Path(experiment.run_dir)
     if judge is None:
         raise ConfigError(
@@ -188,7 +188,7 @@ def _evaluate(command: str, experiment: Experiment) -> float | None:
 
 
 def _report(command: str, experiment: Experiment) -> None:
-    """Write RUN/report.html from what is there."""
+    """Write RUN/report.html from the files in the run's folder."""
     run_dir = Path(experiment.run_dir)
     if not (run_dir / "run.json").is_file():
         raise ConfigError(f"run_dir={run_dir} holds no run; give the folder of one")
@@ -208,7 +208,7 @@ def _doctor(command: str, experiment: Experiment) -> None:
 
 
 def _plan(command: str, experiment: Experiment) -> None:
-    """Print what a run would take of plan.hardware."""
+    """Print the memory and time a run would need on plan.hardware."""
     from rlhf.cli.plan import plan
 
     plan(experiment)

@@ -1,7 +1,7 @@
-"""Compose: command-line overrides and YAML files become one checked Experiment; the door to Hydra.
+"""Compose: command-line overrides and YAML files become one checked Experiment, through Hydra.
 
 The defaults come from the typed models, so Hydra knows every key. A learning rate that depends on
-peft.method is an interpolation there, so that `--cfg job` shows the settled number.
+peft.method is an interpolation there, so that `--cfg job` shows the resulting number.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _schema() -> dict[str, Any]:
 
 
 def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
-    """Let Hydra compose, and take every configuration; return what taking one raised."""
+    """Let Hydra compose, and call `take` on every configuration; return the errors it raised."""
     errors: list[BaseException] = []
     entered: list[DictConfig] = []
     output, composing = StringIO(), ExitStack()
@@ -111,7 +111,7 @@ def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
 
 
 def _without_advice(output: str) -> str:
-    """Return what Hydra said of a fault on one line, without its advice to itself."""
+    """Return Hydra's error message on one line, without its hints on debugging Hydra."""
     advice = ("See http", "Set the environment", "Config search path", "provider=")
     lines = [line.strip() for line in output.splitlines()]
     if any(line.startswith("Traceback") for line in lines):
@@ -131,7 +131,7 @@ def _take(command: str, config: DictConfig, multirun: Multirun) -> float | None:
             f"sweep.parallel={experiment.sweep.parallel} is for a sweep; add -m, and give a "
             "setting several values, or leave it at 1"
         )
-    # Torch and transformers take seconds to import; a wrong setting is told before that.
+    # Torch and transformers take seconds to import; a wrong setting is reported before that.
     from rlhf.cli.commands import run_command
 
     return run_command(command, experiment)
@@ -170,13 +170,13 @@ def _fixed(asked: list[str]) -> list[str]:
     try:
         parsed = OverridesParser.create().parse_overrides(settings)
     except HydraException:
-        return []  # Composing says what is wrong.
+        return []  # Composing reports what is wrong.
     last = {override.key_or_group: override for override in parsed}
     return [key for key, override in last.items() if not override.is_sweep_override()]
 
 
 def _for_the_search(overrides: list[str]) -> list[str]:
-    """Return what a search needs to be told: of our figures, higher is better.
+    """Return the override by which a search maximizes: of our figures, higher is better.
 
     Raises:
         ConfigError: when another launcher than this program is to start the trials.

@@ -1,7 +1,7 @@
-"""Likeness: how far apart two runs' figures, weights and answers are.
+"""Diff: how much two runs' figures, weights and answers differ.
 
 A difference of two numbers is |a - b| / max(1, |a|, |b|): absolute for small numbers, relative for
-large ones. Texts, and what only one run has, are either the same or infinitely far apart.
+large ones. It is 0 or infinite for texts, and infinite for values that only one run has.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rlhf.checkpoint.files import read_tensors, sha256
 from rlhf.observe.files import EVALUATION, REWARD_MODEL, SAMPLES, read_object, read_rows, read_steps
 
 OF_THE_MACHINE = ("time/", "busy/", "idle/", "speed/", "memory/")
-"""Metrics that a clock or an allocator says; no run repeats them."""
+"""Metrics of time and memory; no run repeats them."""
 TOLERANCE = 1e-5
 SIGNATURE = "inputs_sha256"
 """What an evaluation came from: names folders, so it is another one in another folder."""
@@ -36,19 +36,19 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """Say it in words."""
+        """Return the difference in words, for the table."""
         if self.difference == 0:
             return "identical"
         return f"equal within {TOLERANCE:g}" if self.is_equal else "DIFFERS"
 
     @property
     def is_equal(self) -> bool:
-        """Whether the runs agree here."""
+        """Whether the difference is within the tolerance."""
         return self.difference <= TOLERANCE
 
 
 def compare_runs(one: Path, other: Path) -> list[Difference]:
-    """Compare the metrics of every step, all weights, answers, and what judged the models."""
+    """Compare the metrics of every step, all weights, answers, and evaluations of the models."""
     found = [*_metrics(one, other), *_weights(one, other), _answers(one, other)]
     for name in (REWARD_MODEL, EVALUATION):
         here, there = read_object(one / name), read_object(other / name)

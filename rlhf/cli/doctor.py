@@ -1,4 +1,4 @@
-"""Doctor: tells what a run would stumble over, one line a check."""
+"""Doctor: reports what would stop a run, one line a check."""
 
 from __future__ import annotations
 

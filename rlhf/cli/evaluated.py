@@ -1,4 +1,4 @@
-"""What `rlhf evaluate` takes from the run it evaluates, where the command line says nothing else.
+"""Defaults that `rlhf evaluate` takes from the run it evaluates; the command line overrides them.
 
 Answers are to be drawn as the run drew them, to prompts that it held out; so its `generation`
 settings and its `data` are the defaults.
@@ -22,7 +22,7 @@ def as_the_run_had(schema: Mapping[str, Any], overrides: Sequence[str]) -> dict[
 
     Args:
         schema: Every setting with its default.
-        overrides: The command line as typed; run_dir is looked for in it.
+        overrides: The command line as typed; run_dir is read from it.
     """
     pairs = (word.lstrip("+").partition("=") for word in overrides)
     typed = {key: value for key, _, value in pairs}
@@ -33,11 +33,11 @@ def as_the_run_had(schema: Mapping[str, Any], overrides: Sequence[str]) -> dict[
     known = cast("dict[str, Any]", had)
     taken = {name: {**schema[name], **_known(known.get(name), schema[name])} for name in TAKEN}
     if any(name in typed for name in OF_PROMPTS):
-        # Other prompts are asked for: none of the run's own.
+        # Other prompts are given: none of the run's own.
         taken["data"] |= {name.rpartition(".")[2]: None for name in OF_PROMPTS}
     return {**schema, **taken}
 
 
 def _known(had: object, section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a section that there still are."""
+    """Return those settings of a section that this release still has."""
     return {k: v for k, v in had.items() if k in section} if isinstance(had, dict) else {}

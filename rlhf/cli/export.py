@@ -19,7 +19,7 @@ def export(experiment: Experiment) -> Path:
     Raises:
         ConfigError: when the run has no finished policy, or the target is not empty.
         ModelError: when the policy's folder is damaged.
-        TrainingError: when what was written is another model.
+        TrainingError: when the exported folder gives other numbers than the policy.
     """
     run_dir = Path(experiment.run_dir)
     source = run_dir / "policy"

@@ -30,7 +30,7 @@ COMMANDS = {
     "submit": "any of these as a job of a running Ray cluster",
 }
 EXAMINED = ("pipeline", "sft", "reward_model", "ppo")
-"""What the doctor looks at when it is named: `rlhf doctor ppo ppo.kl_coef=0.1`."""
+"""Commands that the doctor can check by name: `rlhf doctor ppo ppo.kl_coef=0.1`."""
 DRIVER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
@@ -73,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def end_with(callback: Callable[[], object]) -> NoReturn:
-    """Do a deed and end this process with the documented code."""
+    """Run a callback and end this process with the documented code."""
     speak_plainly()
     if threading.current_thread() is threading.main_thread():
-        # A scheduler's request to end is obeyed, and told, as Ctrl-C is.
+        # A scheduler's request to end is handled and reported as Ctrl-C is.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         callback()

@@ -28,7 +28,7 @@ class Multirun:
     """One command line with -m; a context that ends what its trials share."""
 
     def __init__(self, command: str, fixed: Sequence[str]) -> None:
-        """Take the keys that have one value for all trials; the other keys name the trials."""
+        """Keep the keys that have one value for all trials; the other keys name the trials."""
         self._command, self._fixed = command, fixed
         self._open = ExitStack()
         self._sweep: Sweep | None = None
@@ -37,15 +37,15 @@ class Multirun:
     def take(
         self, mapping: dict[str, Any], overrides: Sequence[str], *, is_grid: bool
     ) -> float | None:
-        """Take one combination: of a grid to run it in the end, of a search to run it now.
+        """Add one combination: a grid's is run at the end, a search's at once.
 
         Args:
             mapping: The composed configuration.
-            overrides: What was chosen for it, `key=value` as Hydra has it.
+            overrides: The values chosen for it, `key=value` as Hydra has them.
             is_grid: Whether all combinations are known beforehand.
 
         Returns:
-            What a search maximizes.
+            The figure that a search maximizes.
 
         Raises:
             ConfigError: when no trial of this command line can run as asked.
@@ -84,7 +84,7 @@ class Multirun:
 
     def _opened(self, folder: Path) -> Sweep:
         if self._sweep is None:
-            # Torch and transformers take seconds to import; single runs are told of faults before.
+            # Torch and transformers take seconds to import; single runs report faults before.
             from rlhf.cli.sweep import Sweep
 
             self._sweep = self._open.enter_context(Sweep(self._command, folder))
@@ -117,7 +117,7 @@ class Multirun:
             return None
 
     def __enter__(self) -> Self:
-        """Use as a context."""
+        """Return the sweep; leaving the block ends what its trials share."""
         return self
 
     def __exit__(
@@ -126,7 +126,7 @@ class Multirun:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End what the trials share; show their table."""
+        """End the shared cluster; show the trials' table."""
         self._open.close()
 
 
@@ -146,7 +146,7 @@ def trial_name(settings: Mapping[str, str]) -> str:
 
 
 def handed_down(command: str, mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of trials that start from what stands beside their folders.
+    """Return the configuration of trials that start from models beside their folders.
 
     As a single run goes on from the SFT and the reward model in its own folder, the trials of a
     sweep go on from those in the folder of the sweep.

@@ -1,4 +1,4 @@
-"""Overrides: what was typed, as Hydra is to get it.
+"""Overrides: the typed command line in the form that Hydra reads as meant.
 
 Values go to Hydra as `++key=value`, so that an unknown key reaches the models, which report all
 faults at once and name the nearest legal key. Hydra's grammar gives `= , [ ( { # & '` a meaning and
@@ -32,10 +32,10 @@ SWEEPS = ("--multirun", "-m")
 
 
 def for_hydra(arguments: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """Return a command line in the form Hydra is to get it.
+    """Return a command line in the form that is passed to Hydra.
 
     Raises:
-        ConfigError: for a flag that there is not.
+        ConfigError: for an unknown flag.
     """
     wrong = [word for word in arguments if _is_flag(word) and word.partition("=")[0] not in FLAGS]
     if wrong:
@@ -51,7 +51,7 @@ def for_hydra(arguments: Sequence[str], groups: Sequence[str]) -> list[str]:
 
 
 def _is_flag(word: str) -> bool:
-    """A flag is a dash and letters; a negative number is no setting either way."""
+    """Return whether a word is a flag: a dash and letters, not a negative number."""
     return word.startswith("-") and word not in ("-", "--")
 
 
@@ -74,7 +74,7 @@ def _check_digits(argument: str) -> None:
     try:
         OverridesParser.create().parse_overrides([argument])
     except HydraException:
-        return  # Composing says what is wrong, if anything is.
+        return  # Composing reports what is wrong, if anything is.
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{argument[:60]}...: {str(error).partition(';')[0]}") from error
 
@@ -93,7 +93,7 @@ def quoted(text: str) -> str:
 
 
 def _is_text_already(name: str, typed: str, takes_a_list: bool, *, sweeps: bool) -> bool:  # noqa: FBT001
-    """Tell whether Hydra reads a value as this setting takes it, or as nothing, or as a sweep."""
+    """Return whether Hydra reads a value as this setting needs it, or as null, or as a sweep."""
     try:
         (override,) = OverridesParser.create().parse_overrides([f"{name}={typed}"])
     except (HydraException, ValueError, RecursionError):

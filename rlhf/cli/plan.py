@@ -1,4 +1,4 @@
-"""Plan: `rlhf plan` prints what a run would take of some hardware, and settings that fit it."""
+"""Plan: `rlhf plan` prints what a run would need of some hardware, and settings that fit it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rlhf.planning.table import hardware_line, memory_table, shape_lines, speed_
 
 
 def plan(experiment: Experiment) -> None:
-    """Print the plan.
+    """Print memory, time and settings of a run on plan.hardware.
 
     Raises:
         ConfigError: when the settings do not fit the hardware (they and the nearest that do are

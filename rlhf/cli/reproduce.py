@@ -28,13 +28,13 @@ from rlhf.stages.inputs import sources_of
 
 REPRODUCTION = "reproduction.json"
 USAGE = "rlhf reproduce RUN [KEY=VALUE ...]"
-HELP = """Runs RUN's commands again with their settings, in RUN-reproduced unless run_dir says
-otherwise, and compares metrics of every step, weights, answers and evaluation. Other settings
+HELP = """Runs RUN's commands again with their settings, in RUN-reproduced unless run_dir names
+another, and compares metrics of every step, weights, answers and evaluation. Other settings
 are for where and how: cluster.*, engine.threads, data that moved. exit codes: 0 equal,
 2 cannot be tried (data changed, RUN unfinished), 4 results differ by more than 1e-5.
 """
 NOT_COMPARED = ("host", "system")
-"""Of the machine: its name, and a kernel's version."""
+"""Facts on the machine that are not compared: its name, and its kernel's version."""
 
 
 def reproduce(arguments: list[str]) -> None:
@@ -47,7 +47,7 @@ def reproduce(arguments: list[str]) -> None:
         ConfigError: when RUN is no finished run, its data have changed, or the new folder already
             has a result. Nothing was run then.
         TrainingError: when a result differs by more than the tolerance.
-        RLHFError: what the commands raise; the same command goes on.
+        RLHFError: an error of the commands; the same command line then resumes.
     """
     if arguments[:1] in (["-h"], ["--help"]):
         sys.stdout.write(f"usage: {USAGE}\n\n{HELP}")
@@ -149,7 +149,7 @@ def _check_data(run: Path, manifest: dict[str, object], plan: dict[str, Experime
 
 
 def _changed(manifest: dict[str, object]) -> list[str]:
-    """Return what of versions, code and machine is not as it was, a line each."""
+    """Return the differences in versions, code and machine, a line each."""
     found: list[str] = []
     for name, here in surroundings()[0].items():
         then = _section(manifest, name)

@@ -20,10 +20,10 @@ def run_several(
     """Run trials, each in a process of its own.
 
     Args:
-        trials: In the order in which they start.
-        at_once: Most that run at the same time.
-        started: Told of every trial before it starts.
-        ended: Told of every trial after it ended, also of those that were interrupted.
+        trials: The trials, in the order in which they start.
+        at_once: Most trials that run at the same time.
+        started: Called with every trial before it starts.
+        ended: Called with every trial after it ended, also with those that were interrupted.
 
     Raises:
         KeyboardInterrupt: when interrupted; no trial runs any longer then.

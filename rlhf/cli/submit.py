@@ -45,7 +45,7 @@ def submit(arguments: Sequence[str], commands: Collection[str]) -> int:
     elif asked.id is None:
         raise ConfigError("rlhf submit: nothing to do; give a COMMAND, or --id of a job to follow")
     env = dict(map(_variable, asked.env))
-    # Ray takes a second to import; what is wrong with the command line is told before.
+    # Ray takes a second to import; faults of the command line are reported before.
     from rlhf.runtime.submit import Jobs, dashboard_of
 
     jobs = Jobs(dashboard_of(asked.address))

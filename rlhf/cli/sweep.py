@@ -1,8 +1,8 @@
 """Sweep: runs the trials of `rlhf COMMAND -m ...`, one after another or several at a time.
 
 Trials of a grid are known beforehand and start when all are; a search asks for one at a time and
-wants its figure. Trials that are finished, or were cut, are told at once. All others share one Ray
-cluster.
+needs its figure. Trials that are finished, or were cut, are reported at once. All others share
+one Ray cluster.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from rlhf.runtime.reach import address_of
 from rlhf.runtime.shared import SharedCluster
 
 WORST = float("-inf")
-"""What a search is told of a trial that was cut or diverged."""
+"""The figure that a search gets for a trial that was cut or diverged."""
 ERRORS: dict[int, type[RLHFError]] = {
     error.exit_code: error for error in (RLHFError, ConfigError, WorkerError, TrainingError)
 }
@@ -49,7 +49,7 @@ class Sweep:
     """The trials of one command line; a context that ends their cluster and shows the table."""
 
     def __init__(self, command: str, folder: Path) -> None:
-        """Take up what an earlier start of the sweep left in its folder."""
+        """Read the trials that an earlier start of the sweep left in its folder."""
         self._command, self._folder = command, folder
         self._console = Console(live=False)
         self._trials: dict[str, Trial] = {}
@@ -66,7 +66,7 @@ class Sweep:
         sys.stderr.write(f"rlhf: {name}: {error}\n")
 
     def add(self, trial: Trial) -> None:
-        """Take up a trial of a grid; `run` starts it."""
+        """Add a trial of a grid; `run` starts it."""
         self._trials.setdefault(trial.name, trial)
 
     def search(self, trial: Trial) -> float | None:
@@ -170,7 +170,7 @@ class Sweep:
         return f"[{at}/{len(self._trials)}] {trial.name}"
 
     def _write(self) -> tuple[list[str], list[list[str]]]:
-        """Write what the folder's trials came to; return their table."""
+        """Write the results of the folder's trials; return their table."""
         self._folder.mkdir(parents=True, exist_ok=True)
         trials = read_trials(self._folder, {**self._before, **self._ends}.values())
         write_ends(self._folder, self._command, trials)
@@ -178,7 +178,7 @@ class Sweep:
         return table(trials)
 
     def __enter__(self) -> Self:
-        """Use as a context."""
+        """Return the sweep; leaving the block ends its cluster and shows the table."""
         return self
 
     def __exit__(

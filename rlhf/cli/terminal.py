@@ -32,14 +32,14 @@ PLAIN: Final = {
     "\u201d": '"',
     "\ufffd": "?",
 }
-"""What this program writes, and what it is written as where it cannot be."""
+"""Letters this program prints, and their replacements where they cannot be encoded."""
 
 
 class Lasting(FileIO):
-    """A file that never fails: what can no longer be written is written to nowhere."""
+    """A file that never fails: output that can no longer be written is dropped."""
 
     def write(self, data: ReadableBuffer, /) -> int | None:
-        """Write as any file does, as long as there is somebody to read."""
+        """Write as any file does, until the reader is gone."""
         try:
             return super().write(data)
         except OSError:
@@ -60,7 +60,7 @@ def speak_plainly() -> None:
 
 
 def _lasting(stream: TextIOWrapper) -> TextIOWrapper:
-    """Return a stream to the same place; what only a test writes to stays as it is."""
+    """Return a stream that never fails; one that is not stdout or stderr is returned as is."""
     raw = getattr(stream.buffer, "raw", stream.buffer)  # Python's -u leaves the buffer out.
     if not isinstance(raw, FileIO) or isinstance(raw, Lasting) or raw.fileno() not in (1, 2):
         return stream
@@ -76,7 +76,7 @@ def _lasting(stream: TextIOWrapper) -> TextIOWrapper:
 
 
 def _replaced(error: UnicodeError) -> tuple[str, int]:
-    """Return letters of ASCII, and where to go on; what has none is written as Python writes it."""
+    """Return the nearest letters of ASCII, else Python's escapes; and where to go on."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     letters = error.object[error.start : error.end]

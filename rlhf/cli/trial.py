@@ -45,7 +45,7 @@ class Trial:
 
     command: str
     name: str
-    """Of its folder below the sweep's."""
+    """Name of its folder below the sweep's."""
     settings: dict[str, str]
     """What it changes, by dotted path."""
     typed: list[str]
@@ -58,7 +58,7 @@ class Trial:
         return Path(self.experiment.run_dir)
 
     def is_finished(self) -> bool:
-        """Tell whether its result is there, made with these settings; its run checks the rest."""
+        """Return whether its result exists, made with these settings; its run checks the rest."""
         there = section(read_object(self.folder / MANIFEST), "config")
         here = self.experiment.model_dump(mode="json")
         return (self.folder / RESULTS[self.command]).exists() and all(
@@ -105,7 +105,7 @@ class Trial:
 
 
 class TrialProcess:
-    """A trial that runs in a process of its own, and writes what it says to its run folder."""
+    """A trial in a process of its own, whose output goes to a file in its run folder."""
 
     def __init__(self, trial: Trial) -> None:
         """Start it."""
@@ -155,7 +155,7 @@ class TrialProcess:
 
 
 def run_trial() -> None:
-    """Run the trial that the sweep's process writes to our standard input."""
+    """Run the trial that the sweep's process sends to our standard input."""
     asked = json.loads(watchdog.read_line())
     interrupt_with(watchdog.on_end)
     sys.argv = [f"rlhf {asked['command']}", *asked["typed"]]
@@ -163,7 +163,7 @@ def run_trial() -> None:
 
 
 def interrupt_with(on_end: Callable[[Callable[[], None]], None]) -> None:
-    """Take the end of the sweep's process as Ctrl-C, even where a shell told us to ignore that."""
+    """Treat the end of the sweep's process as Ctrl-C, even where a shell set that to be ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     on_end(lambda: os.kill(os.getpid(), signal.SIGINT))
 

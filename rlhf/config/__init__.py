@@ -1,1 +1,1 @@
-"""What was asked: frozen, strict models without torch; one home for every default."""
+"""The settings: frozen, strict models without torch; one home for every default."""

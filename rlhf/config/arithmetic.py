@@ -1,4 +1,4 @@
-"""Batch arithmetic: what the batch settings come to, told before anything starts."""
+"""Batch arithmetic: the numbers that follow from the batch settings, before anything starts."""
 
 from __future__ import annotations
 

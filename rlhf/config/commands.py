@@ -28,9 +28,9 @@ def roles_of(
     """Return the roles whose processes the stages need.
 
     Args:
-        stages: Those that will run.
+        stages: The stages that will run.
         experiment: The configuration.
-        reads_values: Whether the advantage estimator has a use for the value role.
+        reads_values: Whether the advantage estimator uses the value role.
     """
     if "ppo" not in stages:
         roles: dict[StageName, RoleName] = {"sft": "policy", "reward_model": "reward"}
@@ -45,7 +45,7 @@ def roles_of(
 
 
 def missing(command: str, experiment: Experiment) -> Iterator[str]:
-    """Yield one message for every setting the command needs and has not."""
+    """Yield one message for every setting that the command needs and that is not given."""
     stages = stages_of(command, experiment)
     yield from _missing_data(stages, experiment)
     yield from _missing_models(command, stages, experiment)

@@ -1,4 +1,4 @@
-"""How weights are held."""
+"""How weights are sharded, stored and computed."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def _placement_checks(experiment: Experiment) -> Iterator[str]:
         host = row.colocate_with
         if host is not None and (host == role or table[host].colocate_with is not None):
             yield (
-                f"cluster.{role}.colocate_with={host} is not a role with seats of its own; legal: "
+                f"cluster.{role}.colocate_with={host} is not a role with slots of its own; legal: "
                 + ", ".join(r for r in table if r != role and table[r].colocate_with is None)
             )
         elif host is not None and row.ranks > table[host].ranks:

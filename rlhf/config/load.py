@@ -15,7 +15,7 @@ from rlhf.config.rates import fill_rates
 from rlhf.errors import ConfigError
 
 LARGEST = 1e18
-"""Of any number: 64-bit counts hold it, and 32-bit floats its square."""
+"""Largest number of any setting: it fits in 64-bit integers, and its square in fp32."""
 _NO_NUMBERS = (math.inf, -math.inf)
 """Refused by the models themselves."""
 
@@ -95,7 +95,7 @@ def _explain(detail: Any) -> str:
 
 
 def _is_branch(part: object) -> bool:
-    """Whether a part of a location names a type of a union, which the user never wrote."""
+    """Whether a part of a location names a type of a union, which the user never typed."""
     return part in ("str", "SourceConfig") or str(part).startswith(("list[", "function-"))
 
 

@@ -1,4 +1,4 @@
-"""What is kept and shown."""
+"""What of a run is recorded, evaluated and exported."""
 
 from __future__ import annotations
 

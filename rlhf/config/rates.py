@@ -1,7 +1,7 @@
 """Learning rates that were not given: what each role's is, by the weights that learn.
 
 Adapters want about ten times the rate of whole weights: TRL's own commands for SFT and the reward
-model say 2e-5 and 2e-4, 1e-5 and 1e-4; Schulman et al. 2025 ("LoRA Without Regret") measure a
+model have 2e-5 and 2e-4, 1e-5 and 1e-4; Schulman et al. 2025 ("LoRA Without Regret") measure a
 factor of 10, for SFT as for reinforcement learning.
 """
 

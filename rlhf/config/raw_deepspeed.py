@@ -1,7 +1,7 @@
 """Which raw DeepSpeed settings (engine.deepspeed) may be laid over the project's own.
 
 Refused are those that the project decides itself, with the setting to use instead, and sections
-that would change nothing here. What a key's value may be, DeepSpeed itself says.
+that would change nothing here. DeepSpeed itself checks the value of a key.
 """
 
 from __future__ import annotations

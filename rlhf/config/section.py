@@ -1,4 +1,4 @@
-"""Section: the base of every part of the configuration."""
+"""Section: the base class of every section of the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three acts: SFT, reward model, PPO."""
+"""The three stages: SFT, reward model, PPO."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def encode_prompt(
         tokenizer: its BOS and chat template count.
         prompt: text or messages.
         options: `tools` and template variables, for messages.
-        then: what was written so far of the response.
+        then: what was generated so far of the response.
 
     Raises:
         DataError: when the messages cannot be rendered; the caller adds `file:line`.
@@ -47,7 +47,7 @@ def encode_prompt(
 def encode_ending(
     tokenizer: PreTrainedTokenizerBase, prompt: Text, options: Options | None = None
 ) -> list[int]:
-    """Return the ids that stand behind an answer to this prompt: its end of turn, and EOS.
+    """Return the ids that follow an answer to this prompt: its end of turn, and EOS.
 
     Raises:
         DataError: when the messages cannot be rendered.
@@ -94,7 +94,7 @@ def encode_conversation(
     """Return the ids of a conversation; every assistant turn and its end-of-turn token is learned.
 
     Raises:
-        DataError: when there is no assistant turn, or the template hides where one stands.
+        DataError: when there is no assistant turn, or the template does not show where one is.
     """
     template = Template(tokenizer, options)
     return encode_turns(template, template.guard(messages))

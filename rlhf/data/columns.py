@@ -1,4 +1,4 @@
-"""Columns: what a row's columns say it is, in TRL's names, and whether their values make sense."""
+"""Columns: the kind of a row by its columns, in TRL's names, and checks of their values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fitting(values: Mapping[str, object], legal: Sequence[Columns]) -> Columns |
 
 
 def present(values: Mapping[str, object]) -> frozenset[str]:
-    """Return the columns that hold a value; tables write null where a row has none."""
+    """Return the columns that have a value; tables have null where a row has none."""
     return frozenset(name for name, value in values.items() if value is not None)
 
 
@@ -82,7 +82,7 @@ def same_kind(texts: Mapping[str, Text]) -> None:
 
 
 def spoken(answer: Text, column: str) -> Text:
-    """Return an answer, checked to be one: not empty, and said by the assistant.
+    """Return an answer, checked to be one: not empty, and with the role assistant.
 
     Raises:
         DataError: when it is not.
@@ -106,7 +106,7 @@ def spoken(answer: Text, column: str) -> Text:
 def options_of(values: Mapping[str, object]) -> Options:
     """Return what a row gives its chat template: `tools`, and each of `chat_template_kwargs`.
 
-    Both may be JSON written in a string.
+    Both may be JSON in a string.
 
     Raises:
         DataError: when `tools` is not a list, or `chat_template_kwargs` not an object.
@@ -153,7 +153,7 @@ def _message(value: object, name: str) -> Message:
 
 
 def _without_nulls(value: object) -> object:
-    """Drop null entries of objects at any depth: tables write them where a row has no key."""
+    """Drop null entries of objects at any depth: tables add them where a row has no such key."""
     if isinstance(value, dict):
         entries = cast("dict[str, object]", value)
         return {k: _without_nulls(entry) for k, entry in entries.items() if entry is not None}

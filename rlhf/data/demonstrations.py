@@ -62,7 +62,7 @@ def parse_demonstration(row: Row, columns: Columns) -> Asked:
 
 
 def _opening(messages: list[dict[str, object]]) -> str:
-    """Return what the last assistant turn answers, so that it meets the same prompt's side."""
+    """Return the prompt of the last assistant turn, so that equal prompts share a split."""
     turns = [number for number, m in enumerate(messages) if m["role"] == "assistant"]
     return key_of(messages[: turns[-1]] if turns else messages)
 

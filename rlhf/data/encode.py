@@ -126,7 +126,7 @@ def _warn_of_reasoning(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Ex
 
 
 def _loses_reasoning(tokenizer: PreTrainedTokenizerBase, example: Example) -> bool:
-    """Tell whether words of an answer with reasoning are missing from its rendering."""
+    """Return whether words of an answer with reasoning are missing from its rendering."""
     asked = example.asked
     for answer in asked.answers:
         if isinstance(answer, str) or not any(map(reasons, answer)):
@@ -164,7 +164,7 @@ def short_enough(
         examples: the rows.
         lengths: tokens of each, of its longest answer.
         limit: name of the setting and its value, in tokens.
-        config: says whether longer rows are an error or dropped.
+        config: determines whether longer rows are an error or dropped.
 
     Raises:
         DataError: with data.overlong=error, listing every longer row; with drop, when none is left.

@@ -20,7 +20,7 @@ Kind = Literal["demonstrations", "preferences", "prompts"]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a row's own columns say."""
+    """The content of a row's own columns."""
 
     prompt: Text | None
     """None where the answers are whole texts or whole conversations."""
@@ -39,7 +39,7 @@ class Example:
     options: Options
     """For the chat template."""
     weight: float
-    """Of the row's source."""
+    """Weight of the row's source in the mixture."""
 
     def member(self) -> Member:
         """Return what divide() needs to know of the row."""

@@ -1,4 +1,4 @@
-"""Fingerprints: the sha256 of every source, so that a manifest can say what a run learned from."""
+"""Fingerprints: the sha256 of every source, for the manifest of what a run learned from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parquet files and `datasets` names: the one door to the datasets library."""
+"""Parquet files and `datasets` names: the one boundary to the datasets library."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _located(table: Iterable[dict[str, object]], name: str) -> Located:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the first line of the error beneath, which says more than the library's own."""
+    """Return the first line of the underlying error, which is clearer than the library's own."""
     deepest = error
     while deepest.__cause__ is not None:
         deepest = deepest.__cause__

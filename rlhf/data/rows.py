@@ -17,7 +17,7 @@ _KINDS = ("demonstrations", "preferences", "preferences_test", "prompts", "promp
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row as it was written."""
+    """One row as it is in its file."""
 
     values: dict[str, object]
     """Column name to value."""
@@ -110,7 +110,7 @@ def _read_json(path: Path) -> list[Row]:
 
 
 def parse_json(raw: bytes) -> object:
-    """Return the value written in UTF-8 JSON.
+    """Return the value of a text in UTF-8 JSON.
 
     Raises:
         DataError: with the reason and the place inside `raw`.

@@ -1,4 +1,4 @@
-"""Split: which rows train, which validate and which test, decided by what they say alone."""
+"""Split: which rows train, which validate and which test, determined by their content alone."""
 
 from __future__ import annotations
 

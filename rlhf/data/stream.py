@@ -26,7 +26,7 @@ class Stream(Generic[B]):
             rows: what is streamed, at least one row.
             batch_size: rows a batch.
             seed: the run's seed.
-            name: tells streams of one run apart, say "sft".
+            name: distinguishes the streams of one run, such as "sft".
 
         Raises:
             DataError: when there are no rows, or the batch size is not positive.

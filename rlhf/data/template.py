@@ -22,7 +22,7 @@ Options = Mapping[str, object]
 Told = tuple[str, dict[int, Span]]
 """A rendered conversation, and what of it each message wrote, by index."""
 
-# What a template raises: on purpose, or over messages it was not written for.
+# Errors of a template: raised on purpose, or over messages it was not made for.
 _REFUSALS = (
     *(TemplateError, ValueError, TypeError, LookupError, AttributeError),
     *(ArithmeticError, RecursionError),
@@ -71,7 +71,7 @@ class Template:
 
     @staticmethod
     def _is_name(key: str, value: object) -> bool:
-        """Tell whether the template reads a value: a role may be a special token's spelling."""
+        """Return whether the template reads a value: a role may be spelled like a special token."""
         return key in ("role", "type") and isinstance(value, str) and value.isidentifier()
 
     def _guarded(self, value: object) -> object:
@@ -116,14 +116,14 @@ class Template:
         return _ESCAPED.sub(self._unescaped, cast("str", rendered))
 
     def _unescaped(self, found: re.Match[str]) -> str:
-        """Return a stand-in that the template wrote as JSON or Python would."""
+        """Return a stand-in in the form the template gave it: JSON's or Python's."""
         number = int(found.group(1))
         return f"\ufdd0{number}\ufdd1" if number < len(self._typed) else found.group()
 
     def trace(
         self, messages: Sequence[Message], then: Literal["nothing", "generation"] = "nothing"
     ) -> Told:
-        """Return the conversation as text, and which part of it each message wrote, if any.
+        """Return the conversation as text, and the span of it that each message became, if any.
 
         Raises:
             DataError: when the template refuses the messages.

@@ -17,7 +17,7 @@ from rlhf.errors import ModelError
 _log = logging.getLogger(__name__)
 
 TextTokenizer: TypeAlias = PreTrainedTokenizerBase
-"""A tokenizer of transformers, under the name that rooms without transformers know it by."""
+"""A tokenizer of transformers, under a name for packages that do not import transformers."""
 
 PAD, BOS, EOS = "<|pad|>", "<|bos|>", "<|eos|>"
 
@@ -74,7 +74,7 @@ def _loaded(path: str) -> PreTrainedTokenizerBase:
             tokenizer.decode(tokenizer(probe)["input_ids"])
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # whatever damaged files make the libraries say, panics too
+    except BaseException as error:  # whatever the libraries raise over damaged files, panics too
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"{path}: no tokenizer loads from it: {reason}; "

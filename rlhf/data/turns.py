@@ -1,4 +1,4 @@
-"""Turns: where each assistant turn stands in a rendered conversation, for any chat template."""
+"""Turns: the span of each assistant turn in a rendered conversation, for any chat template."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def encode_turns(
 
 
 def ending(template: Template, asked: Sequence[Message]) -> list[int]:
-    """Return the ids that stand behind the answer to guarded messages: its end of turn and EOS."""
+    """Return the ids that follow the answer to guarded messages: its end of turn and EOS."""
     before = asked[:-1] if _is_answer(asked[-1]) else asked  # or it is continued
     text, spans = template.trace([*before, like(asked[-1], "assistant", _STAND_IN)])
     start = text.rfind(_STAND_IN) + 1 or len(text)
@@ -69,7 +69,7 @@ def _closed(template: Template, ids: list[int], mask: list[bool]) -> Learned:
 
 
 def _learned(template: Template, messages: Sequence[Message], index: int, told: Told) -> Span:
-    """Return what is learned of an assistant turn."""
+    """Return the span of an assistant turn that is learned."""
     text, spans = told
     span = spans[index] if index in spans else _guess(template, messages[: index + 1], text)
     start = span[0] + _header_length(template, messages, index, text[slice(*span)])
@@ -85,7 +85,7 @@ def _is_answer(message: Message) -> bool:
 
 
 def _guess(template: Template, upto: Sequence[Message], text: str) -> Span:
-    """Return what the last message wrote, where the template does not tell: by prefixes."""
+    """Return the last message's span by prefixes, where the template has no marks."""
     start = common_length(template.render(upto[:-1]), text) if upto[1:] else 0
     end = common_length(template.render(upto), text)
     if end < start or (end == start and any(typed_texts(upto[-1]))):
@@ -103,7 +103,7 @@ def _header_length(template: Template, messages: Sequence[Message], index: int, 
     if turn.startswith(usual) and (usual or not header):
         return len(usual)
     # The header differs from a finished turn's. Letters that the answer shares with it by chance
-    # belong to the answer, so another answer in its place shows where the two part.
+    # belong to the answer, so another answer in its place shows where the two differ.
     answer = like(messages[index], "assistant", _STAND_IN)
     other, spans = template.trace([*messages[:index], answer, *messages[index + 1 :]])
     shared = turn[: common_length(turn, other[slice(*spans[index])])] if index in spans else turn
@@ -120,7 +120,7 @@ def like(message: Message, role: str, text: str) -> Message:
 
 
 def _header(template: Template, asked: Sequence[Message]) -> str:
-    """Return what the template writes to ask for an answer to these messages."""
+    """Return the header that the template adds to request an answer to these messages."""
     last = len(asked) - 1
     if last < 0:
         return ""
@@ -128,13 +128,13 @@ def _header(template: Template, asked: Sequence[Message]) -> str:
         text, spans = template.trace(asked, "generation")
         shared = common_length(template.render(asked), text)
     except DataError:
-        return ""  # it does not ask here: two answers in a row, say
+        return ""  # it adds none here: after an answer, for example
     # What is written instead may begin alike; and some ask before the last message's loop ends.
     return text[min(shared, spans.get(last, (0, shared))[1]) :]
 
 
 def _end(template: Template, text: str, turn: Span, *, borrow: bool) -> int:
-    """Return where a turn that others follow ends: behind its end-of-turn token.
+    """Return where a turn that others follow ends: after its end-of-turn token.
 
     Where it writes none, the token that begins the next turn ends it (GLM's `<|user|>`).
     """
@@ -150,7 +150,7 @@ def _end(template: Template, text: str, turn: Span, *, borrow: bool) -> int:
 
 
 def _last_end(template: Template, text: str, turn: Span) -> int:
-    """Return where the last turn ends: behind its EOS, or else behind all that it wrote."""
+    """Return where the last turn ends: after its EOS, or else after all of its text."""
     (start, end), eos = turn, str(template.tokenizer.eos_token)
     behind = text[end:].lstrip()
     if behind.startswith(eos):
@@ -160,7 +160,7 @@ def _last_end(template: Template, text: str, turn: Span) -> int:
 
 
 def _check_kept(template: Template, upto: Sequence[Message], turn: str, start: int) -> None:
-    """Refuse a turn that lost what it says once others follow (its reasoning, say)."""
+    """Refuse a turn that loses some of its text once others follow (its reasoning, for example)."""
     if all(typed in turn for typed in typed_texts(upto[-1])):
         return
     text, spans = template.trace(upto)
@@ -169,7 +169,7 @@ def _check_kept(template: Template, upto: Sequence[Message], turn: str, start: i
 
 
 def reasons(message: Message) -> bool:
-    """Tell whether an assistant's message holds reasoning beside its answer."""
+    """Return whether an assistant's message has reasoning beside its answer."""
     told = any(message.get(name) for name in _REASONING) or "</think>" in str(
         message.get("content")
     )
@@ -189,6 +189,6 @@ def typed_texts(message: Message) -> Iterator[str]:
 def _rewritten(number: int) -> str:
     return (
         f"the chat template rewrites message {number} when later messages follow (it drops "
-        "reasoning, say), so what was answered cannot be told; "
+        "reasoning, say), so what was answered is not known; "
         "give one row an answer, as prompt + completion"
     )

@@ -1,1 +1,1 @@
-"""How weights are held: plain torch, or DeepSpeed ZeRO 0 to 3; both answer the same protocols."""
+"""Engines over the weights: plain torch, or DeepSpeed ZeRO 0 to 3, by the same protocols."""

@@ -1,6 +1,6 @@
-"""What a role may ask of whatever holds its weights: the Engine and TrainableEngine protocols.
+"""Engine and TrainableEngine: the protocols by which a role runs and trains its weights.
 
-A contract test runs every implementation through the same suite. `backward` promises *sums*:
+A contract test runs every implementation through the same suite. `backward` takes *sums*:
 the gradient that `step` applies is the sum over ranks and calls of the gradients of what was
 passed in, so a loss divided by a global count gives the same update on any number of ranks.
 """
@@ -29,13 +29,13 @@ class Engine(Protocol):
         ...
 
     def gathered(self) -> AbstractContextManager[nn.Module]:
-        """Give the module with whole weights on every rank; no collective happens inside."""
+        """Yield the module with whole weights on every rank; no collective happens inside."""
         ...
 
     def weights(self) -> dict[str, Tensor]:
-        """Return all that a folder keeps by name, on CPU; on rank 0 only, else empty.
+        """Return the tensors of a model folder by name, on CPU; empty on all but rank 0.
 
-        Whole weights and persistent buffers, each in the dtype it is held in.
+        These are whole weights and persistent buffers, each in its dtype in memory.
         """
         ...
 

@@ -18,7 +18,7 @@ from rlhf.errors import TrainingError
 
 
 class LocalEngine:
-    """Holds a whole module in the dtype it came in, and an optimizer if it is to learn."""
+    """Keeps a whole module in the dtype it came in, and an optimizer if it is to learn."""
 
     def __init__(
         self, module: nn.Module, optimizer: OptimizerConfig | None = None, *, bf16: bool = False
@@ -37,7 +37,7 @@ class LocalEngine:
 
     @contextmanager
     def gathered(self) -> Iterator[nn.Module]:
-        """Give the module; it is always whole."""
+        """Yield the module; it is always whole."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
             yield self.module
 

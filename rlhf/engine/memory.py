@@ -1,4 +1,4 @@
-"""Memory: how much is free on a device, and whether whole weights fit beside what is there."""
+"""Memory: how much of a device is free, and whether a copy of whole weights fits in it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from rlhf.errors import ModelError
 
 SHARE = 0.9
-"""Of the free memory that may be planned with."""
+"""Share of the free memory that may be allocated."""
 
 
 def free_bytes(device: str) -> int:
-    """Return the bytes that can still be taken on a device (cpu or cuda)."""
+    """Return the bytes that can still be allocated on a device (cpu or cuda)."""
     if device == "cuda":
         return torch.cuda.mem_get_info()[0]
     return psutil.virtual_memory().available
@@ -22,9 +22,9 @@ def dtype_that_fits(num_weights: int, dtype: torch.dtype, free: int) -> torch.dt
     """Return the dtype in which a copy of all weights fits: their own, else bfloat16.
 
     Args:
-        num_weights: Of the whole model.
-        dtype: They are held in.
-        free: Bytes.
+        num_weights: Weights of the whole model.
+        dtype: The weights' dtype.
+        free: Free bytes.
 
     Raises:
         ModelError: when not even bfloat16 fits.

@@ -1,9 +1,9 @@
-"""Parking: moves all that an object holds on a device to host memory, and back into the same place.
+"""Offloading: moves all tensors of an object from a device to host memory and back, in place.
 
 It works on storages, the memory under tensors. A storage that is emptied and filled again is the
-same storage, so whatever looks at it stays right: parameters that are views of DeepSpeed's flat
+same storage, so whatever refers to it stays right: parameters that are views of DeepSpeed's flat
 buffers, its partitions and fp32 masters, optimizer moments, gradients. Nothing here knows which
-engine it parks. On CPU the very same steps free host memory into other host memory, for tests.
+engine it offloads. On CPU the same steps copy from host memory to host memory, for tests.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 CHUNK_BYTES = 2**26
-"""Pinned memory is handed out in powers of two; pieces of one waste none but in the last."""
+"""Pinned memory comes in powers of two; chunks of this size waste memory only in the last."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Away:
-    """One emptied storage, and what was in it."""
+    """One emptied storage, and the copy of its bytes."""
 
     storage: torch.UntypedStorage
     num_bytes: int
@@ -32,13 +32,13 @@ class _Away:
 
 
 class Offloader:
-    """Keeps the tensors of one object, on its device or away from it."""
+    """Moves the tensors of one object between its device and host memory."""
 
     def __init__(self, holder: object, device: str) -> None:
-        """Look after all tensors that can be reached from an object.
+        """Take charge of all tensors that can be reached from an object.
 
         Args:
-            holder: An engine, or a role with its engine; it need not know.
+            holder: An engine, or a role with its engine; it needs no code for it.
             device: cpu or cuda; tensors elsewhere stay where they are.
         """
         self._holder, self._device = holder, device
@@ -59,11 +59,11 @@ class Offloader:
         for away in self._away:
             away.storage.resize_(0)
         if self._device == "cuda":
-            torch.cuda.empty_cache()  # other processes cannot have what is merely cached here
+            torch.cuda.empty_cache()  # other processes cannot use what is only cached here
         return sum(away.num_bytes for away in self._away)
 
     def onload(self) -> int:
-        """Take the memory again and copy every tensor back; return the bytes taken now."""
+        """Allocate the memory again and copy every tensor back; return the bytes taken now."""
         if self._away is None:
             return 0
         for away in self._away:
@@ -110,7 +110,7 @@ def _tensors(holder: object) -> Iterator[Tensor]:
         if kind is FunctionType:
             waiting.extend(cast("FunctionType", thing).__closure__ or ())
             continue
-        # Not isinstance: it asks proxies what they are, which wakes lazy modules.
+        # Not isinstance: it reads __class__ of proxies, which loads lazy modules.
         if issubclass(kind, Tensor):
             tensor = cast("Tensor", thing)
             yield tensor

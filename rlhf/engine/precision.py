@@ -14,8 +14,8 @@ def settled(config: EngineConfig, num_weights: int, device: str) -> EngineConfig
     """Return the settings with `auto` replaced: bf16 for large models where it is fast.
 
     Args:
-        config: As the user gave it.
-        num_weights: Of the model.
+        config: Settings as the user gave them.
+        num_weights: Weights of the model.
         device: cpu or cuda.
     """
     if config.precision != "auto":
@@ -25,10 +25,10 @@ def settled(config: EngineConfig, num_weights: int, device: str) -> EngineConfig
 
 
 def why_fp32(num_weights: int, device: str) -> str | None:
-    """Return why `auto` takes fp32, as far as size and device tell; None where bf16 may pay.
+    """Return why `auto` is fp32, by size and device alone; None where bf16 may pay.
 
     Args:
-        num_weights: Of the model.
+        num_weights: Weights of the model.
         device: cpu or cuda.
     """
     if num_weights < LEAST_WEIGHTS:

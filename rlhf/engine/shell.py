@@ -17,7 +17,7 @@ def empty_copy(module: nn.Module) -> nn.Module:
 
 
 def kept_buffers(module: nn.Module) -> dict[str, Tensor]:
-    """Return the buffers that a model folder keeps, by name: those of the module's state."""
+    """Return the buffers that a model folder keeps, by name: those in the module's state dict."""
     kept = module.state_dict(keep_vars=True)
     return {name: buffer for name, buffer in module.named_buffers() if name in kept}
 

@@ -42,7 +42,7 @@ def start_world(device: str, timeout_s: float) -> World:
 
 
 class ZeroEngine:
-    """One rank's part of a model held by DeepSpeed."""
+    """One rank's share of a model in a DeepSpeed engine."""
 
     _has_moments = False
 
@@ -93,10 +93,10 @@ class ZeroEngine:
 
     @contextmanager
     def gathered(self) -> Iterator[nn.Module]:
-        """Give whole weights; at stage 3 a copy, gathered once, dropped at the end.
+        """Yield the module with whole weights; at stage 3 a copy, gathered once, then dropped.
 
         Raises:
-            ModelError: when there is no room for the copy, not even in bf16.
+            ModelError: when the copy does not fit into memory, not even in bf16.
         """
         if self._shell is None:
             yield self.module
@@ -153,7 +153,7 @@ class ZeroEngine:
         self._state.write(state)
 
     def _allocate_moments(self) -> None:
-        """Take an update of size 0, which makes DeepSpeed allocate them."""
+        """Make an update of size 0, so that DeepSpeed allocates the moments."""
         outputs = self._engine(*self.module.example_inputs())  # type: ignore[operator]
         output = outputs[0] if isinstance(outputs, tuple) else outputs
         self._engine.backward(output.sum() * 0.0)
@@ -176,7 +176,7 @@ class ZeroEngine:
 
 
 def effective_stage(stage: int, config: EngineConfig, *, trainable: bool) -> int:
-    """Return the stage DeepSpeed is given.
+    """Return the ZeRO stage that DeepSpeed runs.
 
     Frozen models have nothing to shard but weights. In bf16 DeepSpeed keeps fp32 master weights
     from stage 1 on, so stage 0 becomes 1 there.

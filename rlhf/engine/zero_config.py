@@ -10,12 +10,12 @@ from rlhf.config.cluster import Offload
 from rlhf.config.engine import EngineConfig
 
 MOST_BUCKET_WEIGHTS = 500_000_000
-"""Of one reduction, as DeepSpeed has it."""
+"""Most gradients of one reduction; DeepSpeed's default."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Holding:
-    """How one role's model is held."""
+    """How one role's model is sharded, offloaded and updated."""
 
     stage: int
     """ZeRO stage; at 0 nothing of `zero_optimization` counts."""
@@ -27,7 +27,7 @@ class Holding:
     max_grad_norm: float = 0.0
     """0 does not clip."""
     num_weights: int = 0
-    """Of those that learn."""
+    """Number of trainable weights."""
 
 
 def zero_config(config: EngineConfig, holding: Holding) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def laid_over(settings: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, 
 
 
 def _offloaded(holding: Holding) -> dict[str, Any]:
-    """Return what waits in host memory; page-locked, where a GPU copies from it."""
+    """Return DeepSpeed's settings of what is offloaded to host memory; pinned with a GPU."""
     host = {"device": "cpu", "pin_memory": holding.device == "cuda"}
     offload: dict[str, Any] = {}
     if holding.offload != "none" and holding.stage:
@@ -90,5 +90,5 @@ def _offloaded(holding: Holding) -> dict[str, Any]:
 
 
 def bucket_size(num_weights: int) -> int:
-    """Return how many gradients are reduced at a time, of so many weights that learn."""
+    """Return how many gradients are reduced at a time, given the number of trainable weights."""
     return max(1, min(MOST_BUCKET_WEIGHTS, num_weights))

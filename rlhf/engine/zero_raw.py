@@ -1,6 +1,6 @@
-"""What DeepSpeed says of raw settings (engine.deepspeed), as one clear line.
+"""DeepSpeed's errors about raw settings (engine.deepspeed), as one clear line.
 
-Which keys may be set at all is checked before, without torch, in `rlhf/config/raw_deepspeed.py`.
+Which keys may be set at all is checked earlier, without torch, by `rlhf/config/raw_deepspeed.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rlhf.errors import ConfigError
 
 
 def check_raw(config: EngineConfig) -> None:
-    """Let DeepSpeed read the raw settings, before a process is started.
+    """Check the raw settings with DeepSpeed's own parser, before a process is started.
 
     Raises:
         ConfigError: one line for every unknown key and wrong value.
@@ -40,7 +40,7 @@ def check_raw(config: EngineConfig) -> None:
 
 @contextmanager
 def blaming(raw: Mapping[str, Any]) -> Iterator[None]:
-    """Say of a refusal by DeepSpeed that the raw settings are to blame, where there are any."""
+    """Raise a ConfigError about the raw settings when DeepSpeed refuses them, if there are any."""
     try:
         yield
     except (ValueError, TypeError, AssertionError) as error:

@@ -20,7 +20,7 @@ KEYS = ("weight", *MOMENTS[1:])
 
 
 class ZeroState:
-    """Sees one engine's parameters and optimizer."""
+    """Reads and sets one engine's parameters and optimizer moments."""
 
     def __init__(
         self,
@@ -31,10 +31,10 @@ class ZeroState:
         stage: int,
         exact: Mapping[str, Tensor],
     ) -> None:
-        """Look at parameters by name; those that need gradients have moments.
+        """Collect parameters by name; those that need gradients have moments.
 
-        DeepSpeed has cast all of them to one dtype; `exact` is what was in full precision among
-        lower ones. It is put back: into the fp32 master, or (frozen, and whole) the module itself.
+        DeepSpeed has cast all of them to one dtype; `exact` has those that were in full precision.
+        They are restored: in the fp32 master, or (frozen, and whole) in the module itself.
         """
         self._parameters, self._optimizer = parameters, optimizer
         self._world, self._stage = world, stage
@@ -90,7 +90,7 @@ class ZeroState:
         self.count(float(state[f"step/{self._names[0]}"]))
 
     def count(self, num_updates: float) -> None:
-        """Say how many updates the moments have seen."""
+        """Set the number of updates that the moments have seen."""
         for moments in self._adamw.state.values():
             device = moments["exp_avg"].device
             moments["step"] = torch.tensor(num_updates, device=device)
@@ -131,7 +131,7 @@ class ZeroState:
             safe_set_full_optimizer_state(parameter, value, key)
 
     def _write_module(self, parameter: nn.Parameter, value: Tensor) -> None:
-        """DeepSpeed's setters write the fp32 master only; the next forward reads the module."""
+        """Copy the fp32 master into the module: DeepSpeed's setters change the master only."""
         deepspeed = import_deepspeed(self._world.device)
         with torch.no_grad():
             if self._stage != 3:

@@ -1,4 +1,4 @@
-"""Compare two policies on the same prompts with the same draws, and say how sure the result is."""
+"""Compare two policies on the same prompts with the same draws, with a confidence interval."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Answers:
 def answer(
     sampler: SamplerPort, prompts: PromptBatch, judge: Judge, tokenizer: TextTokenizer
 ) -> Answers:
-    """Let a policy answer and the judge score."""
+    """Return a policy's answers with the judge's scores."""
     rollout = joined(sampler.generate(prompts, SAMPLE_STEP))
     samples = as_samples(rollout, None, tokenizer)
     responses = [sample.response for sample in samples]

@@ -54,7 +54,7 @@ class RidgeJudge:
         Args:
             texts: Rated texts; at least 2.
             ratings: Mean human rating of each.
-            seed: Decides which texts are held out for measuring.
+            seed: Determines which texts are held out for measuring.
         """
         if len(texts) != len(ratings) or len(texts) < 2:
             raise ValueError(

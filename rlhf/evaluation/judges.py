@@ -1,4 +1,4 @@
-"""Judges that are no part of training: a Python function, or ratings by people held out for it."""
+"""Judges independent of training: a Python function, or ratings by people held out for it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def load_judge(spec: str, seed: int, timeout_s: float) -> Judge:
 
     Args:
         spec: Which.
-        seed: Of a model of ratings.
+        seed: Seed of a model of ratings.
         timeout_s: Longest that a function may take to load, or for a call.
 
     Raises:

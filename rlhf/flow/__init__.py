@@ -1,1 +1,1 @@
-"""What flows between the rooms: frozen records of tensors and text."""
+"""What flows between the packages: frozen records of tensors and text."""

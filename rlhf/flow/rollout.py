@@ -1,4 +1,4 @@
-"""What flows through PPO: PromptBatch -> Rollout (in pieces) -> Scores -> Experience.
+"""What flows through PPO: PromptBatch -> Rollout (in chunks) -> Scores -> Experience.
 
 Axes: B rows, P prompt tokens, R response slots, T = prompt then response, right-padded.
 A response starts where its prompt ends: response token j of row b stands at
@@ -18,7 +18,7 @@ from rlhf.flow.tensors import TensorBatch, length_mask
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rollout(TensorBatch):
-    """Prompts with the responses the policy wrote."""
+    """Prompts with the responses the policy generated."""
 
     tokens_BT: Tensor
     """Token ids, int64: prompt, response, zeros."""
@@ -59,21 +59,21 @@ class Rollout(TensorBatch):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RolloutChunk(Rollout):
-    """Some rows of a rollout, there while others are still being written."""
+    """Some rows of a rollout, ready while others are still being generated."""
 
     rows_B: Tensor
     """Which rows of the prompts these are, int64."""
 
 
 def joined(chunks: Iterable[RolloutChunk]) -> RolloutChunk:
-    """Return several pieces as one, its rows in the order of the prompts."""
+    """Return several chunks as one, its rows in the order of the prompts."""
     found = RolloutChunk.concat(list(chunks))
     return found.select(found.rows_B.argsort())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores(TensorBatch):
-    """What the four roles say of a rollout."""
+    """The four roles' results on a rollout: log-probabilities, values and scores."""
 
     score_B: Tensor
     """Float32; one number a response, from the reward role."""
@@ -82,7 +82,7 @@ class Scores(TensorBatch):
     ref_logprobs_BR: Tensor
     """Float32; by the reference, at the sampling temperature."""
     values_BR: Tensor
-    """Float32; the return expected before each response token is written."""
+    """Float32; the return expected before each response token is generated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

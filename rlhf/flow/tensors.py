@@ -104,7 +104,7 @@ def placed(parts: Iterable[tuple[Tensor, Tensor]], num_rows: int) -> Tensor:
     """Return one tensor of num_rows from parts (rows_N int64, values_N...); 0 where none has a row.
 
     Args:
-        parts: Of at least one; no row in two of them.
+        parts: At least one (rows_N, values_N...); no row in two of them.
         num_rows: Rows of the whole.
     """
     rows, values = zip(*parts, strict=True)

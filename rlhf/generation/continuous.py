@@ -1,4 +1,4 @@
-"""Continuous batching: rows that end make room for prompts still waiting, so no forward is idle.
+"""Continuous batching: rows that end free their slots for prompts still waiting.
 
 Each different prompt is read once, whatever number of responses it gets. Live rows stand side by
 side in the first slots of the cache; the draw of a token depends on (seed, sample index, position)
@@ -34,7 +34,7 @@ KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 
 
 def refusal(model: LanguageModel) -> str | None:
-    """Return why this model cannot be decoded so, as far as its class tells; None if it may be."""
+    """Return why this model's class cannot be decoded so; None if it may be."""
     config = model.network.config.get_text_config()
     unknown = set(layer_types(config)) - KNOWN_LAYERS
     if unknown:
@@ -48,7 +48,7 @@ def refusal(model: LanguageModel) -> str | None:
 def write(
     model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int
 ) -> Iterator[OutputBuffer]:
-    """Answer the prompts; show what is written after every token of the live rows."""
+    """Answer the prompts; yield the output buffer after every token of the live rows."""
     decoding = _Decoding(model, prompts, how, seed)
     with prepacked(model.network, decoding.spare):
         while decoding.is_open:
@@ -58,7 +58,7 @@ def write(
 
 
 class _Decoding:
-    """The rows being written, those still waiting, and the cache."""
+    """The rows being generated, those still waiting, and the cache."""
 
     def __init__(
         self, model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int
@@ -86,11 +86,11 @@ class _Decoding:
 
     @property
     def is_open(self) -> bool:
-        """Whether anything is left to write."""
+        """Whether any row has not ended."""
         return len(self.rows_N) > 0 or len(self.waiting) > 0
 
     def admit(self) -> None:
-        """Read waiting prompts into the free slots, if enough of both are there."""
+        """Read waiting prompts into the free slots, if there are enough of both."""
         free = self.num_slots - len(self.rows_N)
         enough = max(1, min(self.num_slots // SHARE_TO_REFILL, len(self.waiting)))
         if not len(self.waiting) or free < enough:
@@ -104,7 +104,7 @@ class _Decoding:
         self._drop()
 
     def advance(self) -> None:
-        """Write one token to every live row."""
+        """Add one token to every live row."""
         if not len(self.rows_N):
             return
         positions_N = self.lengths_N - self.prompts.lengths_B[self.rows_N] + 1
@@ -131,7 +131,7 @@ class _Decoding:
         return logits_UV[source_N.to(device)]
 
     def _write(self, rows_N: Tensor, logits_NV: Tensor, positions_N: Tensor) -> Tensor:
-        """Draw a token for each row at its position, and note it down; return the tokens."""
+        """Draw a token for each row at its position, and store it; return the tokens."""
         device = logits_NV.device
         sample_N = self.prompts.sample_B[rows_N].to(device)
         uniform_N = uniforms(self.seed, sample_N, positions_N.to(device))
@@ -140,7 +140,7 @@ class _Decoding:
         return tokens_N
 
     def _drop(self) -> None:
-        """Let rows go that have ended; the last rows move into their slots."""
+        """Remove rows that have ended; the last rows move into their slots."""
         ended_N = self.written.has_ended_B[self.rows_N]
         if not bool(ended_N.any()):
             return
@@ -157,7 +157,7 @@ class _Decoding:
 
 
 def _same_prompts(prompts: PromptBatch) -> Tensor:
-    """Return a number for each row that rows of the same prompt share."""
+    """Return an id for each row, the same for rows of the same prompt."""
     rows = zip(prompts.tokens_BP.tolist(), prompts.lengths_B.tolist(), strict=True)
     numbers: dict[tuple[int, ...], int] = {}
     return torch.tensor([numbers.setdefault(tuple(r[:n]), len(numbers)) for r, n in rows])

@@ -1,4 +1,4 @@
-"""What a decoder's queries may look at, and what kinds of layers it has.
+"""What a decoder's queries may attend to, and what kinds of layers it has.
 
 Axes: N rows, S columns.
 """
@@ -22,23 +22,23 @@ NAMES_OF_KINDS = ("layer_types", "attention_layers", "layers_block_type", "block
 
 
 class DecodeMask:
-    """What each row's newest token may look at, for one model."""
+    """The attention masks of each row's newest token, for one model."""
 
     def __init__(self, model: LanguageModel) -> None:
-        """Read off the model what its layers are like."""
+        """Read the kinds of the layers and their windows from the model's config."""
         config = model.network.config.get_text_config()
         self.layer_types, self._window = layer_types(config), _window(config)
         self._dtype = model.network.dtype
 
     def __call__(self, columns_N: Tensor, width: int) -> Tensor | dict[str, Tensor]:
-        """Return what to add to attention scores: 0 where allowed, else the least number.
+        """Return the additive attention mask: 0 where allowed, else the dtype's least number.
 
         Args:
             columns_N: Where each row's newest token stands, int64.
-            width: Columns there are.
+            width: Columns of the cache.
 
         Returns:
-            [N, 1, 1, S]; by the kind of layer where there are several.
+            The mask, [N, 1, 1, S]; a mapping from the kind of layer where there are several.
         """
         behind_NS = columns_N[:, None] - torch.arange(width, device=columns_N.device)
         hidden = {"full_attention": behind_NS < 0}

@@ -1,4 +1,4 @@
-"""Written: the responses so far, row by row, and which of them have ended.
+"""OutputBuffer: the responses generated so far, row by row, and which of them have ended.
 
 Axes: B rows of the whole batch, N some of them, R response slots.
 """
@@ -15,10 +15,10 @@ from rlhf.generation.sampling import Sampling
 
 
 class OutputBuffer:
-    """What a sampler has written; it is noted on the device, and which rows ended on the CPU."""
+    """The tokens generated so far, on the device, and which rows have ended, on the CPU."""
 
     def __init__(self, num_rows: int, how: Sampling, device: torch.device) -> None:
-        """Begin with empty responses."""
+        """Allocate empty responses of at most max_new_tokens tokens."""
         slots = (num_rows, how.max_new_tokens)
         self.tokens_BR = torch.zeros(slots, dtype=torch.long, device=device)
         self.logprobs_BR = torch.zeros(slots, dtype=torch.float32, device=device)
@@ -32,7 +32,7 @@ class OutputBuffer:
     def note(
         self, rows_N: Tensor, positions_N: Tensor, tokens_N: Tensor, logprobs_N: Tensor
     ) -> None:
-        """Put one token at a position of each of some rows; see which of them end with it."""
+        """Store one token at a position of each of some rows; mark the rows that end with it."""
         device = tokens_N.device
         where = (rows_N.to(device), positions_N.to(device))
         self.tokens_BR[where] = tokens_N
@@ -53,10 +53,10 @@ class OutputBuffer:
         return int((self.has_ended_B & ~self._taken_B).sum())
 
     def take(self, prompts: PromptBatch) -> RolloutChunk:
-        """Return the rows that have ended since this was last asked, in their order.
+        """Return the rows that have ended since the last call, in their order.
 
         Args:
-            prompts: Those of the whole batch.
+            prompts: The prompts of the whole batch.
         """
         rows_N = (self.has_ended_B & ~self._taken_B).nonzero().squeeze(-1)
         self._taken_B[rows_N] = True

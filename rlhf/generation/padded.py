@@ -28,7 +28,7 @@ from rlhf.models.language_model import LanguageModel
 def write(
     model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int
 ) -> Iterator[OutputBuffer]:
-    """Answer the prompts, those of like length together; show what is written after each lot."""
+    """Answer the prompts, those of like length together; yield the buffer after each lot."""
     order = prompts.lengths_B.argsort(stable=True)
     yield from _generated(model, prompts, how, seed, order.split(how.batch_size))
 
@@ -94,7 +94,7 @@ def _generate(
 ) -> None:
     network, device = model.network, model.network.device
     tokens_BP, mask_BP = _left_padded(prompts)
-    # What `generate` is not told it takes from the folder's own settings: top-k, penalties.
+    # What `generate` is not given it takes from the folder's own settings: top-k, penalties.
     own, network.generation_config = network.generation_config, plain
     try:
         with model.products():
@@ -108,23 +108,23 @@ def _generate(
 
 
 class _Draws(LogitsProcessor):
-    """Draws the next token of every row, and leaves `generate` no other choice."""
+    """A logits processor that draws the next token of every row and leaves only that one."""
 
     def __init__(
         self, written: OutputBuffer, who: tuple[Tensor, Tensor], how: Sampling, seed: int
     ) -> None:
-        """Write for the rows and sample indices of `who`."""
+        """Draw for the rows and sample indices of `who`."""
         self._written, (self._rows_B, self._sample_B) = written, who
         self._how, self._seed, self._position = how, seed, 0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Return scores by which the drawn tokens are the likeliest."""
+        """Return scores under which the drawn tokens are the likeliest."""
         del input_ids
         tokens_B = self.tokens(scores)
         return torch.full_like(scores, -torch.inf).scatter_(1, tokens_B[:, None], 0.0)
 
     def tokens(self, scores: Tensor) -> Tensor:
-        """Return the drawn tokens_B, and note down those of rows that have not ended."""
+        """Return the drawn tokens_B, and store those of rows that have not ended."""
         uniform_B = uniforms(self._seed, self._sample_B.to(scores.device), self._position)
         tokens_B, logprobs_B = draw(scores, self._how.temperature, uniform_B, self._how.absent_ids)
         open_N = (~self._written.has_ended_B[self._rows_B]).nonzero().squeeze(-1)

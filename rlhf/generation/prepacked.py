@@ -25,7 +25,7 @@ ROWS = 32
 
 
 def least_weights(dtype: torch.dtype) -> int:
-    """Return of how many weights on a layer gains by it.
+    """Return the least number of weights of a layer that gains by it.
 
     In fp32, 576 x 192 and 256 x 688 gain nothing, 576 x 576 gains 1.2. In bf16, 576 x 192 gains
     1.2, a model of 256 x 256 and 256 x 688 gains 1.05.
@@ -37,13 +37,13 @@ def least_weights(dtype: torch.dtype) -> int:
 def prepacked(network: nn.Module, spare: float) -> Iterator[None]:
     """Let a network's large linear layers multiply with arranged copies of their weights.
 
-    Nothing happens where that does not pay or cannot be: small layers, no room, another device, a
-    processor or a torch without such products.
+    Nothing happens where that does not pay or cannot be done: small layers, too little memory,
+    another device, a processor or a torch without such products.
 
     Args:
         network: Its weights must stay as they are in the block. Under autocast the copies are in
             its dtype.
-        spare: Bytes that may be taken.
+        spare: Bytes that may be allocated.
     """
     layers = [layer for layer in network.modules() if _is_plain(layer) and _pays(layer)]
     needed = sum(layer.weight.numel() * _dtype(layer).itemsize for layer in layers)
@@ -59,7 +59,7 @@ def prepacked(network: nn.Module, spare: float) -> Iterator[None]:
 
 
 def _is_plain(layer: nn.Module) -> TypeGuard[nn.Linear]:
-    """Tell whether a layer is a linear one on the CPU that nobody runs in a way of their own."""
+    """Return whether a layer is a linear one on the CPU with torch's own forward."""
     if not isinstance(layer, nn.Linear) or layer.weight.device.type != "cpu":
         return False
     return type(layer).forward is nn.Linear.forward and "forward" not in vars(layer)
@@ -71,14 +71,14 @@ def _pays(layer: nn.Linear) -> bool:
 
 
 def _dtype(layer: nn.Linear) -> torch.dtype:
-    """Return what the layer multiplies in."""
+    """Return the dtype in which the layer multiplies."""
     if torch.is_autocast_enabled("cpu"):
         return torch.get_autocast_dtype("cpu")
     return layer.weight.dtype
 
 
 def _product(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
-    """Return what the layer does, with a copy of its weights."""
+    """Return the layer's forward over an arranged copy of its weights."""
     dtype, plain = _dtype(layer), layer.forward
     least = LEAST_ROWS.get(dtype, 1) * layer.in_features
     held: Tensor | None = dict(layer.named_parameters(recurse=False)).get("bias")
@@ -99,7 +99,7 @@ def _arranged(weight_OI: Tensor, bias_O: Tensor | None) -> Callable[[Tensor], Te
 
 @cache
 def _multiplies(dtype: torch.dtype) -> bool:
-    """Tell by a trial whether this processor and this torch have such products."""
+    """Return, by a trial, whether this processor and this torch have such products."""
     draw = torch.Generator().manual_seed(0)
     weight_OI, x_BI = (torch.randn(n, 32, generator=draw).to(dtype) for n in (48, 8))
     try:

@@ -16,15 +16,15 @@ from rlhf.generation.trial import disagreement
 from rlhf.models.language_model import LanguageModel
 
 NUM_CHUNKS = 4
-"""A piece is given when so much of the rows has ended since the last one: a quarter."""
+"""A chunk is yielded when this share of the rows has ended since the last one."""
 LEAST_ROWS = 8
-"""Of a piece before the last: fewer are not worth a forward of their own."""
+"""Least rows of a chunk before the last: fewer are not worth a forward of their own."""
 TRIAL_SEED = 0
 TROUBLE = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError),
     *(RuntimeError, TypeError, ValueError),
 )
-"""What a network raises that was not made to be written with in some way."""
+"""Errors a network raises when it does not support a way of generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +37,17 @@ class Choice:
 
 
 def choose(model: LanguageModel, how: Sampling, prompts: PromptBatch) -> Choice:
-    """Return the backend: as configured, else the fastest that is right for the model.
+    """Return the backend: as configured, else the fastest that is correct for the model.
 
-    Each is tried on the prompts (`trial`), whatever it was chosen for.
+    Each is tried on the prompts (`trial`) before it is chosen, the configured one too.
 
     Args:
-        model: Holds whole weights.
-        how: Says which backend is wanted.
-        prompts: Of the run, at least one.
+        model: The model, with whole weights.
+        how: Sampling settings; `backend` is the configured one.
+        prompts: Prompts of the run, at least one.
 
     Raises:
-        ModelError: when none is right.
+        ModelError: when none is correct.
     """
     names = [name for name in BACKENDS if how.backend == "auto" or name != "continuous"]
     refused: dict[str, str] = {}
@@ -59,7 +59,7 @@ def choose(model: LanguageModel, how: Sampling, prompts: PromptBatch) -> Choice:
     reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
     others = "" if how.backend == "auto" else "generation.backend=auto or "
     raise ModelError(
-        f"generation.backend={how.backend}: no way to write is right for this "
+        f"generation.backend={how.backend}: no backend is correct for this "
         f"{type(model.network).__name__} ({reasons}); set {others}engine.precision=fp32, or use "
         "another model"
     )
@@ -72,7 +72,7 @@ def _why(refused: Mapping[str, str], how: Sampling) -> str:
 
 
 def _refusal(name: str, model: LanguageModel, how: Sampling, prompts: PromptBatch) -> str | None:
-    """Return why a backend will not do; None if it will."""
+    """Return why a backend is not correct for the model; None if it is."""
     known = continuous.refusal(model) if name == "continuous" else None
     if known is not None:
         return known
@@ -92,17 +92,17 @@ def _refusal(name: str, model: LanguageModel, how: Sampling, prompts: PromptBatc
 def sample(
     model: LanguageModel, prompts: PromptBatch, how: Sampling, seed: int, backend: str
 ) -> Iterator[RolloutChunk]:
-    """Answer the prompts; give rows that have ended while others are still being written.
+    """Answer the prompts; yield rows that have ended while others are still being generated.
 
-    What is in a piece is set by the order in which the rows end, and not by the clock, so a run
-    that is repeated or resumed has the same pieces.
+    The rows of a chunk depend on the order in which rows end, and not on the clock, so a run that
+    is repeated or resumed has the same chunks.
 
     Args:
-        model: Holds whole weights.
-        prompts: To be answered; none, where a role has more ranks than there are rows.
+        model: The model, with whole weights.
+        prompts: The prompts; none, where a role has more ranks than there are rows.
         how: Length, temperature, stops.
-        seed: Of the draws, together with each row's sample index and the position.
-        backend: What `choose` chose.
+        seed: Seed of the draws, with each row's sample index and the position.
+        backend: The backend that `choose` returned.
     """
     if not len(prompts):
         return
@@ -118,7 +118,7 @@ BACKENDS = {
     "apart": padded.write_apart,
     "uncached": padded.write_uncached,
 }
-"""Every way to write, by name, from the fastest to the one that is right by construction.
+"""Every way to generate, by name, from the fastest to the one that is correct by construction.
 
 All draw the same tokens.
 """

@@ -20,7 +20,7 @@ BLOCK = 256
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
-    """How to draw."""
+    """How responses are drawn: length, temperature, backend, stop tokens."""
 
     max_new_tokens: int
     temperature: float

@@ -1,4 +1,4 @@
-"""SlotCache: keys and values of the rows being written, in one block of memory that is reused.
+"""SlotCache: keys and values of the rows being generated, in one reused block of memory.
 
 Axes: N slots, S columns (one a token of a row, from its first), H heads, D head width, P prompt
 tokens, U different prompts. Row n of the cache holds one response in the making; its tokens stand
@@ -28,9 +28,9 @@ def slots_that_fit(wanted: int, config: PreTrainedConfig, capacity: int, free: i
 
     Args:
         wanted: Rows to be decoded together.
-        config: Of a language model.
+        config: Config of a language model.
         capacity: Most tokens of a row.
-        free: Bytes.
+        free: Free bytes.
 
     Raises:
         ModelError: when not even one row fits.
@@ -47,10 +47,10 @@ def slots_that_fit(wanted: int, config: PreTrainedConfig, capacity: int, free: i
 
 
 def bytes_a_row(config: PreTrainedConfig, capacity: int) -> int:
-    """Return the most that the keys and values of one row take.
+    """Return the most bytes that the keys and values of one row take.
 
     Args:
-        config: Of a language model.
+        config: Config of a language model.
         capacity: Most tokens of a row.
     """
     known = config.to_dict()
@@ -65,10 +65,10 @@ def bytes_a_row(config: PreTrainedConfig, capacity: int) -> int:
 
 
 class SlotCache(Cache):
-    """A transformers cache over slots; say `prefill` or `decode` before each forward."""
+    """A transformers cache over slots; call `prefill` or `decode` before each forward."""
 
     def __init__(self, num_layers: int, num_slots: int, capacity: int) -> None:
-        """Plan the memory; it is taken when the first keys show its width.
+        """Plan the memory; it is allocated at the first keys, which show its width.
 
         Args:
             num_layers: Attention layers.
@@ -83,11 +83,11 @@ class SlotCache(Cache):
         super().__init__(layers=[SlotLayer(self) for _ in range(num_layers)])
 
     def prefill(self, slots_N: Tensor, source_N: Tensor) -> None:
-        """Let the coming forward read whole prompts: row source_N[i] is kept in slot slots_N[i]."""
+        """Set the next forward to read whole prompts: row source_N[i] goes to slot slots_N[i]."""
         self.slots_N, self.source_N, self.width = slots_N, source_N, 0
 
     def decode(self, columns_N: Tensor, width: int) -> None:
-        """Let the coming forward add one token to each of the first slots, at these columns.
+        """Set the next forward to add one token to each of the first slots, at these columns.
 
         Args:
             columns_N: Where each row's token goes, int64.
@@ -98,7 +98,7 @@ class SlotCache(Cache):
         self.flat_N = rows_N * self.capacity + columns_N
 
     def move(self, origin_N: Tensor, target_N: Tensor) -> None:
-        """Copy rows into other slots, whose rows are given up."""
+        """Copy rows into other slots, whose rows are overwritten."""
         for layer in self.layers:
             layer.move(origin_N, target_N, self.width)  # type: ignore[union-attr]
 
@@ -107,12 +107,12 @@ class SlotLayer(CacheLayerMixin):
     """One attention layer's keys and values, [N, S, H, D]."""
 
     def __init__(self, cache: SlotCache) -> None:
-        """Follow what the cache says of each forward."""
+        """Keep the cache, which describes each forward."""
         super().__init__()
         self._cache = cache
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Take the memory."""
+        """Allocate the memory."""
         shape = (self._cache.num_slots, self._cache.capacity)
         self.keys, self.values = (
             states.new_zeros(*shape, *_per_token(states), dtype=_dtype_kept(states))
@@ -123,7 +123,7 @@ class SlotLayer(CacheLayerMixin):
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        """Keep [n, H, t, D] states; return all those that the forward's queries may look at."""
+        """Store [n, H, t, D] states; return all that the forward's queries may attend to."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         assert self.keys is not None and self.values is not None
@@ -147,20 +147,20 @@ class SlotLayer(CacheLayerMixin):
                 memory[target_N, :width] = memory[origin_N, :width]
 
     def get_mask_sizes(self, num_tokens: int) -> tuple[int, int]:  # type: ignore[override]
-        """Return how many columns the queries see, and from which on."""
+        """Return how many columns the queries attend to, and the first of them."""
         return self._cache.width or num_tokens, 0
 
     def get_seq_length(self) -> int:
-        """Return the columns before the forward's own."""
+        """Return the number of columns before the forward's own."""
         return max(self._cache.width - 1, 0)
 
     def get_max_length(self) -> int:
-        """Return the columns there are."""
+        """Return the number of columns in the cache."""
         return self._cache.capacity
 
 
 def _dtype_kept(states: Tensor) -> torch.dtype:
-    """Return what products read states in: under autocast they are rounded to its dtype anyway."""
+    """Return the dtype products read states in: under autocast its own, rounded to anyway."""
     kind = states.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
 

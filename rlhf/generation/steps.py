@@ -2,7 +2,7 @@
 
 A decode step launches a thousand small kernels, so on a GPU the launches are what takes time. A
 graph replays them all at once, but has fixed shapes: rows and columns are rounded up, and the rows
-added write into slots that nobody uses.
+added write into slots that are not in use.
 
 Axes: N live rows, V vocabulary.
 """
@@ -39,8 +39,8 @@ class Steps:
         """Bind model and cache.
 
         Args:
-            model: Holds whole weights, which must stay where they are.
-            cache: Holds the rows.
+            model: The model, with whole weights, which must stay where they are.
+            cache: The cache of the rows.
             rounded: Use rounded shapes, as graphs must; on a GPU they are then captured.
         """
         self._model, self._cache, self._rounded = model, cache, rounded

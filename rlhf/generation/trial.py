@@ -1,10 +1,10 @@
-"""Trial: whether a way to write says what whole forwards say, on rows like those of a run.
+"""Trial: whether a backend's log-probabilities are those of whole forwards, on a run's prompts.
 
-Rows of the run are written a few tokens on, in fewer slots than there are rows, with ends that come
-early: prompts of unlike lengths, slots that are refilled, and texts that reach as far as the run's
-longest, on both sides of each window and context of the model on the way there. What was said while
-writing is then compared with a whole forward, and that with a forward of each row alone: so far
-does the model's precision differ from itself.
+A few tokens are generated to rows of the run, in fewer slots than there are rows, with ends that
+come early: prompts of unlike lengths, slots that are refilled, and texts as long as the run's
+longest, on both sides of each window and context of the model on the way there. Log-probabilities
+of the generation are then compared with a whole forward, and these with a forward of each row
+alone: the second difference is that of the model's precision alone.
 
 Axes: B rows, R response slots, P prompt tokens.
 """
@@ -25,7 +25,7 @@ from rlhf.models.language_model import LanguageModel
 
 Write = Callable[[PromptBatch, Sampling], Iterator[RolloutChunk]]
 NUM_PROMPTS, NUM_SLOTS, NUM_TOKENS = 5, 3, 12
-"""Prompts taken as they are, rows written at a time, and most tokens of each."""
+"""Prompts used as they are, rows generated at a time, and most tokens of each."""
 EARLY_STOPS = 20
 """One id in so many ends a row of a trial, so that about half of them end early."""
 BEYOND_ITSELF = 4.0
@@ -41,7 +41,7 @@ training relative to the target's."""
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """How far two ways to compute the same log-probabilities are apart, in nats."""
+    """The difference of two ways to compute the same log-probabilities, in nats."""
 
     mean: float
     """Mean |difference| of all tokens."""
@@ -54,7 +54,7 @@ class Gap:
 
 
 def gap(one_BR: Tensor, other_BR: Tensor, mask_BR: Tensor) -> Gap:
-    """Compare two tensors of log-probabilities over a mask; NaN counts as infinitely far."""
+    """Compare two tensors of log-probabilities over a mask; NaN counts as infinite."""
     log_ratio_BR = torch.where(mask_BR, other_BR - one_BR, 0.0).double()
     log_ratio_BR = log_ratio_BR.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
     bounded_BR = log_ratio_BR.clamp(-BOUND, BOUND)
@@ -72,13 +72,13 @@ def gap(one_BR: Tensor, other_BR: Tensor, mask_BR: Tensor) -> Gap:
 def disagreement(
     model: LanguageModel, prompts: PromptBatch, how: Sampling, write: Write
 ) -> str | None:
-    """Write a few rows; return how a whole forward disagrees with what was said, or None.
+    """Generate a few rows; return how their log-probabilities are off a whole forward's, or None.
 
     Args:
-        model: Holds whole weights.
-        prompts: Of the run, at least one.
-        how: As the run writes.
-        write: Answers prompts with the model.
+        model: The model, with whole weights.
+        prompts: Prompts of the run, at least one.
+        how: The run's sampling settings.
+        write: The backend: answers prompts with the model.
     """
     found, itself = gaps(model, prompts, how, write)
     dtype = _precision(model)
@@ -86,7 +86,7 @@ def disagreement(
     if found.worst_row <= least + BEYOND_ITSELF * itself.worst_row:
         return None
     return (
-        f"what it says while it writes is {found.worst_row:.2g} nats a token off a whole forward "
+        f"its log-probabilities are {found.worst_row:.2g} nats a token off a whole forward "
         f"(which is {itself.worst_row:.2g} off itself in another batch)"
     )
 
@@ -95,7 +95,7 @@ def disagreement(
 def gaps(
     model: LanguageModel, prompts: PromptBatch, how: Sampling, write: Write
 ) -> tuple[Gap, Gap]:
-    """Return how far writing is from a whole forward, and that from one of each row alone."""
+    """Return the gaps of generation to a whole forward, and of that to each row's own forward."""
     temperature = how.temperature or 1.0
     rows, short = trial_rows(model, prompts, how)
     written = joined(write(rows, replace(short, temperature=temperature)))
@@ -111,14 +111,14 @@ def gaps(
 def trial_rows(
     model: LanguageModel, prompts: PromptBatch, how: Sampling
 ) -> tuple[PromptBatch, Sampling]:
-    """Return what is written in a trial, and how."""
+    """Return the prompts of a trial, and how they are answered."""
     num_tokens = min(NUM_TOKENS, how.max_new_tokens)
     texts = _texts(prompts)
     longest = max(map(len, texts)) + how.max_new_tokens - num_tokens
     lengths = [edge - num_tokens // 2 for edge in edges(model.network.config.to_dict())]
     stretched = [n for n in [*lengths, longest] if max(map(len, texts)) < n <= longest]
     supply = [token for text in texts for token in text]
-    # Twice, as a row may end with its first token, before anything was read from the cache.
+    # Twice, as a row may end with its first token, before the cache was read.
     texts += [(supply * (n // len(supply) + 1))[:n] for n in sorted(set(stretched)) * 2]
     texts = texts * 2 if len(texts) <= NUM_SLOTS else texts
     tokens_BP = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.long)
@@ -142,7 +142,7 @@ def trial_rows(
 
 
 def edges(config: Mapping[str, object]) -> list[int]:
-    """Return the lengths at which a model begins to read otherwise, by its config.
+    """Return the lengths beyond which a model's attention changes, by its config.
 
     Windows and chunks of attention, and the context that scaled rotary positions came from.
     """

@@ -58,7 +58,7 @@ warnings.filterwarnings("ignore", message="fan_in_fan_out is set to", category=U
 
 @torch.no_grad()
 def _multiplies(layer: nn.Linear) -> bool:
-    """Tell whether a layer maps its inputs to its outputs, whatever its own forward is."""
+    """Return whether a layer is a map from inputs to outputs, whatever its own forward is."""
     if type(layer).forward is nn.Linear.forward:
         return True
     try:
@@ -82,11 +82,11 @@ class Adapter:
             raise ModelError(f"peft.target_modules={config.target_modules}: {error}") from error
 
     def off(self) -> AbstractContextManager[None]:
-        """Run the network as it was before the adapters came."""
+        """Return a context in which the network runs without its adapters."""
         return self._peft.disable_adapter()  # type: ignore[return-value]
 
     def save(self, folder: Path, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
-        """Write the adapters alone as a folder of the peft library, inside the merged model's.
+        """Save the adapters alone as a folder of the peft library, inside the merged model's.
 
         The library loads it by itself, on the base that it names. Under a scalar model that must
         have one label and a pad, so there the folder holds it: a config, and links to its weights.
@@ -100,7 +100,7 @@ class Adapter:
         model.save_pretrained(str(folder))
 
     def merged(self, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:
-        """Return a fresh plain network in which base and adapters are one."""
+        """Return a fresh plain network with the adapters merged into the base weights."""
         return self._copy(network, weights).merge_and_unload()  # type: ignore[return-value]
 
     def _copy(self, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PeftModel:

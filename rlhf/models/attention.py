@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NAME = "sdpa_short_rows_wide"
-"""Of this attention among those of transformers."""
+"""Name of this attention among those of transformers."""
 ASKS_FOR_NAME = re.compile(r'_attn_implementation\s*(==|!=|in|not in)[^\n]*"sdpa"')
 """In the code of a family that computes otherwise under another name."""
 LONGEST = 256
@@ -44,7 +44,7 @@ def attend(
         k_BHTD: As above; heads may be fewer.
         v_BHTD: As above.
         attention_mask: Bool or additive, or None for causal.
-        options: What the layer tells its attention besides.
+        options: The layer's further options of attention.
     """
     narrow = q_BHTD.dtype is torch.bfloat16 or torch.is_autocast_enabled("cpu")
     if q_BHTD.device.type != "cpu" or not narrow or not 1 < q_BHTD.shape[2] <= LONGEST:

@@ -25,7 +25,7 @@ def rebuild(network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrain
 def fresh_copy(network: PreTrainedModel) -> PreTrainedModel:
     """Return a network of the same class, config and generation config, without weights.
 
-    Its buffers are copies, and it is written under the names that the network was read by.
+    Its buffers are copies, and it is saved under the names that the network was loaded by.
     """
     with torch.device("meta"):
         fresh = type(network)(copy.deepcopy(network.config))  # saving writes in its config

@@ -33,7 +33,7 @@ class Counts:
 
 
 def count(path: str, peft: PeftConfig) -> Counts:
-    """Count a folder's, a hub name's or a GGUF file's weights, by its config alone.
+    """Count the weights of a folder, a hub name or a GGUF file, by its config alone.
 
     Raises:
         ModelError: when there is no config.
@@ -45,7 +45,7 @@ def count(path: str, peft: PeftConfig) -> Counts:
 
 
 def gguf_config(path: str) -> PreTrainedConfig:
-    """Return the config that a GGUF file's own fields say.
+    """Return the config in a GGUF file's own fields.
 
     Raises:
         ModelError: when it is no GGUF file, or of a family that transformers cannot read.

@@ -1,7 +1,7 @@
-"""Exact: persistent buffers that are rounded while a model runs, and written as they were read.
+"""Exact: persistent buffers that are rounded while a model runs, and saved as they were loaded.
 
-In bf16 transformers rounds a buffer unless its family says otherwise (a router's correction bias
-says so in most, not in all). The forward is left as transformers has it; a folder gets the numbers.
+In bf16 transformers rounds a buffer unless its family excepts it (most families except a router's
+correction bias). The forward is left as transformers has it; a folder gets the exact numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ATTRIBUTE = "exact_buffers"
-"""Of a network: name -> buffer, float32, on the CPU."""
+"""Attribute of a network: mapping from name to buffer, float32, on the CPU."""
 Loaded = tuple["PreTrainedModel", dict[str, Any]]
 
 

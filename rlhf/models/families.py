@@ -52,14 +52,14 @@ TEXT_PARTS = r"(?:model\.)?(?:language_model|text_model)\."
 
 
 def language_config(config: PreTrainedConfig, path: str) -> PreTrainedConfig:
-    """Return the config of the causal language model that a folder is, or has as its text part.
+    """Return the config of the causal language model that a folder is, or has for its text.
 
     Args:
-        config: As the folder has it.
-        path: Of the folder, for messages.
+        config: The folder's config.
+        path: Path of the folder, for messages.
 
     Raises:
-        ModelError: when there is none, saying what the folder is and what would work.
+        ModelError: when there is none; names what the folder is and what would work.
     """
     kind = config.model_type
     known, name = config.to_dict(), (config.architectures or [type(config).__name__])[0]
@@ -101,8 +101,8 @@ def renamed(config: PreTrainedConfig, text: PreTrainedConfig) -> dict[str, str]:
     """Return how the names of weights in a folder become those of its text part, by pattern.
 
     Args:
-        config: As the folder has it.
-        text: What `language_config` found.
+        config: The folder's config.
+        text: The result of `language_config`.
     """
     if text is config:
         return {}
@@ -114,10 +114,10 @@ def renamed(config: PreTrainedConfig, text: PreTrainedConfig) -> dict[str, str]:
 
 
 def left_out(network: PreTrainedModel, unexpected: Iterable[str]) -> list[str]:
-    """Return which tensors of a folder are of its parts for images and sounds, not of its text.
+    """Return the tensors of a folder that are for images and sounds, not for its text.
 
     Args:
-        network: That was loaded, as the text part or the whole of its folder.
+        network: The loaded network, the text part or the whole of its folder.
         unexpected: Names that it has no tensors for.
     """
     if not any(map(_is_of_text_part, _renamings(network))):
@@ -145,7 +145,7 @@ def _is_of_text_part(renaming: Any) -> bool:
 
 
 def base_of(network: PreTrainedModel) -> nn.Module:
-    """Return the base model inside a network; some families call it otherwise than they say."""
+    """Return the base model inside a network; some families do not use the name they declare."""
     if network.base_model is not network:
         return network.base_model
     parts = [part for part in network.children() if isinstance(part, PreTrainedModel)]
@@ -228,7 +228,7 @@ def num_logits(text: PreTrainedConfig) -> int:
 def context_of(text: PreTrainedConfig) -> int | None:
     """Return the longest text that is read alike whatever its neighbours; None for no limit.
 
-    A `longrope` turns all tokens of a forward in another way once one of them is past its first
+    A `longrope` rotates all tokens of a forward in another way once one of them is past its first
     context: short texts beside a long one, and not the keys kept from shorter forwards.
     """
     known: dict[str, Any] = text.to_dict()

@@ -25,14 +25,14 @@ def check_fit(
     new_head: bool = False,
     spare: Callable[[], Iterable[str]] = tuple,
 ) -> None:
-    """Check what came of loading; transformers knows what is tied, renamed or of no account.
+    """Check the result of loading; transformers knows which weights are tied, renamed or unused.
 
     Args:
-        path: Of the folder.
-        network: That was loaded.
+        path: Path of the folder.
+        network: The loaded network.
         info: transformers' loading info: missing_keys, unexpected_keys and mismatched_keys.
         new_head: Whether the scalar head is to be new, so that a stored one does not matter.
-        spare: Gives names of tensors that may be there in vain; asked only where some are.
+        spare: Returns names of tensors that may be unused; called only where some are.
 
     Raises:
         ModelError: naming tensors that are missing, not expected, or of another shape.

@@ -1,4 +1,4 @@
-"""Folder: what the files of a model folder say, read as they are, before a library believes them.
+"""Folder: checks of the files of a model folder as they are, before a library loads them.
 
 A config can ask for a billion layers, or an index for files elsewhere. Nothing here makes a network
 or loads a weight: JSON is parsed, and of weights only names, shapes and dtypes are read.
@@ -42,7 +42,7 @@ MOST_POSITIONS = 2**28
 
 
 def check_folder(path: str) -> None:
-    """Check the files of a local folder; a hub name is not looked at.
+    """Check the files of a local folder; a hub name is not checked.
 
     Raises:
         ModelError: naming the file that is missing, unreadable, no JSON, or asks for what the
@@ -91,7 +91,7 @@ def read_object(file: Path) -> dict[str, object]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error says, on one line of bounded length."""
+    """Return an error's message on one line of bounded length."""
     text = "".join(c for c in " ".join(str(error).split())[:300] if c.isprintable())
     return text if isinstance(error, OSError | ValueError) and text else _named(error, text)
 
@@ -141,7 +141,7 @@ def _parts(folder: Path, index: Path) -> list[Path]:
 
 
 def _is_outside(name: str) -> bool:
-    """Tell by the name alone: caches link to files elsewhere."""
+    """Return whether a name points outside the folder; links may, as those of caches do."""
     parts = Path(os.path.normpath(name)).parts
     return Path(name).is_absolute() or not parts or parts[0] == ".."
 
@@ -180,7 +180,7 @@ def _of_pickle(file: Path) -> dict[str, Tensor]:
 
 
 def _check_ids(file: Path, generation: Mapping[str, object]) -> None:
-    """Check the ids that end a response: the one part of a generation config that is used."""
+    """Check the ids that end a response: the only setting of a generation config that is used."""
     for key in ("eos_token_id", "bos_token_id", "pad_token_id"):
         value = generation.get(key)
         ids = cast("list[object]", value) if isinstance(value, list) else [value]
@@ -221,7 +221,7 @@ def _check_settings(file: Path, config: Mapping[str, object]) -> None:
 
 
 def _check_kinds(path: str, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are no real numbers, which a load would turn into some."""
+    """Refuse weights whose dtype is not a float; loading would convert them."""
     wrong = [n for n, t in tensors.items() if n.endswith("weight") and not t.is_floating_point()]
     if wrong:
         raise ModelError(

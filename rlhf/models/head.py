@@ -1,4 +1,4 @@
-"""Head: whether a reward model's score head was trained, as far as its numbers tell."""
+"""Head: whether a reward model's score head was trained, as far as its numbers show."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ TEXT_TOKENS = 8
 
 
 def check_head(path: str) -> str:
-    """Look at the stored head of a reward model, and at two scores where it is small.
+    """Check the stored head of a reward model, and two scores where it is small.
 
     Args:
-        path: Local folder, or hub name: of the latter nothing is fetched.
+        path: Local folder, or a hub name, of which nothing is downloaded.
 
     Returns:
-        What was seen, in a few words.
+        The findings, in a few words.
 
     Raises:
         ModelError: when the head has not one output, is all one number, is not finite, or gives
@@ -78,7 +78,7 @@ def _scores(path: str) -> str:
     # Also refuses scores that are not finite.
     if not abs(first - second) > 0:
         raise ModelError(
-            f"{path}: scores two different texts {first:g} and {second:g}, so it tells nothing "
-            "apart; train it with `rlhf reward_model`, or give a trained one"
+            f"{path}: scores two different texts {first:g} and {second:g}, so its scores mean "
+            "nothing; train it with `rlhf reward_model`, or give a trained one"
         )
     return f"two texts get {first:.3g} and {second:.3g}"

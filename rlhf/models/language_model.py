@@ -3,7 +3,7 @@
 Axes: B rows, T tokens (right-padded), N chosen positions over all rows, H hidden, V vocabulary.
 Rows are right-padded and attention is causal, so real tokens never see padding and positions
 count from 0: no attention mask is needed, for learned and rotary positions alike. Where texts
-share a row, position ids begin anew with each, and tell the network where one ends.
+share a row, position ids begin anew with each, and show the network where one ends.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class LanguageModel(nn.Module):
     """A causal language model of transformers (with or without peft adapters)."""
 
     def __init__(self, network: PreTrainedModel) -> None:
-        """Wrap the network; find out what it allows: a head apart, several texts a row.
+        """Wrap the network; find out whether its head can be split off and rows can share a bin.
 
         Raises:
             ModelError: when it reads a text from both sides.
@@ -121,7 +121,7 @@ def _head(network: PreTrainedModel) -> nn.Module | None:
 
 @torch.no_grad()
 def _head_is_separable(network: PreTrainedModel) -> bool:
-    """Tell whether logits are just the output embedding of the backbone's last hidden states.
+    """Return whether logits are just the output embedding of the backbone's last hidden states.
 
     Most are; some models scale or cap their logits, or project the hidden states first. Asking
     the model itself is safer than a list of names.

@@ -1,4 +1,4 @@
-"""Anatomy: what a network is made of, read from its config alone; no weight is loaded or fetched.
+"""ModelShape: a network's sizes, read from its config alone; no weight is loaded or downloaded.
 
 The network is built on torch's meta device, where tensors have shapes and no memory, so counts are
 exact for every family that transformers knows.
@@ -58,7 +58,7 @@ class ModelShape:
     plain_linears: tuple[int, ...]
     """Weights of every layer that is just torch's nn.Linear, output layers included."""
     block_weights: int
-    """Of one block."""
+    """Weights of one block."""
     largest_weight: int
     """Numbers in the largest single tensor."""
 
@@ -77,7 +77,7 @@ def read_model_shape(path: str, *, scalar: bool = False) -> ModelShape:
     """Read a config.json: a file, a folder that holds one, or a hub name in the local cache.
 
     Args:
-        path: Of the config, or of the folder; or the name.
+        path: Path of the config or of its folder, or the hub name.
         scalar: With one label in place of the language model's head.
 
     Raises:
@@ -108,7 +108,7 @@ def read_config(path: str) -> Any:
 
 
 def new_model_shape(config: NewModelConfig, *, scalar: bool = False) -> ModelShape:
-    """Return the anatomy of a model made on the spot, its vocabulary at its largest."""
+    """Return the shape of a model made for the run, its vocabulary at its largest."""
     return model_shape_of(new_config(config, config.vocab_size), "policy.new", scalar=scalar)
 
 

@@ -1,4 +1,4 @@
-"""Outline: what a model folder's config alone tells: shapes, context, the text part.
+"""Outline: what is known from a model folder's config alone: shapes, context, the text part.
 
 Nothing here reads a weight.
 """
@@ -56,7 +56,7 @@ def language_config_of(path: str) -> PreTrainedConfig:
 
 
 def text_options(path: str) -> dict[str, Any]:
-    """Return what loads the text part of a folder that reads more than text."""
+    """Return the class that loads the text part of a folder that reads more than text."""
     config = from_pretrained(AutoConfig, path)
     with blaming(path, "AutoConfig"):
         text = language_config(config, path)
@@ -65,12 +65,12 @@ def text_options(path: str) -> dict[str, Any]:
 
 
 def context_length(path: str) -> int | None:
-    """Return the longest sequence a model takes, in tokens; None when its config does not say."""
+    """Return the longest sequence a model takes, in tokens; None when not in its config."""
     return context_of(language_config_of(path))
 
 
 def stated(path: str, name: str) -> int | None:
-    """Return a number of a model's config by transformers' name; None when it does not say.
+    """Return a number of a model's config by transformers' name; None when it is not there.
 
     Raises:
         ModelError: when there is no config.
@@ -98,7 +98,7 @@ def from_pretrained(auto: Any, path: str, **options: Any) -> Any:
 
 @contextmanager
 def blaming(path: str, what: str) -> Iterator[None]:
-    """Turn whatever a library says of a model folder into one line that names the folder.
+    """Raise a library's error about a model folder as one line that names the folder.
 
     Configs hold anything, and transformers raises anything over them.
 

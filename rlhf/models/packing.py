@@ -1,4 +1,4 @@
-"""How a network reads rows: only forwards, and texts that share one apart; found by trial.
+"""How a network reads rows: causally, and texts that share one separately; found by trial.
 
 transformers builds a block-diagonal causal mask from position ids that begin anew (sliding windows
 included), given neither a mask nor a cache. Networks that carry a state along the row, or take no
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 TRIAL = (5, 4)
 """Lengths of the two texts of a row in the trial."""
 MOST_LEAK = 0.01
-"""Of what is said of a token; an encoder changes by a fifth and more."""
+"""Most relative change of the output at a token; an encoder's changes by a fifth and more."""
 
 
 def placed(position_ids_BT: Tensor | None) -> dict[str, Any]:
-    """Return what a network is asked beside tokens: no cache, and position ids where texts share.
+    """Return a network's inputs beside tokens: no cache, and position ids where texts share rows.
 
     Args:
         position_ids_BT: Int64, or None where every row is one text.
@@ -39,10 +39,10 @@ def placed(position_ids_BT: Tensor | None) -> dict[str, Any]:
 
 @torch.no_grad()
 def check_causal(network: PreTrainedModel) -> None:
-    """Check that what a network says of a token does not change with the tokens behind it.
+    """Check that a network's output at a token does not change with the tokens behind it.
 
     Rows are right-padded without a mask here, which only such networks read aright. Both forwards
-    have one shape, so rounding does not tell them apart.
+    have one shape, so they round alike.
 
     Raises:
         ModelError: when it does, or changes from one forward to the next.
@@ -61,7 +61,7 @@ def check_causal(network: PreTrainedModel) -> None:
     leak, most = (early - changed).norm(), MOST_LEAK * early.norm()
     if not leak <= most:
         raise ModelError(
-            f"{type(network).__name__}: what it says of a token changes with the tokens behind it "
+            f"{type(network).__name__}: its output at a token changes with the tokens behind it "
             f"(by {float(leak / early.norm()):.1%}), so it is no causal language model; {INSTEAD}"
         )
 
@@ -75,12 +75,12 @@ def trial_tokens(network: PreTrainedModel, num_rows: int, width: int) -> Tensor:
 
 @torch.no_grad()
 def can_pack(network: PreTrainedModel) -> bool:
-    """Tell whether a text behind another, with position ids from 0, is read as if it stood alone.
+    """Return whether a text behind another, with position ids from 0, is read as if it were alone.
 
     Two rows of two texts each are compared with the same texts alone, in units of what the
-    neighbours change when nothing keeps them apart. In these units a leak is near 1 (a tenth in
+    neighbours change when nothing separates them. In these units a leak is near 1 (a tenth in
     untrained linear attention) and rounding far below the root of the dtype's precision. Two rows,
-    as some kernels look at the position ids of a lone row only.
+    as some kernels use the position ids of a lone row only.
     """
     backbone = base_of(network)
     if "position_ids" not in inspect.signature(backbone.forward).parameters:
@@ -102,7 +102,7 @@ def can_pack(network: PreTrainedModel) -> bool:
 
 
 def _has_index(network: PreTrainedModel) -> bool:
-    """Tell whether attention looks at tokens that an index picks: more than a trial's texts have.
+    """Return whether an index picks the attended tokens: more than a trial's texts have.
 
     As DeepSeek-V3.2's: it picks in a row as a whole.
     """
@@ -111,6 +111,6 @@ def _has_index(network: PreTrainedModel) -> bool:
 
 
 def _has_square(network: PreTrainedModel) -> bool:
-    """Tell whether it keeps a mask as wide as its context, which a bin may not be wider than."""
+    """Return whether it keeps a mask as wide as its context, which a bin may not be wider than."""
     context = context_of(network.config.get_text_config())
     return any(buffer.shape[-2:] == (context, context) for buffer in network.buffers())

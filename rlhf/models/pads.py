@@ -21,8 +21,8 @@ def with_own_pad(tokenizer: PreTrainedTokenizerBase, num_rows: int) -> PreTraine
     has none) with its last word.
 
     Args:
-        tokenizer: Of the model.
-        num_rows: Of the model's embedding; the pad is one of them.
+        tokenizer: The model's tokenizer.
+        num_rows: Rows of the model's embedding; the pad is one of them.
     """
     ends = _ends(tokenizer)
     tokens = tokenizer.convert_ids_to_tokens(list(_candidates(tokenizer, num_rows)))
@@ -35,7 +35,7 @@ def with_own_pad(tokenizer: PreTrainedTokenizerBase, num_rows: int) -> PreTraine
 
 
 def _ends(tokenizer: PreTrainedTokenizerBase) -> set[str]:
-    """Return EOS, and what the chat template names: it may end a turn."""
+    """Return EOS, and the tokens that the chat template names: one may end a turn."""
     template = str(tokenizer.chat_template or "")
     named = {token for token in tokenizer.all_special_tokens if token in template}
     return (named - {str(tokenizer.bos_token)}) | {str(tokenizer.eos_token)}

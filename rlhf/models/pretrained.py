@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Network: TypeAlias = "PreTrainedModel"
-"""A model of transformers, under the name that rooms without transformers know it by."""
+"""A model of transformers, under a name for packages that do not import transformers."""
 HeadKind = Literal["trained", "new", "zero"]
 OLD_HEAD = "embed_out.weight"
 """What files of GPT-NeoX, Pythia's too, call the output embedding."""
@@ -67,10 +67,10 @@ def load_scalar(
         head: trained: the stored head, refused when there is none. new: normal with standard
             deviation 1 / sqrt(hidden + 1) (Stiennon et al. 2020). zero: all zeros.
         precision: fp32 or bf16.
-        seed: Of the new head.
+        seed: Seed of the new head.
 
     Raises:
-        ModelError: when the folder cannot serve.
+        ModelError: when the folder has no such model.
     """
     options = text_options(path)
     if head != "trained":
@@ -78,7 +78,7 @@ def load_scalar(
     with blaming(path, "AutoModelForSequenceClassification"):
         provide_classifier(options["config"])
     network, info = load_with_info(AutoModelForSequenceClassification, path, precision, **options)
-    # A language model's own head may be there in vain.
+    # A language model's own head may be there, unused.
     check_fit(
         path,
         network,
@@ -115,8 +115,8 @@ def new_config(config: NewModelConfig, vocab_size: int, **special_ids: Any) -> L
     """Return the shape of a small Llama.
 
     Args:
-        config: Its sizes.
-        vocab_size: Of its tokenizer.
+        config: The model's sizes.
+        vocab_size: Number of tokens of its tokenizer.
         special_ids: bos_token_id, eos_token_id and pad_token_id.
     """
     return LlamaConfig(
@@ -148,7 +148,7 @@ def load_gguf(file: Path) -> PreTrainedModel:
 def save_network(
     network: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    """Write a plain Hugging Face folder: config, safetensors, tokenizer, generation config.
+    """Save a plain Hugging Face folder: config, safetensors, tokenizer, generation config.
 
     A scalar model's config and tokenizer name the same pad, one that ends no text: other software
     finds the end of a text by it.
@@ -168,7 +168,7 @@ def save_network(
 
 
 def _save_generating(network: PreTrainedModel, folder: Path) -> None:
-    """Write its generation config as it was read, though transformers refuses odd ones."""
+    """Save its generation config as it was loaded, though transformers refuses odd ones."""
     from transformers import GenerationConfig
 
     own = network.generation_config
@@ -184,7 +184,7 @@ def _save_generating(network: PreTrainedModel, folder: Path) -> None:
 def load_with_info(
     auto: Any, path: str, precision: str, **options: Any
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """Load a network, and say what of its tensors was not there, not expected, or misshapen."""
+    """Load a network; return it with its missing, unexpected and misshapen tensors."""
     asked = {"output_loading_info": True, "ignore_mismatched_sizes": True, **options}
 
     def load(kind: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
@@ -204,7 +204,7 @@ def _reset_head(network: PreTrainedModel, head: HeadKind, seed: int) -> None:
 def _settled(network: PreTrainedModel) -> PreTrainedModel:
     """Return the network without dropout, attending to short rows as this device does best.
 
-    It says what is asked of it and no more, whatever else its config asks for at every call.
+    It returns what a call requests and no more, whatever else its config requests at every call.
     """
     save_as_text(network)
     for name, plain in PLAIN_OUTPUTS.items():

@@ -1,8 +1,8 @@
-"""Proof: a written folder and the model it was written from give the same numbers.
+"""Proof: a saved folder and the model it was saved from give the same numbers.
 
 Axes: B rows, T tokens, N positions of all rows laid side by side.
-Where either is computed in bf16, how far they may be apart is measured and not fixed: as far as the
-folder in bf16 is from itself in fp32.
+Where either is computed in bf16, the difference allowed is measured and not fixed: that of the
+folder in bf16 to itself in fp32.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TEXTS = (
     "Question: what is 12 + 30? Answer: it is 42, as far as I know; please ask somebody else.",
 )
 TOKENS = 16
-"""Of each text, at most."""
+"""Most tokens of each text."""
 TARGETS = 4
 """Tokens whose log-probability is asked at each position."""
 EXACT = 1e-5
@@ -39,12 +39,12 @@ numbers' spread."""
 
 
 class Proof:
-    """A few tokens of real text, and what a model makes of them."""
+    """A few tokens of real text, and a model's numbers on them."""
 
     def __init__(
         self, model: LanguageModel | ScalarModel, tokenizer: PreTrainedTokenizerBase
     ) -> None:
-        """Encode the texts; ask every model of this one's kind the same."""
+        """Encode the texts, the same for every model of this one's kind."""
         self._kind: type[LanguageModel | ScalarModel] = type(model)
         config = model.network.config.get_text_config()
         tokens_BT = _encoded(tokenizer, config)
@@ -56,8 +56,8 @@ class Proof:
         """Return a model's numbers, float64, on the CPU: log-probabilities, or scalars.
 
         Args:
-            model: Takes what a LanguageModel or a ScalarModel does; an engine is one, too.
-            device: Where it is.
+            model: A LanguageModel, a ScalarModel, or an engine of one.
+            device: The device it is on.
         """
         inputs = [x.to(device) if isinstance(x, Tensor) else x for x in self._inputs]
         with torch.no_grad():
@@ -66,16 +66,16 @@ class Proof:
         return numbers.double().cpu()
 
     def ask_network(self, network: PreTrainedModel) -> Tensor:
-        """Return the numbers of a network on the CPU that no engine holds."""
+        """Return the numbers of a network on the CPU that is in no engine."""
         return self.ask(self._kind(network.eval()))
 
     def check(self, folder: Path, live: Tensor, *, rounded: bool) -> None:
-        """Load what was written, and compare.
+        """Load the saved folder, and compare.
 
         Args:
-            folder: Of the written model.
-            live: What `ask` gave for the model it was written from.
-            rounded: Whether that one computes in bf16.
+            folder: Folder of the saved model.
+            live: The result of `ask` for the model it was saved from.
+            rounded: Whether that model computes in bf16.
 
         Raises:
             TrainingError: when the two are different models.
@@ -100,7 +100,7 @@ class Proof:
 
 
 def evaluating(module: nn.Module) -> Callable[[], None]:
-    """Put a module and all below it into evaluation mode; return what puts them back."""
+    """Put a module and all below it into evaluation mode; return a function that undoes it."""
     training = [below for below in module.modules() if below.training]
     module.eval()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def recompute_blocks(model: nn.Module) -> None:
-    """Make a model (of this room, around a network) recompute its blocks in backward passes.
+    """Make a model (of this package, around a network) recompute its blocks in backward passes.
 
     Raises:
         ModelError: when the network has no blocks that can.
@@ -46,7 +46,7 @@ def recompute_blocks(model: nn.Module) -> None:
 
 
 def _evaluating(block: nn.Module, recompute: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what runs a block's forward to be recomputed, in evaluation mode both times."""
+    """Return a forward of a block that is recomputed, in evaluation mode both times."""
 
     def run(forward: Callable[..., Any], *inputs: Any) -> Any:
         def evaluated(*inputs: Any) -> Any:

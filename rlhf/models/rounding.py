@@ -2,7 +2,7 @@
 
 bf16 has 8 bits, and large pretrained models have large activations. Two roundings matter most: of
 the residual stream, where each block adds a little to a large sum, and of the logits, where 16
-can only be told from 16.125. So the stream stays in fp32 between bf16 products (as under autocast
+and 16.125 are neighbours. So the stream stays in fp32 between bf16 products (as under autocast
 over fp32 weights), and logits are made relative to one of them before they are rounded.
 
 Axes: N positions, H hidden units, V vocabulary.

@@ -90,7 +90,7 @@ class ScalarModel(nn.Module):
 
 
 def normalisation(network: PreTrainedModel) -> tuple[float, float]:
-    """Return the mean and standard deviation that a network's config says its scores have.
+    """Return the mean and standard deviation of scores that a network's config states.
 
     Raises:
         ModelError: when they are no finite numbers, or the deviation is not above 0.

@@ -1,4 +1,4 @@
-"""Stops: the tokens that end a response, as a model's folder or its files on the hub say."""
+"""Stops: the tokens that end a response, by a model's folder or its files on the hub."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
 
     Args:
         path: Folder or hub name; a GGUF file has no ends of its own.
-        tokenizer: The model's.
+        tokenizer: The model's tokenizer.
 
     Raises:
         ModelError: when the model's files are damaged.
@@ -43,7 +43,7 @@ def _file(path: str, name: str) -> Path | None:
 
 
 def _named(file: Path) -> list[int]:
-    """Return the ids a JSON file names as ends."""
+    """Return the ids of end tokens in a JSON file."""
     try:
         read: Any = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # UnicodeDecodeError is one

@@ -28,9 +28,9 @@ TOKENS = 8
 
 
 def check_weights(path: str, *, scored: bool) -> None:
-    """Check that a folder holds the whole model of its config; a hub name is only asked its config.
+    """Check that a folder has the whole model of its config; of a hub name only the config.
 
-    Names and shapes of the weights are held against the network on torch's meta device, by
+    Names and shapes of the weights are compared with the network on torch's meta device, by
     transformers' own rules; a small model is run on a few tokens.
 
     Args:
@@ -38,7 +38,7 @@ def check_weights(path: str, *, scored: bool) -> None:
         scored: Whether a trained scalar head must be among the weights.
 
     Raises:
-        ModelError: saying what is missing, damaged, or of another model.
+        ModelError: naming what is missing, damaged, or of another model.
     """
     check_folder(path)
     context_length(path)
@@ -99,7 +99,7 @@ def _run(path: str, *, scored: bool) -> None:
     """Run the model on a few tokens: some configs fail only there.
 
     Raises:
-        ModelError: when it fails, or gives what is no number.
+        ModelError: when it fails, or returns NaN or infinity.
     """
     network = load_scalar(path, "trained") if scored else load_causal_lm(path)
     size = network.config.get_text_config().vocab_size
@@ -110,7 +110,7 @@ def _run(path: str, *, scored: bool) -> None:
     if not finite or not all(b.isfinite().all() for b in rotary):
         fault = "gives numbers that are not finite"
     elif torch.equal(hidden_TH, hidden_TH[:1].expand_as(hidden_TH)):
-        fault = "says the same of all tokens"
+        fault = "gives the same numbers for all tokens"
     else:
         return
     raise ModelError(

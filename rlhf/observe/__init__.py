@@ -1,1 +1,1 @@
-"""What is seen of a run: its figures, its samples, its warnings, and one page that tells it all."""
+"""What is recorded and shown of a run: figures, samples, warnings, and one page with all of it."""

@@ -45,8 +45,8 @@ class Console:
 
         Args:
             stage: sft, reward_model or ppo.
-            total_steps: Of the whole stage.
-            first_step: Where it goes on.
+            total_steps: Steps of the whole stage.
+            first_step: The step from which it goes on.
             earlier: The figures of the steps before; the summary is over the whole stage.
         """
         resumed = f", going on at step {first_step}" if first_step else ""
@@ -61,7 +61,7 @@ class Console:
             self._live.start()
 
     def record(self, step: int, values: Mapping[str, float]) -> None:
-        """Take in the figures of one step."""
+        """Show the figures of one step."""
         progress = self._progress
         if progress is None:
             return
@@ -135,7 +135,7 @@ class Console:
 
 
 def printable(text: str) -> str:
-    """Return text without control characters: an answer must not steer the reader's terminal.
+    """Return text without control characters: an answer must not control the reader's terminal.
 
     Spaces of every kind stay, such as the no-break one before a percent sign.
     """

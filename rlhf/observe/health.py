@@ -1,8 +1,8 @@
-"""Alarms: the signs of a PPO run gone wrong, in words a person can act on.
+"""Health: the signs of a PPO run gone wrong, in words a person can act on.
 
 The signs are those of Stiennon et al. 2020, Gao et al. 2022 and Huang et al. 2024: too far from the
 reference, answers that grow or collapse, a value role that cannot follow, a score that jumps.
-Each line says what was seen, its value, what it means and what to do.
+Each line has the sign, its value, what it means and what to do.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ History = Sequence[Mapping[str, object]]
 
 
 def alarms(history: History) -> list[str]:
-    """Return one line for each alarm that the run so far gives cause for.
+    """Return one line for each sign of trouble in the run so far.
 
     Args:
         history: the metrics of each PPO step, oldest first; a missing or null metric is skipped.
@@ -56,7 +56,7 @@ def named_alarms(history: History) -> dict[str, str]:
 
 
 def too_far(history: History, max_kl: float) -> str | None:
-    """Return at which step the KL is what, if the last steps are all above max_kl; else None.
+    """Return "at step N: KL x" if the last steps are all above max_kl; else None.
 
     Args:
         history: the metrics of each PPO step, oldest first.

@@ -1,4 +1,4 @@
-"""RunLog: the one place a stage tells its figures to; it passes them on and never stops a run."""
+"""RunLog: the one place a stage reports its figures to; a failing sink never stops a run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RunLog:
         run_id: str | None = None,
         max_kl: float | None = None,
     ) -> None:
-        """Prepare to write.
+        """Keep the settings; the sinks open on entering the context.
 
         Args:
             run_dir: folder of the run; made if missing.
@@ -95,7 +95,7 @@ class RunLog:
             step: counts from 0 within the stage; one step may be recorded in several parts.
             metrics: its figures.
             seconds: further figures, such as the seconds of each phase.
-            trace: who worked when.
+            trace: the spans of the step's calls.
         """
         self._step = step
         values = {**metrics.means(), **(seconds or {})}

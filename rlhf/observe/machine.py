@@ -1,4 +1,4 @@
-"""Machine: the hardware a run's driver stands on."""
+"""Machine: the hardware that a run's driver runs on."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def describe_machine() -> dict[str, object]:
 
 
 def processor(cpuinfo: str) -> tuple[str, list[str]]:
-    """Return the model's name ("" when not told) and the telling features, in order."""
+    """Return the processor's model name ("" when unknown) and its relevant features, in order."""
     fields: dict[str, str] = {}
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
@@ -46,7 +46,7 @@ def processor(cpuinfo: str) -> tuple[str, list[str]]:
 
 
 def gpus() -> list[str]:
-    """Return `name, driver, memory` of every NVIDIA GPU of this machine, as its driver says."""
+    """Return `name, driver, memory` of every NVIDIA GPU of this machine, from nvidia-smi."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []

@@ -1,4 +1,4 @@
-"""Manifest: what a run was made of, so that it can be told apart, and made again."""
+"""Manifest: what a run was made of, so that it can be identified and reproduced."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_manifest(
         command: sft, reward_model, ppo or pipeline.
         typed: The whole command line.
         config: The whole configuration, as JSON can keep it.
-        data: What is known of each source, by its path.
+        data: Facts on each source (sha256, rows), by its path.
     """
     before = read_object(run_dir / MANIFEST)
     manifest = {
@@ -71,7 +71,7 @@ def surroundings() -> tuple[dict[str, dict[str, object]], bytes]:
 
 
 def note_stage(run_dir: Path, stage: str, figures: Mapping[str, float]) -> None:
-    """Add what a finished stage took."""
+    """Add the seconds and steps of a finished stage."""
     manifest = read_object(run_dir / MANIFEST)
     stages = {**_mapping(manifest.get("stages")), stage: dict(figures)}
     replace_text(run_dir / MANIFEST, json.dumps({**manifest, "stages": stages}, indent=2) + "\n")

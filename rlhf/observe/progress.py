@@ -25,7 +25,7 @@ class Progress:
     def __init__(
         self, stage: str, total: int, first_step: int, earlier: Sequence[Mapping[str, object]] = ()
     ) -> None:
-        """Begin at first_step of total steps, now; `earlier` are the figures of those before it."""
+        """Start at first_step of total steps, now; `earlier` has the figures of steps before it."""
         self.stage, self.total, self.done = stage, total, first_step
         known = [{k: v for k, x in row.items() if (v := finite(x)) is not None} for row in earlier]
         self.first: dict[str, float] = {k: v for row in reversed(known) for k, v in row.items()}
@@ -36,7 +36,7 @@ class Progress:
         self._step_seconds: deque[float] = deque(maxlen=STEPS_TIMED)
 
     def record(self, step: int, values: Mapping[str, float], now: float) -> None:
-        """Take in the figures of one step; `now` is monotonic seconds.
+        """Add the figures of one step; `now` is monotonic seconds.
 
         A step may be recorded twice (training, then validation): it is counted and timed once.
         """

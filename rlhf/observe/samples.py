@@ -18,7 +18,7 @@ class Sample:
     prompt: object
     """The prompt as the user wrote it: a string, or a list of {"role", "content"} messages."""
     response: str
-    """What the policy wrote, as text."""
+    """The policy's response, as text."""
     score: float | None
     """One number from the reward role; None where nothing scored it."""
     finished: bool
@@ -35,7 +35,7 @@ def prompt_text(prompt: object) -> str:
 
 
 def write_samples(run_dir: Path, stage: str, step: int, rows: Sequence[Sample]) -> None:
-    """Put the samples of one stage and step into RUN/samples.jsonl, in place of earlier ones.
+    """Store the samples of one stage and step in RUN/samples.jsonl, in place of earlier ones.
 
     Raises:
         OSError: when the disk refuses.

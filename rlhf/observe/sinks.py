@@ -1,4 +1,4 @@
-"""Sinks: where the figures of a run go, each behind the same five calls."""
+"""Sinks: the trackers of a run's figures, each behind the same five calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SinkError(RLHFError, RuntimeError):
-    """A tracker refused; training goes on without it."""
+    """A tracker failed; training goes on without it."""
 
 
 SINK_FAILURES: Final = (OSError, RuntimeError, ValueError, ImportError)
@@ -29,19 +29,19 @@ class Sink(Protocol):
 
     @property
     def name(self) -> str:
-        """What a warning calls it."""
+        """The sink's name in a warning."""
         ...
 
     def begin(self, stage: str, first_step: int) -> None:
-        """Forget what an earlier attempt at this stage wrote from first_step on."""
+        """Start a stage; drop what an earlier attempt at it recorded from first_step on."""
         ...
 
     def record(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Keep the figures of one step."""
+        """Record the figures of one step."""
         ...
 
     def samples(self, stage: str, step: int, rows: Sequence[Sample]) -> None:
-        """Keep the samples of one step."""
+        """Record the samples of one step."""
         ...
 
     def close(self, *, failed: bool) -> None:
@@ -50,12 +50,12 @@ class Sink(Protocol):
 
 
 class JsonlSink:
-    """RUN/metrics.jsonl and RUN/samples.jsonl: the truth the report is made from."""
+    """RUN/metrics.jsonl and RUN/samples.jsonl, from which the report is made."""
 
     name = "metrics.jsonl"
 
     def __init__(self, run_dir: Path) -> None:
-        """Write into run_dir, which must exist."""
+        """Keep the folder; run_dir must exist."""
         self._run_dir = run_dir
 
     def begin(self, stage: str, first_step: int) -> None:
@@ -74,7 +74,7 @@ class JsonlSink:
         write_samples(self._run_dir, stage, step, rows)
 
     def close(self, *, failed: bool) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file stays open."""
 
 
 class TensorBoardSink:
@@ -83,12 +83,12 @@ class TensorBoardSink:
     name = "tensorboard"
 
     def __init__(self, run_dir: Path) -> None:
-        """Prepare to write under run_dir; the package is imported when the first stage begins."""
+        """Keep the folder; TensorBoard is imported when the first stage begins."""
         self._folder = run_dir / files.TENSORBOARD
         self._writers: dict[str, SummaryWriter] = {}
 
     def begin(self, stage: str, first_step: int) -> None:
-        """Open the stage's writer; TensorBoard hides what it holds from first_step on."""
+        """Open the stage's writer; TensorBoard hides earlier points from first_step on."""
         from torch.utils.tensorboard import SummaryWriter  # imported only when asked for
 
         self._writers[stage] = SummaryWriter(str(self._folder / stage), purge_step=first_step)
@@ -114,5 +114,5 @@ class TensorBoardSink:
 
 
 def repeats(row: Mapping[str, object], stage: str, first_step: int) -> bool:
-    """Tell whether a stored line will be written again by a stage that goes on at first_step."""
+    """Return whether a stage that goes on at first_step will write a stored line again."""
     return row.get("stage") == stage and (finite(row.get("step")) or 0) >= first_step

@@ -1,4 +1,4 @@
-"""Laps: who worked when during a step; its figures, and its line in RUN/timeline.jsonl."""
+"""Step traces: which rank worked when in a step; its figures, its line in RUN/timeline.jsonl."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rlhf.observe.numbers import finite
 
 Phase: TypeAlias = Literal["generate", "score", "learn", "turn"]
 PHASES: Final = get_args(Phase)
-"""The parts of a step, the earlier first; turn: moving weights of roles that share a device."""
+"""The phases of a step, the earlier first; turn: offload and onload of colocated roles."""
 _PHASES_BEFORE: Final[dict[str, Phase]] = {
     "generate": "generate",
     "step_rows": "score",
@@ -28,14 +28,14 @@ _PHASES_BEFORE: Final[dict[str, Phase]] = {
     "park": "turn",
     "wake": "turn",
 }
-"""Of the methods in timelines whose spans did not yet say their phase."""
+"""Phase of each method in timelines of earlier releases, whose spans have no phase."""
 ALL_UP_TO: Final = 20
 """Steps of a stage that are all kept; then every tenth, from 1,000 on every hundredth, ..."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One call of one rank, in seconds: since the epoch, or since its lap began."""
+    """One call of one rank, in seconds: since the epoch, or since its step trace began."""
 
     role: str
     rank: int
@@ -43,12 +43,12 @@ class Span:
     start: float
     end: float
     phase: Phase | None = None
-    """The part of the step that it is; None for what belongs to none, such as saving."""
+    """The phase of the step that it counts to; None for none, such as saving."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepTrace:
-    """One step by the clock."""
+    """The spans of one step, and its seconds."""
 
     seconds: float
     """How long it took."""
@@ -59,8 +59,8 @@ class StepTrace:
         """Return time/PHASE_s, busy/ROLE_s and idle/ROLE.
 
         A phase lasts as long as any of its calls runs, so roles that work at the same time count
-        once, and what lies between the calls of roles that take turns does not. A moment of two
-        phases is the earlier one's: scoring takes what it takes beyond the writing.
+        once, and the time between calls of time-sharing roles does not count. A moment of two
+        phases counts to the earlier one: scoring counts only where nothing is generated.
         """
         times: dict[str, float] = {}
         before: list[Span] = []
@@ -102,7 +102,7 @@ class StepTrace:
 
 @dataclass(frozen=True, slots=True)
 class KeptTrace:
-    """A lap as it was written down."""
+    """A step trace as read from RUN/timeline.jsonl."""
 
     stage: str
     step: int
@@ -110,7 +110,7 @@ class KeptTrace:
 
 
 def trace_of(spans: Iterable[Span], began: float, seconds: float) -> StepTrace:
-    """Return the lap that began at a moment, from spans since the epoch."""
+    """Return the step trace that began at a moment, from spans since the epoch."""
     return StepTrace(
         seconds,
         tuple(replace(span, start=span.start - began, end=span.end - began) for span in spans),
@@ -127,7 +127,7 @@ def _covered(spans: Iterable[Span]) -> float:
 
 
 def is_kept(step: int) -> bool:
-    """Tell whether a step's lap is written: all of the first 20, then fewer and fewer.
+    """Return whether a step's trace is written: all of the first 20, then fewer and fewer.
 
     20 steps show how a run starts, the rest how it goes on; a decade of steps adds at most 98
     lines, so the file stays small however long the run, and a resume keeps the same steps.
@@ -150,7 +150,7 @@ def append_trace(run_dir: Path, kept: KeptTrace) -> None:
 
 
 def read_traces(run_dir: Path) -> list[KeptTrace]:
-    """Return the laps of a run in the order written; what is damaged is left out."""
+    """Return the step traces of a run in the order written; damaged lines are left out."""
     rows = files.read_rows(run_dir / files.TIMELINE)
     return [kept for row in rows if (kept := _kept(row)) is not None]
 

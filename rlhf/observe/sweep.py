@@ -1,4 +1,4 @@
-"""Sweep: what each trial of a sweep came to, kept in SWEEP/sweep.json and told as one table."""
+"""Sweep: the outcome of each trial of a sweep, kept in SWEEP/sweep.json, shown as one table."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rlhf.observe.report.read import Points, RunFiles, number, read_run, section
 
 SWEEP: Final = "sweep.json"
 LAST_PART: Final = 4
-"""A trial is judged by the mean of the last quarter of its steps."""
+"""A trial is ranked by the mean of the last quarter of its steps."""
 Outcome = Literal["done", "cut", "diverged", "failed", "interrupted"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialEnd:
-    """How one trial ended."""
+    """One trial: its settings, and how it ended."""
 
     name: str
     """Its folder below the sweep's."""
@@ -29,19 +29,19 @@ class TrialEnd:
     """What it changes, by dotted path, as typed."""
     outcome: Outcome
     detail: str = ""
-    """Of a trial that is not done, why."""
+    """Why it is not done; empty when it is."""
     code: int = 0
     """Exit code of the trial as a run of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialFigures:
-    """What a trial reached: means over the last quarter of its steps; None where not recorded."""
+    """A trial's figures: means over the last quarter of its steps; None where not recorded."""
 
     score: float | None = None
     """Mean score of a response."""
     win_rate: float | None = None
-    """Share of answers that the held-out judge prefers."""
+    """Share of prompts to which the held-out judge prefers the trained policy's answer."""
     kl: float | None = None
     """KL to the reference, nats a response."""
     entropy: float | None = None
@@ -49,7 +49,7 @@ class TrialFigures:
     accuracy: float | None = None
     """Share of held-out pairs that a reward model ranks as people did."""
     loss: float | None = None
-    """Of fine-tuning, nats a token; on the validation split where there is one."""
+    """Loss of fine-tuning, nats a token; on the validation split where there is one."""
     seconds: float = 0.0
     """Time of all recorded steps."""
     steps: int = 0
@@ -118,7 +118,7 @@ def read_trials(folder: Path, ends: Iterable[TrialEnd]) -> list[Trial]:
 
 
 def read_ends(folder: Path) -> dict[str, TrialEnd]:
-    """Return what SWEEP/sweep.json says of trials whose folder is still there, by name."""
+    """Return the trials in SWEEP/sweep.json whose folder still exists, by name."""
     trials = files.read_object(folder / SWEEP).get("trials")
     rows = cast("list[files.Row]", trials) if isinstance(trials, list) else []
     return {
@@ -177,7 +177,7 @@ def outcome_text(end: TrialEnd) -> str:
 
 
 def headline(end: TrialEnd, figures: TrialFigures) -> str:
-    """Return what a line says of a trial that ended."""
+    """Return one line on a trial that ended."""
     if end.outcome != "done":
         return outcome_text(end)
     values = asdict(figures)

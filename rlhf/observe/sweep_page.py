@@ -68,7 +68,7 @@ def _header(name: str, command: str, trials: Sequence[Trial]) -> Markup:
 
 
 def _lead(trials: Sequence[Trial]) -> str:
-    """Return the verdict: the best trial and what it reached, then what became of the others."""
+    """Return the verdict: the best trial and its figures, then how the others ended."""
     sound = [trial for trial in trials if trial.is_sound]
     if not sound:
         return "No trial has finished yet."

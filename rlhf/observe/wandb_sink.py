@@ -37,7 +37,7 @@ class WandbSink:
     name = "wandb"
 
     def __init__(self, run: Run) -> None:
-        """Write to a run that `open_wandb` has begun."""
+        """Keep the run that `open_wandb` has started."""
         self._run = run
 
     def begin(self, stage: str, first_step: int) -> None:
@@ -81,10 +81,10 @@ def open_wandb(
         tracking: `wandb` is offline or online.
         config: the resolved configuration, shown on the run's page.
         run_id: used when the folder has no id yet; a random one when None.
-        warn: told when online is not possible and offline is used.
+        warn: called with a line when online is not possible and offline is used.
 
     Raises:
-        SinkError: when not even an offline run can begin.
+        SinkError: when not even an offline run can start.
     """
     import wandb
 
@@ -94,7 +94,7 @@ def open_wandb(
             _reach()
             return _init("online", run_dir, tracking.project, identity, config)
         except SinkError as error:
-            wandb.teardown()  # frees the run id that the failed attempt may still hold
+            wandb.teardown()  # frees the run id, which the failed attempt may still use
             warn(
                 f"tracking.wandb=online: wandb cannot be reached ({error}); writing offline; "
                 f"later: wandb sync {run_dir}/wandb/offline-run-*"
@@ -163,7 +163,7 @@ def _identity(run_dir: Path, run_id: str | None) -> str:
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
-    """Turn wandb's errors, which share no base of their own, into SinkError."""
+    """Raise SinkError in place of wandb's errors, which have no base class of their own."""
     import wandb
     from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
     from wandb.sdk.mailbox.mailbox_handle import ServerResponseError

@@ -1,1 +1,1 @@
-"""What a run will take, before anything is started: memory, time, and a placement that fits."""
+"""What a run will need, before anything is started: memory, time, and a placement that fits."""

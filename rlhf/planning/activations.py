@@ -1,7 +1,7 @@
 """Activations: what forward and backward passes keep besides weights; in bytes, by formulas.
 
 Per token and block, of numbers of b bytes (docs/planning.md derives each term): norms, queries,
-keys, values and what attention gives, and the tensors of the MLP that its backward pass needs.
+keys, values, attention's output, and the tensors of the MLP that its backward pass needs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ gradients in a backward pass."""
 
 @dataclass(frozen=True, slots=True)
 class Learns:
-    """What of a network has gradients."""
+    """Which weights of a network have gradients."""
 
     base: bool
     """All weights."""
@@ -28,13 +28,13 @@ class Learns:
 
     @property
     def any(self) -> bool:
-        """Whether anything has."""
+        """Whether any weight has gradients."""
         return self.base or self.adapter_rank > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pass:
-    """One microbatch."""
+    """One microbatch: its size and how it is computed."""
 
     number_bytes: int
     """2 in bf16, 4 in fp32."""
@@ -54,7 +54,7 @@ class Pass:
 
 
 def block_bytes(model_shape: ModelShape, run: Pass) -> float:
-    """Return what one block keeps a token for its backward pass, bytes."""
+    """Return the bytes a token that one block keeps for its backward pass."""
     return (
         _norm_bytes(model_shape, run)
         + _attention_bytes(model_shape, run)
@@ -64,7 +64,7 @@ def block_bytes(model_shape: ModelShape, run: Pass) -> float:
 
 
 def kept_bytes(model_shape: ModelShape, run: Pass) -> float:
-    """Return what all blocks keep for the backward pass of one microbatch, bytes.
+    """Return the bytes that all blocks keep for the backward pass of one microbatch.
 
     With checkpointing: each block's input, and the inside of one block at a time.
     """
@@ -76,13 +76,13 @@ def kept_bytes(model_shape: ModelShape, run: Pass) -> float:
 
 
 def working_bytes(model_shape: ModelShape, run: Pass) -> float:
-    """Return the tensors of a block in the making, kept or not, one microbatch, bytes."""
+    """Return the bytes of all tensors of a block while it runs, kept or not, one microbatch."""
     streams = 2 * model_shape.hidden
     return run.tokens * run.number_bytes * (WORKING_MLP_TENSORS * model_shape.mlp_width + streams)
 
 
 def _norm_bytes(model_shape: ModelShape, run: Pass) -> float:
-    """Return what a block's norms keep a token, and the two inputs of linear layers they make.
+    """Return the bytes a token that a block's norms keep, with the two inputs of linear layers.
 
     Llama's norm computes in fp32: its input there, its root mean square, and (to learn its own
     weight) what it multiplies that weight with. Gemma's multiplies in fp32.
@@ -97,7 +97,7 @@ def _norm_bytes(model_shape: ModelShape, run: Pass) -> float:
 
 
 def _attention_bytes(model_shape: ModelShape, run: Pass) -> float:
-    """Return queries, keys, values, output; sums of softmax, or scores where they are stored."""
+    """Return the bytes a token of queries, keys, values, output; and of softmax sums or scores."""
     size, wide, keys = run.number_bytes, model_shape.attention_width, model_shape.key_width
     if model_shape.stores_scores:
         rounded = 0 if size == FP32 else size
@@ -114,6 +114,6 @@ def bin_width(run: Pass) -> int:
 
 
 def _adapter_bytes(model_shape: ModelShape, run: Pass) -> float:
-    """Return the narrow tensors between the two matrices of each adapter."""
+    """Return the bytes a token of the tensors between the two matrices of each adapter."""
     layers = len(model_shape.linears) / model_shape.num_layers
     return run.learns.adapter_rank * layers * run.number_bytes

@@ -1,4 +1,4 @@
-"""Fit: which ranks share a device, what that takes, and what is short of what is there."""
+"""Fit: which ranks share a device, how much memory that takes, and where it is too little."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rlhf.planning.memory import RoleMemory, role_memory
 from rlhf.planning.shapes import LearningStage, RoleShape, longest_row
 
 USABLE = 0.92
-"""Of a device's memory; the rest is left to fragments and to what is not modelled."""
+"""Share of a device's memory to plan with; the rest is for fragments and what is not modelled."""
 CONTEXT = 0.6 * GIB
 """On a GPU, a process: driver context and communication buffers (given)."""
 PROCESS = 1.0 * GIB
@@ -24,13 +24,13 @@ DeviceGroup = Counter[RoleName]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fit:
-    """What a run takes of some hardware."""
+    """What a run needs of some hardware, and whether it fits."""
 
     experiment: Experiment
     hardware: Hardware
     memories: tuple[RoleMemory, ...]
     groups: dict[LearningStage, list[DeviceGroup]]
-    """By act, the ranks on each device in use."""
+    """The ranks on each device in use, by stage."""
     device_bytes: float
     """Most on any device."""
     host_bytes: float
@@ -40,12 +40,12 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether all of it does."""
+        """Whether devices, hosts and memory are all enough."""
         return not self.shortages
 
 
 def assess(experiment: Experiment, shapes: list[RoleShape], hardware: Hardware) -> Fit:
-    """Predict what the configuration takes, and compare it with what is there."""
+    """Predict what the configuration needs, and compare it with the hardware."""
     device = hardware.device()
     memories = tuple(role_memory(shape, experiment, device) for shape in shapes)
     groups: dict[LearningStage, list[DeviceGroup]] = {}
@@ -74,7 +74,7 @@ def assess(experiment: Experiment, shapes: list[RoleShape], hardware: Hardware) 
 
 
 def shares_time(experiment: Experiment, *, is_gpu: bool) -> bool:
-    """Whether of the roles on one device only the one at work is there."""
+    """Whether colocated roles time-share, so that only the one at work is on the device."""
     residency = experiment.cluster.residency
     return is_gpu if residency == "auto" else residency == "in_turn"
 
@@ -85,7 +85,7 @@ def device_bytes(
     memories: tuple[RoleMemory, ...],
     experiment: Experiment,
 ) -> float:
-    """Return the most bytes on a device that these ranks share."""
+    """Return the peak bytes on a device that these ranks share."""
     there = [m for m in memories if m.shape.stage == stage and group[m.shape.role]]
     is_gpu = any(memory.model.on_gpu for memory in there)
     contexts = CONTEXT * sum(group.values()) if is_gpu else 0
@@ -120,7 +120,7 @@ def _groups(
 
 
 def _slot(slots: list[tuple[DeviceGroup, list[float]]], share: float) -> DeviceGroup:
-    """Return the first device with room for a share of it, a new one if there is none."""
+    """Return the first device with this share of it free, a new one if there is none."""
     for group, room in slots:
         if 0 < share <= room[0] + 1e-9:
             room[0] -= share
@@ -146,7 +146,7 @@ def _host_bytes(
     memories: tuple[RoleMemory, ...],
     experiment: Experiment,
 ) -> float:
-    """Return what all ranks keep in host memory together, and the driver's rollouts."""
+    """Return the bytes of host memory of all ranks and of the driver's rollouts."""
     total = _rollout_bytes(experiment)
     for memory in memories:
         if memory.shape.stage != stage:
@@ -165,7 +165,7 @@ def _is_shared(groups: list[DeviceGroup], memory: RoleMemory) -> bool:
 
 
 def _rollout_bytes(experiment: Experiment) -> float:
-    """Return a step's experience on the driver: ids, and six numbers a response token.
+    """Return the bytes of a step's experience: ids, and six numbers a response token.
 
     Twice, as rows to the ranks pass through the object store.
     """
@@ -181,7 +181,7 @@ def _shortages(fit: Fit) -> Iterator[str]:
     there = hardware.count if hardware.kind.is_gpu else hardware.nodes
     if used > there:
         more = used - there
-        yield f"the roles' seats need {used} {unit}s, {more} more than the {there} there are"
+        yield f"the roles' slots need {used} {unit}s, {more} more than the {there} there are"
     room = USABLE * hardware.kind.memory_gib * GIB
     if fit.device_bytes > room:
         culprit = max(fit.memories, key=lambda m: m.peak)

@@ -1,4 +1,4 @@
-"""Hardware: what a plan is for: devices of a known kind, a description in a file, or this machine.
+"""Hardware: what a plan is made for: a known kind of device, a file that describes it, or this one.
 
 Known kinds carry the figures of their makers' data sheets: dense bf16 rate (no sparsity), memory,
 memory bandwidth, and bandwidth between GPUs of one node, in one direction.
@@ -73,16 +73,16 @@ class Hardware(Section):
 
     @property
     def count(self) -> int:
-        """Devices in all."""
+        """Number of devices in the cluster."""
         return self.nodes * self.devices
 
     def device(self) -> Device:
-        """Return what memory is planned with: a GPU, or a node without any."""
+        """Return the device whose memory is planned: a GPU, or a node without any."""
         return Device(memory=self.kind.memory_gib * GIB, is_gpu=self.kind.is_gpu, bf16=self.bf16)
 
 
 def read_hardware(asked: str) -> Hardware:
-    """Return what `plan.hardware` names.
+    """Return the cluster that `plan.hardware` names.
 
     Raises:
         ConfigError: when it names nothing.

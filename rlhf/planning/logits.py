@@ -1,4 +1,4 @@
-"""Logits: what stands at the top of a network when tokens are scored or learned from; in bytes."""
+"""Logits: bytes at the top of a network when tokens are scored or learned from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEARNED = 2
 
 
 def logit_bytes(model_shape: ModelShape, run: Pass) -> float:
-    """Return the most that stands at one time of a vocabulary's logits, and what is beside it.
+    """Return the peak bytes of a vocabulary's logits and the tensors made beside them.
 
     Where a pass only scores: hidden states of all positions, logits of a chunk of them, and what
     going over these makes. Where it learns, that or, larger, what its way back makes of them.
@@ -62,5 +62,5 @@ def _slice_bytes(model_shape: ModelShape, run: Pass, positions: int, tensors: in
 
 
 def _head_weight_bytes(model_shape: ModelShape, run: Pass) -> float:
-    """Return the gradient of the output layer's weights: of a chunk, or summed over those done."""
+    """Return the bytes of the gradient of the output layer's weights, for a chunk or summed."""
     return model_shape.vocab * model_shape.hidden * run.number_bytes if run.learns.base else 0

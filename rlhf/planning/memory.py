@@ -1,4 +1,4 @@
-"""Memory: what one rank of a role takes in each phase of a step, in bytes; a pure function."""
+"""Memory: bytes that one rank of a role needs in each phase of a step; a pure function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rlhf.planning.writing import arranged_bytes, writing_bytes
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
-    """What ranks run on, as far as memory goes."""
+    """The device that ranks run on, as far as memory goes."""
 
     memory: float
     """Bytes of one GPU, or of a whole node without any."""
@@ -37,13 +37,13 @@ class RoleMemory:
     model: Model
     model_memory: ModelMemory
     copy: float = 0
-    """Whole weights that stage 3 gathers to write with."""
+    """Whole weights that stage 3 gathers to generate with."""
     cache: float = 0
-    """Keys and values of the rows being written."""
+    """Keys and values of the rows being generated."""
     arranged: float = 0
     """Copies of weights in the order that few rows are multiplied fastest in."""
     num_slots: int = 0
-    """Rows that are written together."""
+    """Rows that are generated together."""
     writing: float = 0
     """Prompts being read or tokens being drawn, and captured graphs."""
     working: float = 0
@@ -64,7 +64,7 @@ class RoleMemory:
 
     @property
     def phases(self) -> dict[str, float]:
-        """Return the most bytes on the device by phase: generate, score, learn, step."""
+        """Return the peak bytes on the device by phase: generate, score, learn, step."""
         phases = {"score": self._scoring()}
         if self.shape.writes:
             phases["generate"] = self._generating()
@@ -83,11 +83,11 @@ class RoleMemory:
 
     @property
     def peak(self) -> float:
-        """Return the most bytes on the device at any time."""
+        """Return the peak bytes on the device over all phases."""
         return max(self.phases.values())
 
     def _scoring(self) -> float:
-        """Return the peak of a forward pass: in its blocks, weights still arrive, or at its top."""
+        """Return the peak bytes of a forward pass: in its blocks or at its top."""
         blocks = self.model_memory.gathering + self.working
         return self.resting + self.model_memory.gathered + max(blocks, self.scoring)
 
@@ -95,7 +95,7 @@ class RoleMemory:
         return self.resting + self.copy + self.arranged + self.cache + self.writing
 
     def _learning(self) -> float:
-        """Return the peak of a backward pass.
+        """Return the peak bytes of a backward pass.
 
         Stage 2 takes its bucket when the output layer is done, and gives it back each time.
         """
@@ -107,12 +107,12 @@ class RoleMemory:
 
 
 def role_memory(shape: RoleShape, experiment: Experiment, device: Device) -> RoleMemory:
-    """Return what one rank of a role takes.
+    """Return the bytes that one rank of a role needs.
 
     Args:
-        shape: Its network.
+        shape: The role's network.
         experiment: Placement, ZeRO stages, batch sizes, lengths.
-        device: What it runs on.
+        device: The device it runs on.
     """
     model = model_of(shape, experiment, device)
     here = model_memory(model)
@@ -137,7 +137,7 @@ def role_memory(shape: RoleShape, experiment: Experiment, device: Device) -> Rol
 
 
 def model_of(shape: RoleShape, experiment: Experiment, device: Device) -> Model:
-    """Return how the role's ranks hold its weights."""
+    """Return how the role's ranks store its weights."""
     row, engine = experiment.cluster.placement(shape.role), experiment.engine
     precision = engine.precision
     if precision == "auto":
@@ -162,7 +162,7 @@ def model_of(shape: RoleShape, experiment: Experiment, device: Device) -> Model:
 
 
 def forward_pass(shape: RoleShape, experiment: Experiment, model: Model) -> Pass:
-    """Return the largest microbatch of the role: as many whole rows as the budget holds."""
+    """Return the largest microbatch of the role: as many whole rows as fit in the budget."""
     ppo, longest = experiment.ppo, longest_row(experiment)
     rows, share = ppo.rollout_batch_size * ppo.samples_per_prompt, 1.0
     if shape.stage == "reward_model":
@@ -189,7 +189,7 @@ def _learns(shape: RoleShape, experiment: Experiment) -> Learns:
 
 
 def _with_writing(memory: RoleMemory, experiment: Experiment, device: Device) -> RoleMemory:
-    """Add what generation takes beside the role's own weights."""
+    """Add the bytes that generation needs beside the role's own weights."""
     ppo, model, model_shape = experiment.ppo, memory.model, memory.shape.model_shape
     copy = model.number_bytes * model.num_weights if model.stage == 3 else 0.0
     rows = rows_a_rank(ppo.rollout_batch_size * ppo.samples_per_prompt, model.ranks)
@@ -209,5 +209,5 @@ def _with_writing(memory: RoleMemory, experiment: Experiment, device: Device) ->
 
 
 def _kept(model: Model) -> float:
-    """Return a checkpoint on rank 0's host: weights that learn and moments, in fp32."""
+    """Return the bytes of a checkpoint on rank 0's host: trainable weights and moments, fp32."""
     return 3 * FP32 * model.num_trainable

@@ -1,4 +1,4 @@
-"""Held: what one rank keeps of a model between calls, and while it learns; by ZeRO stage, bytes.
+"""Model memory: bytes one rank keeps of a model between calls and in learning, by ZeRO stage.
 
 P weights, of which L learn; N ranks; b bytes a number. What DeepSpeed really allocates, its flat
 copies and buckets included, is in docs/planning.md; tests hold these formulas against real ranks.
@@ -20,7 +20,7 @@ AHEAD = 50_000_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
-    """A model as one role holds it."""
+    """A model's weights, and how one role shards and stores them."""
 
     num_weights: int
     num_trainable: int
@@ -47,11 +47,11 @@ class ModelMemory:
     gradients: float = 0
     """From the first backward pass of an update to its end, some of them always."""
     always_gradients: float = 0
-    """Of the gradients, what stays between updates."""
+    """The gradients that stay between updates."""
     buckets: float = 0
     """What gradients are gathered in, while an update lasts."""
     always_buckets: float = 0
-    """Of the buckets, what stays between updates."""
+    """The buckets that stay between updates."""
     gathered: float = 0
     """Whole weights of stage 3 during a forward or backward pass."""
     gathering: float = 0
@@ -73,7 +73,7 @@ class ModelMemory:
 
 
 def model_memory(model: Model) -> ModelMemory:
-    """Return what a rank holds of a model."""
+    """Return the bytes of a model's weights and training state on one rank."""
     if not model.num_trainable:
         return _frozen(model)
     if model.stage == 0:

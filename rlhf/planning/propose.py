@@ -14,22 +14,22 @@ from rlhf.planning.shapes import RoleShape, longest_row, rows_a_rank
 
 Offload = Literal["none", "optimizer", "weights"]
 LEAST_ROWS = 8
-"""Rows written together, below which no proposal goes."""
+"""Rows generated together, below which no proposal goes."""
 MOST_ROWS = 512
-"""Rows written together, above which no proposal goes: steps no longer get cheaper a row."""
+"""Rows generated together, above which no proposal goes: a row gets no cheaper beyond."""
 MORE_NODES = (1, 2, 4, 8, 16)
 """Multiples of the nodes there are that are tried when nothing fits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """One way to hold the roles."""
+    """One choice of offload, ZeRO stages, checkpointing and batch sizes."""
 
     offload: Offload
     stage: int
-    """Of roles that learn."""
+    """ZeRO stage of roles that learn."""
     frozen_stage: int
-    """Of roles that do not: 0, or 3 to shard weights."""
+    """ZeRO stage of roles that do not learn: 0, or 3 to shard weights."""
     checkpointing: bool
     max_tokens: int
     batch_size: int
@@ -51,7 +51,7 @@ def propose(experiment: Experiment, shapes: list[RoleShape], hardware: Hardware)
 
 
 def nearest(experiment: Experiment, shapes: list[RoleShape], hardware: Hardware) -> Fit | None:
-    """Return a proposal for the least other hardware that would do.
+    """Return a proposal for the smallest other hardware that would do.
 
     More nodes of the same kind first, then devices with more memory, the least first.
     """
@@ -60,7 +60,7 @@ def nearest(experiment: Experiment, shapes: list[RoleShape], hardware: Hardware)
 
 
 def least_bytes(shapes: list[RoleShape]) -> float:
-    """Return what no setting can avoid on a device: whole bf16 weights of a policy that writes."""
+    """Return the bytes that no setting avoids: whole bf16 weights of a policy that generates."""
     return max(2.0 * shape.num_weights for shape in shapes if shape.writes)
 
 
@@ -118,7 +118,7 @@ def _choices(experiment: Experiment) -> Iterator[Choice]:
 
 
 def _sizes(experiment: Experiment) -> Iterator[tuple[int, int]]:
-    """Yield tokens a microbatch and rows written together, both halved until a row is left."""
+    """Yield tokens a microbatch and rows generated together, both halved until one row is left."""
     tokens = experiment.engine.max_tokens_per_microbatch
     rows = experiment.generation.batch_size
     longest = longest_row(experiment)
@@ -175,7 +175,7 @@ def _row(shape: RoleShape, hardware: Hardware, choice: Choice) -> RolePlacement:
 
 
 def _widened(fit: Fit, shapes: list[RoleShape]) -> Fit:
-    """Write more rows together while that fits: a step reads the weights once for all of them."""
+    """Generate more rows together while they fit: a step reads the weights once for all."""
     while True:
         experiment = fit.experiment
         ppo, size = experiment.ppo, experiment.generation.batch_size

@@ -1,4 +1,4 @@
-"""Shapes: which networks a run's roles are, what of them learns, and rows; by configs alone."""
+"""Shapes: the networks of a run's roles, which of their weights learn, and rows; by configs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LearningStage = Literal["reward_model", "ppo"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoleShape:
-    """One role's network in one act."""
+    """One role's network in one stage."""
 
     role: RoleName
     stage: LearningStage
-    """The reward model learns in an act of its own; all roles meet in ppo."""
+    """The reward model learns in a stage of its own; all roles run together in ppo."""
     model_shape: ModelShape
     num_weights: int
     """Adapters included."""
@@ -45,7 +45,7 @@ class RoleShape:
 
 
 def role_shapes(experiment: Experiment) -> list[RoleShape]:
-    """Return the networks of every role with a model, by act.
+    """Return the networks of every role with a model, by stage.
 
     Raises:
         ConfigError: when no model is named.
@@ -60,7 +60,7 @@ def longest_row(experiment: Experiment) -> int:
 
 
 def rows_a_rank(rows: int, ranks: int) -> int:
-    """Return the rows of the rank that has the most."""
+    """Return the number of rows of the rank that has the most."""
     return -(-rows // ranks)
 
 
@@ -99,7 +99,7 @@ def _shape(experiment: Experiment, role: RoleName, stage: LearningStage) -> Role
 
 
 def _source(experiment: Experiment, role: RoleName) -> str | None:
-    """Return where a role's config is; None for a new model."""
+    """Return the path of a role's config; None for a new model."""
     policy, reward = experiment.policy.path, experiment.reward_model.path
     given: dict[RoleName, str | None] = {
         "policy": policy,

@@ -1,6 +1,6 @@
 """Speed: seconds of each phase of a PPO step, by what bounds it: products, bandwidth, links.
 
-Every row is taken at its longest, so what a run shows is faster where responses end early.
+Every row is taken at its longest, so a real run is faster where responses end early.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Efficiency:
     """Shares of a device's rates that the phases reach."""
 
     score: float
-    """Of the matrix rate, by forward passes."""
+    """Share of the matrix rate that forward passes reach."""
     learn: float
-    """Of the matrix rate, by updates."""
+    """Share of the matrix rate that updates reach."""
     write: float
-    """Of bandwidth and matrix rate, by steps that add a token to each row."""
+    """Share of bandwidth and matrix rate that steps of generation reach."""
     link: float
-    """Of a link's bandwidth, by collectives."""
+    """Share of a link's bandwidth that collectives reach."""
 
 
 ON_GPU = Efficiency(score=0.45, learn=0.40, write=0.50, link=0.70)
@@ -46,14 +46,14 @@ class Speed:
     score: float
     learn: float
     offload: float
-    """Roles that take turns on a device, moved to host memory and back."""
+    """Seconds to move roles that time-share a device to host memory and back."""
     num_tokens: int
     """Prompt and response tokens of one step."""
     num_steps: int
 
     @property
     def step(self) -> float:
-        """Seconds of a step."""
+        """Seconds of a whole step."""
         return self.generate + self.score + self.learn + self.offload
 
     @property
@@ -79,7 +79,7 @@ def speed(fit: Fit) -> Speed:
         role: rates.score(memory, experiment) for role, memory in roles.items()
     }
     if "reference" not in roles:
-        scored["policy"] *= 2  # with adapters it answers for the reference too
+        scored["policy"] *= 2  # with adapters it is the reference too
     learned: dict[RoleName, float] = {
         r: rates.learn(m, experiment) for r, m in roles.items() if m.shape.num_trainable
     }
@@ -95,7 +95,7 @@ def speed(fit: Fit) -> Speed:
 
 
 class Rates:
-    """What one rank does a second."""
+    """Operations and bytes that one rank handles a second."""
 
     def __init__(self, hardware: Hardware) -> None:
         """Read the rates off the hardware; a link between nodes is as slow as the network."""
@@ -179,7 +179,7 @@ def _together(seconds: dict[RoleName, float], fit: Fit) -> float:
 
 
 def _offloader(fit: Fit, roles: dict[RoleName, RoleMemory]) -> float:
-    """Return the seconds in which roles that take turns move: once to score, once more to learn."""
+    """Return the seconds of offload and onload under time-sharing: once to score, once to learn."""
     if not shares_time(fit.experiment, is_gpu=fit.hardware.kind.is_gpu):
         return 0.0
     moves = {role: 2 if m.shape.num_trainable else 1 for role, m in roles.items()}

@@ -31,7 +31,7 @@ COLUMNS = [
 
 
 def hardware_line(hardware: Hardware) -> str:
-    """Return what is planned for, in one line."""
+    """Return the hardware of the plan, in one line."""
     kind = hardware.kind
     what = "GPUs" if kind.is_gpu else "cores"
     return (
@@ -52,7 +52,7 @@ def shape_lines(fit: Fit) -> list[str]:
 
 
 def memory_table(fit: Fit) -> list[str]:
-    """Return GiB a rank, a row a role; and what a device takes with all who sit there."""
+    """Return GiB a rank, a row a role; and of a device, with all the ranks that run there."""
     rows = [_row(memory) for memory in fit.memories]
     kind = fit.hardware.kind
     room, unit = USABLE * kind.memory_gib, "GPU" if kind.is_gpu else "node"
@@ -119,7 +119,7 @@ def _row(memory: RoleMemory) -> list[str]:
 
 
 def gib(size: float) -> str:
-    """Write bytes in GiB: two digits behind the point where it is small."""
+    """Return bytes as text in GiB: two decimals where it is small."""
     if not size:
         return "-"
     value = size / GIB

@@ -1,4 +1,4 @@
-"""Writing: what reading prompts and drawing tokens takes beside weights and cache; in bytes."""
+"""Generation: bytes for reading prompts and drawing tokens, beside weights and cache."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rlhf.planning.shapes import longest_row, rows_a_rank
 
 
 def arranged_bytes(model_shape: ModelShape, model: Model, spare: float) -> float:
-    """Return the copies of large linear layers that a CPU multiplies few rows with.
+    """Return the bytes of copies of large linear layers, by which a CPU multiplies few rows.
 
     Args:
-        model_shape: Of the network.
-        model: How a rank holds it.
-        spare: Bytes that may be taken; where they are too few, there are no copies.
+        model_shape: The network's sizes.
+        model: The model as a rank stores it.
+        spare: Bytes that may be allocated; where they are too few, there are no copies.
     """
     if model.on_gpu:
         return 0
@@ -33,13 +33,13 @@ def arranged_bytes(model_shape: ModelShape, model: Model, spare: float) -> float
 def writing_bytes(
     model_shape: ModelShape, model: Model, experiment: Experiment, slots: int
 ) -> float:
-    """Return the larger of reading prompts and drawing tokens; and the graphs, on a GPU.
+    """Return the larger of the bytes to read prompts and to draw tokens, and graphs on a GPU.
 
     Args:
-        model_shape: Of the network.
-        model: How a rank holds it.
+        model_shape: The network's sizes.
+        model: The model as a rank stores it.
         experiment: Lengths, responses a prompt, temperature.
-        slots: Rows that are written together.
+        slots: Rows that are generated together.
     """
     graphs = 0
     if model.on_gpu:
@@ -53,7 +53,7 @@ def writing_bytes(
 
 
 def _reading_bytes(model_shape: ModelShape, model: Model, prompts: int, longest: int) -> float:
-    """Return what reading prompts takes: all that find a slot at once, each different one once."""
+    """Return the bytes to read prompts: all that get a slot at once, each different one once."""
     run = Pass(
         number_bytes=model.number_bytes,
         tokens=prompts * longest,

@@ -1,4 +1,4 @@
-"""The process of a reward function: loads it, and answers what is asked until the asker has gone.
+"""The process of a reward function: loads it, and serves requests until the caller has gone.
 
     python -m rlhf.rewards.child FILE.py:NAME READING WRITING
 
@@ -73,7 +73,7 @@ def _end_with(parent: int) -> None:
 
 def main() -> None:
     """Serve the process that started this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the asker's to obey.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The caller handles Ctrl-C.
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     spec, reading, writing = sys.argv[1:]
     asked, answers = (
@@ -81,7 +81,7 @@ def main() -> None:
         Connection(int(writing), readable=False),
     )
     sys.argv = [spec.rpartition(":")[0]]
-    with suppress(OSError):  # The function may have closed these, too; the asker says so.
+    with suppress(OSError):  # The function may have closed these, too; the caller reports it.
         serve(spec, asked, answers)
 
 

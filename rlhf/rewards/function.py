@@ -27,7 +27,7 @@ RESERVED = frozenset({"prompt", "completion", "prompts", "completions"})
 
 
 class FunctionReward:
-    """Calls one reward function and checks what it says."""
+    """Calls one reward function and checks its result."""
 
     def __init__(self, function: RewardFunction, name: str) -> None:
         """Take the function and read its signature.
@@ -113,7 +113,7 @@ class FunctionReward:
 
 
 async def _awaited(answer: Awaitable[object]) -> tuple[object, BaseException | None]:
-    """Return the answer, or what was raised: an exit would end the loop, and be waited for."""
+    """Return the answer, or the exception: raised here, an exit would end the loop."""
     try:
         return await answer, None
     except BaseException as error:  # noqa: BLE001 - raised again where the loop is not

@@ -1,4 +1,4 @@
-"""FILE.py:NAME becomes a Python function, or one ConfigError that says why it does not."""
+"""FILE.py:NAME becomes a Python function, or one ConfigError with the reason why not."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A reward function in a process of its own, so that nothing it does can end or change the run.
 
 It may exit, crash, hang in code that no signal reaches, or change its working folder: the process
-ends, and what it did is told in one line. Its memory lasts from call to call, as in one process.
+ends, and the error is reported in one line. Its memory lasts from call to call, as in one process.
 When it is no longer needed it ends as any program does, and what it started ends with it.
 """
 
@@ -28,18 +28,18 @@ TIME_LIMIT = "reward.timeout_s"
 LOOK_S = 1.0
 """Between looks whether the process is still there; what it started may hold its pipes open."""
 GRACE_S = 2.0
-"""To write out what it buffers and end by itself."""
+"""Seconds for it to flush its buffers and end by itself."""
 
 
 class RewardProcess:
-    """FILE.py:NAME, loaded and called elsewhere."""
+    """A reward function FILE.py:NAME, loaded and called in another process."""
 
     def __init__(self, spec: str, timeout_s: float) -> None:
         """Start the process and load the function.
 
         Args:
             spec: FILE.py:NAME, the file relative to the working folder.
-            timeout_s: Longest that loading, and each call, may take.
+            timeout_s: Most seconds that loading, and each call, may take.
 
         Raises:
             ConfigError: when there is no such function, its file does not run, or not in time.
@@ -61,7 +61,7 @@ class RewardProcess:
         completions: Sequence[object],
         columns: Sequence[Mapping[str, object]],
     ) -> list[float]:
-        """Return what `FunctionReward.score` says of the same arguments, there.
+        """Return what `FunctionReward.score` returns for the same arguments, in that process.
 
         Raises:
             DataError: as it does; and when the function ends its process, or takes too long.
@@ -74,7 +74,7 @@ class RewardProcess:
         return self._ask(asked, DataError, doing)
 
     def _ask(self, request: object, kind: type[ConfigError | DataError], doing: str) -> Any:
-        """Return the answer to a request; None is for the function to load."""
+        """Return the answer to a request; the request None waits for the function to load."""
         replies: list[object] = []
         asking = Thread(target=self._exchange, args=(request, replies), daemon=True)
         asking.start()
@@ -94,8 +94,8 @@ class RewardProcess:
                 raise kind(f"{doing}: {self._how_it_ended()}; it must return, and not exit")
 
     def _exchange(self, request: object, replies: list[object]) -> None:
-        """Send and receive, either of which may take for ever, or fail in any way."""
-        with suppress(Exception):  # No reply: the asker says why.
+        """Send a request and receive the reply; either may block for ever, or fail in any way."""
+        with suppress(Exception):  # No reply: the caller reports why.
             if request is not None:
                 self._asked.send(request)
             replies.append(self._answers.recv())
@@ -134,7 +134,7 @@ def check_function(spec: str, timeout_s: float) -> list[Path]:
 
 
 def _pipe() -> tuple[Connection[Any, Any], Connection[Any, Any]]:
-    """Return the reading and the writing end of a pipe."""
+    """Return the read end and the write end of a pipe."""
     reading, writing = os.pipe()
     return Connection(reading, writable=False), Connection(writing, readable=False)
 

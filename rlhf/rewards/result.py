@@ -1,4 +1,4 @@
-"""What a reward function gave back becomes checked floats, or one DataError that says why not.
+"""A reward function's result becomes checked floats, or one DataError with the reason why not.
 
 Nothing is skipped or replaced: a row without a usable score would silently train on nothing.
 """
@@ -13,7 +13,7 @@ from typing import Any, cast
 from rlhf.errors import DataError
 
 LARGEST = 1e18
-"""Of a score: 32-bit floats, in which all is computed, hold its square."""
+"""Largest score: its square fits in fp32, in which all is computed."""
 _EXCERPT = 60
 
 
@@ -71,7 +71,7 @@ def _entries(result: object, name: str) -> list[object]:
 
 
 def _is_tensor(value: object) -> bool:
-    """Tell a tensor without importing torch, which takes seconds that few functions need."""
+    """Return whether a value is a tensor, without importing torch, which takes seconds."""
     return any(f"{kind.__module__}.{kind.__name__}" == "torch.Tensor" for kind in type(value).mro())
 
 

@@ -1,1 +1,1 @@
-"""The four characters of RLHF over engines: policy, reference, reward and value."""
+"""The four roles of RLHF over engines: policy, reference, reward and value."""

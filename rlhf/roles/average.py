@@ -17,16 +17,16 @@ AVERAGE_FILE = "average.safetensors"
 
 
 class WeightAverage:
-    """Holds whole averaged weights on rank 0, in full precision; every rank must call.
+    """Keeps whole averaged weights on rank 0, in full precision; every rank must call.
 
-    Buffers are not averaged: they count as they are.
+    Buffers are not averaged: they are taken as they are.
     """
 
     def __init__(self, engine: Engine, decay: float) -> None:
-        """Start at the engine's weights.
+        """Start the average at the engine's current weights.
 
         Args:
-            engine: Whose weights are averaged.
+            engine: The engine whose weights are averaged.
             decay: Share of the old average that each step keeps, in [0, 1).
         """
         self._engine, self._decay = engine, decay
@@ -35,22 +35,22 @@ class WeightAverage:
         self._average = {name: tensor.float() for name, tensor in held if name in learned}
 
     def observe(self) -> None:
-        """Take in the weights of now: average += (1 - decay) * (now - average)."""
+        """Add the current weights: average += (1 - decay) * (current - average)."""
         for name, now in self._engine.weights().items():
             if name in self._average:
                 self._average[name].lerp_(now.float(), 1 - self._decay)
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the average by the engine's names, in its dtypes; empty but on rank 0."""
+        """Return the average by the engine's names, in its dtypes; empty on all but rank 0."""
         held = self._engine.weights()
         return {name: self._average.get(name, now).to(now.dtype) for name, now in held.items()}
 
     def save_state(self, folder: Path) -> None:
-        """Write the average beside the engine's own state."""
+        """Save the average beside the engine's own state."""
         if self._engine.world.rank == 0:
             write_tensors(folder / AVERAGE_FILE, self._average)
 
     def load_state(self, folder: Path) -> None:
-        """Take up what `save_state` wrote."""
+        """Restore what `save_state` saved."""
         if self._engine.world.rank == 0:
             self._average = read_tensors(folder / AVERAGE_FILE)

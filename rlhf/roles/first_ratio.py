@@ -22,18 +22,18 @@ clipping allows. Pretrained weights in other microbatches have 5e-4 in bf16 (Smo
 
 
 def checked_first_ratio(report: Report, precision: str, step: int | None = None) -> str:
-    """Look at the first minibatch of a step; the mean decides, the largest ratio is only told.
+    """Check the first minibatch of a step; the mean decides, the largest ratio is only reported.
 
     Args:
-        report: Of the surrogate.
+        report: The update's report on the surrogate loss.
         precision: fp32 or bf16.
-        step: Of the stage; None in a rehearsal.
+        step: Step of the stage; None in a rehearsal.
 
     Returns:
-        What was seen.
+        A line with the mean and the largest ratio.
 
     Raises:
-        TrainingError: when scoring and update saw different models.
+        TrainingError: when scoring and update used different models.
     """
     found, most, largest = report.means[K3], MOST_K3[precision], report.peaks["log_ratio_max"]
     if not found <= most:
@@ -48,9 +48,9 @@ def checked_first_ratio(report: Report, precision: str, step: int | None = None)
 
 
 def pretended(prompts: PromptBatch, *, share: float = 0.5) -> Rollout | None:
-    """Return prompts as a rollout: of each the last share of its tokens as if it had been written.
+    """Return prompts as a rollout, the last share of each one's tokens as if it were generated.
 
-    None where no prompt has two tokens; at least one is prompt, and one written.
+    At least one token stays prompt, and one counts as response; None if no prompt has two tokens.
     """
     rows = prompts.select((prompts.lengths_B > 1).nonzero().squeeze(-1))
     if not len(rows):
@@ -69,11 +69,11 @@ def pretended(prompts: PromptBatch, *, share: float = 0.5) -> Rollout | None:
 
 
 def as_experience(rollout: Rollout, logprobs_BR: Tensor) -> Experience:
-    """Return a rollout from which there is nothing to learn: no advantage, no return.
+    """Return an experience from which nothing is learned: advantages and returns are 0.
 
     Args:
-        rollout: Whole.
-        logprobs_BR: Of its tokens, by the policy.
+        rollout: The whole rollout.
+        logprobs_BR: The policy's log-probabilities of its tokens.
     """
     nothing_BR = torch.zeros_like(logprobs_BR)
     return Experience(

@@ -21,7 +21,7 @@ class Imitation:
     """Next-token loss on the tokens to learn, at temperature 1."""
 
     def __init__(self, engine: Engine, max_tokens: int) -> None:
-        """Ask this engine, with at most so many tokens computed a forward pass."""
+        """Use this engine, with at most max_tokens tokens a forward pass."""
         self._engine, self._max_tokens = engine, max_tokens
 
     def objective(self, texts: Demonstrations, coef: float = 1.0) -> Objective[Demonstrations]:

@@ -1,4 +1,4 @@
-"""Learner: engine, loss and minibatch become one update; SFT, reward, policy, value share it.
+"""Learner: one optimizer update from engine, loss and minibatch; all roles that learn use it.
 
 Losses are sums. They are divided by the count of the whole minibatch, over all ranks and
 microbatches, so an update is the same however its rows are spread.
@@ -32,7 +32,7 @@ _REAL, _COMPUTED = "num_real_tokens", "num_computed_tokens"
 
 @dataclass(frozen=True, slots=True)
 class LossSum:
-    """What a loss function says of one microbatch."""
+    """The result of a loss function on one microbatch."""
 
     loss: Tensor
     """Sum over its tokens (or rows); carries the gradient."""
@@ -60,7 +60,7 @@ class Objective(Generic[B]):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of one objective in an optimizer step, the same on every rank."""
+    """Loss and statistics of one objective in an optimizer step, the same on every rank."""
 
     loss: float
     """Sum / count, without the coefficient."""
@@ -71,7 +71,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What one optimizer step did, the same on every rank."""
+    """The result of one optimizer step, the same on every rank."""
 
     reports: tuple[Report, ...]
     """One an objective, in their order."""
@@ -105,7 +105,7 @@ class Learner:
         max_tokens: int,
         total_updates: int,
     ) -> None:
-        """Remember the curve of the learning rate and the size of a forward pass."""
+        """Keep the learning-rate schedule and the most tokens of a forward pass."""
         self.engine, self.num_updates = engine, 0
         self._config, self._max_tokens, self._total_updates = config, max_tokens, total_updates
 
@@ -126,7 +126,7 @@ class Learner:
         return self._report(objective, learn=False)
 
     def learning_rate(self) -> float:
-        """Return the rate of the coming update."""
+        """Return the learning rate of the next update."""
         config = self._config
         return learning_rate(
             self.num_updates,
@@ -156,7 +156,7 @@ class Learner:
         return Report(loss, {**means, PADDING_SHARE: padding_share}, peaks)
 
     def _chunks(self, lengths_B: Tensor) -> list[Tensor]:
-        """Cut this rank's share; ranks with fewer pieces are filled up with empty ones."""
+        """Cut this rank's share into chunks; ranks with fewer get empty ones besides."""
         world = self.engine.world
         dealt = sharded_microbatches(
             lengths_B, world.size, self._max_tokens, packs=packs(self.engine)
@@ -164,9 +164,9 @@ class Learner:
         return filled_up(dealt[world.rank], max(map(len, dealt)))
 
     def _run(self, objective: Objective[Any], chunk: Tensor, *, learn: bool) -> LossSum:
-        """Run one piece, and add its gradient if it is to be learned from.
+        """Run one chunk, and add its gradient unless it is only measured.
 
-        An empty piece runs a row at weight 0 to keep ranks in step.
+        An empty chunk runs a row at weight 0, so that all ranks make the same number of calls.
         """
         weight = 1.0 if len(chunk) else 0.0
         rows = chunk if len(chunk) else torch.zeros(1, dtype=torch.long)
@@ -194,7 +194,7 @@ class Learner:
         return dict(zip(names, totals, strict=True)), dict(zip(tops, peaks, strict=True))
 
     def save_state(self, folder: Path) -> None:
-        """Write weights, moments and the number of updates; rank 0 writes, all must call."""
+        """Save weights, moments and the number of updates; rank 0 writes, all must call."""
         state = self.engine.state()
         if self.engine.world.rank == 0:
             folder.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ class Learner:
             write_tensors(folder / STATE_FILE, state)
 
     def load_state(self, folder: Path) -> None:
-        """Take up what `save_state` wrote, on any number of ranks and at any ZeRO stage."""
+        """Restore what `save_state` saved, on any number of ranks and at any ZeRO stage."""
         state = read_tensors(folder / STATE_FILE)
         self.num_updates = int(state.pop(NUM_UPDATES))
         self.engine.load_state(state)

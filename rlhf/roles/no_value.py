@@ -1,4 +1,4 @@
-"""NoValue: stands where the value role would, for advantages that need none."""
+"""NoValue: takes the place of the value role, for advantages that need none."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rlhf.flow.rollout import Experience, Rollout
 
 
 class NoValue:
-    """A baseline that expects nothing and learns nothing; no process is started for it."""
+    """A baseline that is always 0 and learns nothing; no process is started for it."""
 
     def values(self, rollout: Rollout) -> Ready[Tensor]:
-        """Return values_BR, zeros."""
+        """Return values_BR: zeros."""
         return Ready(torch.zeros_like(rollout.sampling_logprobs_BR))
 
     def improve(self, experience: Experience, step: int) -> Ready[Metrics]:
-        """Report nothing."""
+        """Return no metrics."""
         return Ready(Metrics())

@@ -23,11 +23,11 @@ B = TypeVar("B", bound=TensorBatch)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What a learning role needs to know of the run."""
+    """Batch sizes, epochs, seed and lengths, as a role that learns needs them."""
 
     ppo: PPOConfig
     seed: int
-    """Of the run."""
+    """Seed of the run."""
     precision: str
     """fp32 or bf16."""
     longest_response: int
@@ -39,16 +39,16 @@ class Settings:
 
 
 def minibatches(num_rows: int, step: int, settings: Settings) -> Iterator[Tensor]:
-    """Yield the rows of every minibatch of a step's epochs; each epoch is shuffled anew.
+    """Yield the row indices of every minibatch of a step's epochs; each epoch is shuffled anew.
 
-    Policy and value take the same ones.
+    Policy and value get the same minibatches.
     """
     for epoch in range(settings.ppo.num_epochs):
         yield from minibatches_of(num_rows, step, epoch, settings)
 
 
 def minibatches_of(num_rows: int, step: int, epoch: int, settings: Settings) -> list[Tensor]:
-    """Return the rows of every minibatch of one of a step's epochs."""
+    """Return the row indices of every minibatch of one epoch of a step."""
     key = (settings.seed, "minibatches", step, epoch)
     return minibatch_rows(num_rows, settings.ppo.minibatch_size, key)
 
@@ -58,8 +58,8 @@ def first_epoch(lengths_B: Tensor, step: int, settings: Settings, *, packs: bool
 
     Args:
         lengths_B: Tokens a row of the step, int64.
-        step: Of the stage.
-        settings: Of the policy.
+        step: Step of the stage.
+        settings: The policy's settings.
         packs: Whether rows may share a bin.
     """
     return [
@@ -81,7 +81,7 @@ def map_rows(
     fewer microbatches runs the smallest possible input in their place.
     """
     chunks = microbatches(lengths_B, max_tokens, packs=packs(engine))
-    # Counted first: a rank that asked after its last forward would meet another's gather.
+    # Counted first: a rank that did so after its last forward would meet another's gather.
     most = int(engine.world.largest(len(chunks)))
     answers = run_chunks(engine, batch, filled_up(chunks, most), run)
     if not answers:
@@ -90,7 +90,7 @@ def map_rows(
 
 
 def filled_up(chunks: list[Tensor], num: int) -> list[Tensor]:
-    """Return microbatches with empty ones behind them, so that ranks run equally often."""
+    """Return microbatches with empty ones appended, so that ranks run equally often."""
     return chunks + [torch.zeros(0, dtype=torch.long)] * (num - len(chunks))
 
 
@@ -100,7 +100,7 @@ def run_chunks(
 ) -> list[Tensor]:
     """Return run's answer for the rows of each microbatch that has any, without gradients.
 
-    In the place of an empty one the engine runs the smallest possible input.
+    For an empty microbatch the engine runs the smallest possible input.
     """
     answers: list[Tensor] = []
     for rows in chunks:
@@ -112,7 +112,7 @@ def run_chunks(
 
 
 def packs(engine: Engine) -> bool:
-    """Tell whether rows may share a bin; a model that mixes what stands in one says no."""
+    """Return whether rows may share a bin; not if the model mixes the texts in one."""
     return bool(engine.module.packs)
 
 

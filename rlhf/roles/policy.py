@@ -29,7 +29,7 @@ from rlhf.roles.sft_policy import SFTPolicy
 
 
 class Policy(SFTPolicy):
-    """A language model that writes, and improves by what its responses are worth."""
+    """A language model that generates responses and learns from their scores by PPO."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Policy(SFTPolicy):
         sampling: Sampling,
         settings: Settings,
     ) -> None:
-        """Put the parts together."""
+        """Keep the trainable engine and what it needs to learn, to generate and to be saved."""
         super().__init__(engine, learner, saver, sampling, settings)
         self._config = settings.ppo
         low, high = settings.ppo.clip_range, settings.ppo.clip_range_high
@@ -48,18 +48,18 @@ class Policy(SFTPolicy):
 
     @remote(LOGPROBS)
     def reference_logprobs(self, rollout: Rollout, step: int) -> tuple[Tensor, Tensor]:
-        """Answer for the reference: the same base weights with the adapters off."""
+        """Return the reference's log-probabilities: the same weights with the adapters off."""
         assert self.saver.adapter is not None
         with self.saver.adapter.off():
             return self.step_logprobs(rollout, step)
 
     @remote(Remote())
     def rehearse(self, prompts: PromptBatch) -> str:
-        """Try the sampler, and the ratio of an update that nothing was learned before.
+        """Try the sampler, and the first update's ratio, which must be 1 before any learning.
 
         Raises:
-            ModelError: when no way to write is right.
-            TrainingError: when scoring and update see different models.
+            ModelError: when no generation backend is correct for the model.
+            TrainingError: when scoring and update use different models.
         """
         writes, rollout = self.chosen_backend(prompts), pretended(prompts)
         if rollout is None:
@@ -81,8 +81,8 @@ class Policy(SFTPolicy):
 
         Args:
             experience: The step's whole experience.
-            step: Of the stage; seeds the minibatches.
-            texts: A row a response, for the PTX loss; None without one.
+            step: Step of the stage; seeds the minibatches.
+            texts: One row a response, for the PTX loss; None without that loss.
         """
         if step < self._config.value_warmup_steps:
             return Metrics()
@@ -100,7 +100,7 @@ class Policy(SFTPolicy):
         return _policy_metrics(updates)
 
     def _begin_average(self) -> None:
-        """Start the average, where one is wanted, at the weights before the first update."""
+        """Start the weight average, if configured, at the weights before the first update."""
         decay = self._config.ema_decay
         if decay is not None and self._average is None:
             self._average = WeightAverage(self.engine, decay)
@@ -119,7 +119,7 @@ class Policy(SFTPolicy):
         )
 
     def _objective(self, minibatch: Experience) -> Objective[Experience]:
-        """Return the surrogate of a minibatch; weights of responses go into their advantages."""
+        """Return the surrogate of a minibatch; responses' weights multiply their advantages."""
         weight_B = token_weights(
             minibatch.response_lengths_B,
             self._config.loss_aggregation,
@@ -148,19 +148,19 @@ class Policy(SFTPolicy):
 
     @remote(KEEP)
     def save(self, folder: Path) -> None:
-        """Write the model as a plain Hugging Face folder: the average where one is kept."""
+        """Save the model as a plain Hugging Face folder: the average where one is kept."""
         self.saver.save(folder, None if self._average is None else self._average.weights())
 
     @remote(KEEP)
     def save_state(self, folder: Path) -> None:
-        """Write weights and moments for a resume."""
+        """Save weights and moments for a resume."""
         super().save_state(folder)
         if self._average is not None:
             self._average.save_state(folder)
 
     @remote(KEEP)
     def load_state(self, folder: Path) -> None:
-        """Take up what `save_state` wrote; before its first PPO update it keeps no average."""
+        """Restore what `save_state` saved; before the first PPO update there is no average."""
         super().load_state(folder)
         if (folder / AVERAGE_FILE).is_file():
             self._begin_average()

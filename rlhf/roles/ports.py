@@ -1,7 +1,7 @@
-"""What a stage may ask of the roles; groups of local or remote ranks answer, and it cannot tell.
+"""The calls a stage may make on the roles, alike for groups of local and of remote ranks.
 
-Answers may be under way (`Future`): ask several roles first, take results afterwards, and they work
-at the same time. Calls that keep weights wait for their end.
+An answer may be a `Future`: call several roles first and take the results afterwards, and they work
+at the same time. Calls that save or load weights return when they are done.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ if TYPE_CHECKING:
 
 
 class Checkpointable(Protocol):
-    """A role whose weights can be written down and taken up again."""
+    """A role whose weights can be saved and restored."""
 
     def save(self, folder: Path) -> None:
-        """Write the model as a plain Hugging Face folder."""
+        """Save the model as a plain Hugging Face folder."""
         ...
 
     def save_state(self, folder: Path) -> None:
-        """Write weights and optimizer moments for a resume."""
+        """Save weights and optimizer moments for a resume."""
         ...
 
     def load_state(self, folder: Path) -> None:
-        """Take up what `save_state` wrote."""
+        """Restore what `save_state` saved."""
         ...
 
 
 class SamplerPort(Protocol):
-    """Writes responses."""
+    """Generates responses."""
 
     def generate(self, prompts: PromptBatch, step: int) -> Iterator[RolloutChunk]:
-        """Answer the prompts, and give rows as they end; the step seeds the draws."""
+        """Answer the prompts, and yield rows as they end; the step seeds the draws."""
         ...
 
     def chosen_backend(self, prompts: PromptBatch) -> Future[str]:
-        """Return how it writes, and why so; it is tried on some prompts of the run."""
+        """Return the generation backend and why it was chosen, by a trial on these prompts."""
         ...
 
 
 class LanguageModelPort(Protocol):
-    """Judges how likely a response was."""
+    """Scores how likely a response was."""
 
     def step_logprobs(self, rollout: Rollout, step: int) -> Future[Tensor]:
         """Return logprobs_BR, float32, of a step's whole rollout at the sampling temperature.
 
-        Rows are computed in the very microbatches of the step's first epoch.
+        Rows are computed in the same microbatches as in the step's first epoch.
         """
         ...
 
@@ -80,9 +80,9 @@ class PolicyPort(SFTPolicyPort, LanguageModelPort, Protocol):
         ...
 
     def rehearse(self, prompts: PromptBatch) -> Future[str]:
-        """Try on some prompts what PPO relies on, before anything is learned; return what was seen.
+        """Check on some prompts what PPO relies on, before anything is learned; return a report.
 
-        Raises an error of ours where it does not hold.
+        Raises ModelError or TrainingError where it does not hold.
         """
         ...
 
@@ -94,7 +94,7 @@ class PolicyPort(SFTPolicyPort, LanguageModelPort, Protocol):
 
 
 class RewardPort(Protocol):
-    """The reward."""
+    """The reward: a model, a function, or both."""
 
     def score_by_model(self, rollout: Rollout) -> Future[Tensor]:
         """Return the model's weighted score_B, float32, of any rows."""
@@ -106,7 +106,7 @@ class RewardPort(Protocol):
 
 
 class RankingPort(Checkpointable, Protocol):
-    """A judge that learns from rankings."""
+    """A reward model that learns from rankings."""
 
     def rank(self, batch: Rankings) -> Future[Metrics]:
         """Take one Bradley-Terry step."""
@@ -122,7 +122,7 @@ class RankingPort(Checkpointable, Protocol):
 
 
 class BaselinePort(Protocol):
-    """What the advantages are measured against."""
+    """The baseline that advantages are measured against."""
 
     def values(self, rollout: Rollout) -> Future[Tensor]:
         """Return values_BR, float32: the return expected before each response token."""
@@ -138,8 +138,8 @@ class ValuePort(BaselinePort, Checkpointable, Protocol):
 
 
 class PrecisionPort(Protocol):
-    """Tries both precisions on a model."""
+    """Compares both precisions on a model."""
 
     def measure(self, texts: PromptBatch) -> Future[Verdict]:
-        """Return what `auto` is for the model, by some texts of the run."""
+        """Return the precision that `auto` means for the model, by some texts of the run."""
         ...

@@ -1,4 +1,4 @@
-"""PrecisionProbe: how far bf16 takes a language model from itself in fp32, on texts of the run."""
+"""PrecisionProbe: how much a language model in bf16 differs from fp32, on texts of the run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FP32 = 4
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What `auto` is for a model."""
+    """The precision that `auto` means for a model, and why."""
 
     precision: str
     """fp32 or bf16."""
@@ -34,26 +34,26 @@ class Verdict:
 
 
 class PrecisionProbe:
-    """Loads a model twice, on the first rank, and compares."""
+    """Loads a model in both precisions, on the first rank, and compares their results."""
 
     def __init__(
         self, load: Callable[[str], LanguageModel], num_weights: int, world: World
     ) -> None:
-        """Remember how to load the model.
+        """Keep how to load the model; nothing is loaded yet.
 
         Args:
-            load: Gives it in `fp32` or `bf16`, on the rank's device.
-            num_weights: Of the model.
-            world: Of the role that it is loaded for.
+            load: Returns the model in `fp32` or `bf16`, on the rank's device.
+            num_weights: Weights of the model.
+            world: Ranks of the role that the model is loaded for.
         """
         self._load, self._num_weights, self._world = load, num_weights, world
 
     @remote(Remote())
     def measure(self, texts: PromptBatch) -> Verdict:
-        """Return what `auto` is for the model; only the first rank runs it.
+        """Return the precision that `auto` means for the model; only the first rank runs it.
 
         Args:
-            texts: Some of the run's; all their tokens but the first are scored.
+            texts: Some texts of the run; all their tokens but the first are scored.
         """
         plainly = why_fp32(self._num_weights, self._world.device)
         if plainly is not None:

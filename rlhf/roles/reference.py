@@ -1,4 +1,4 @@
-"""Reference: a frozen language model that says how likely a response was.
+"""Reference: a frozen language model that scores how likely a response was.
 
 Axes: B rows, R response tokens.
 """
@@ -28,10 +28,10 @@ LOGPROBS = Remote(join=numbered_rows, phase="score")
 
 
 class Reference:
-    """A language model that judges."""
+    """A language model that returns log-probabilities of responses."""
 
     def __init__(self, engine: Engine, settings: Settings, *, temperature: float) -> None:
-        """Judge at the sampling temperature, in microbatches as the settings say."""
+        """Score at the sampling temperature, in microbatches as configured in the settings."""
         self.engine, self.temperature, self._settings = engine, temperature, settings
 
     @remote(LOGPROBS)
@@ -43,11 +43,11 @@ class Reference:
         the first update the ratio is 1, and the KL of equal weights 0, bit for bit.
 
         Args:
-            rollout: Whole; every rank has it.
-            step: Of the stage; seeds the minibatches.
+            rollout: The whole rollout; every rank has it.
+            step: Step of the stage; seeds the minibatches.
 
         Returns:
-            Which rows this rank has computed, int64, and their log-probabilities; 0 at padding.
+            The rows this rank computed (int64), and their log-probabilities; 0 at padding.
         """
         world = self.engine.world
         all_chunks = first_epoch(rollout.lengths_B, step, self._settings, packs=packs(self.engine))
@@ -75,7 +75,7 @@ class PolicyAsReference:
     """LanguageModelPort of a policy with adapters: its base weights are the reference."""
 
     def __init__(self, policy: PolicyPort) -> None:
-        """Ask a policy that learns adapters."""
+        """Wrap the port of a policy that learns adapters."""
         self._policy = policy
 
     def step_logprobs(self, rollout: Rollout, step: int) -> Future[Tensor]:

@@ -1,7 +1,7 @@
-"""Remote: how a method is asked where a role is many ranks; marked on the role's own method.
+"""Remote: how a method is called where a role is many ranks; marked on the role's own method.
 
 A stage calls the method on the role's port as if it were one object. `rlhf/runtime/proxy.py` reads
-the mark: it deals the rows over the ranks, and joins what they answer.
+the mark: it deals the rows over the ranks, and joins their answers.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ M = TypeVar("M", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the ranks were asked about."""
+    """The arguments of a call, and the rows that each rank got."""
 
     arguments: tuple[Any, ...]
-    """Of the call; the first is the batch, where it has one."""
+    """Arguments of the call; the first is the batch, where it has one."""
     rows: Sequence[Tensor]
     """The rows each rank got, int64, where they were dealt."""
 
 
 class Join(Protocol):
-    """Makes one answer of those of the ranks."""
+    """Joins the ranks' answers into one."""
 
     def __call__(self, answers: Sequence[Any], asked: Asked) -> Any:
-        """Return the answer; `answers` are in rank order."""
+        """Return the joined answer; `answers` are in rank order."""
         ...
 
 
@@ -59,13 +59,13 @@ def metrics(answers: Sequence[Any], asked: Asked) -> Metrics:
 
 
 def chunks(answers: Sequence[Any], asked: Asked) -> RolloutChunk:
-    """Return (rank, piece of its prompts) as one piece of all prompts."""
+    """Return pairs (rank, chunk of its prompts) as one chunk of all prompts."""
     return joined(replace(chunk, rows_B=asked.rows[rank][chunk.rows_B]) for rank, chunk in answers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """The mark."""
+    """How a method's rows are dealt out, its answers joined, and its call timed."""
 
     deal: Literal["whole", "rows", "first"] = "whole"
     """Who gets the batch, the first argument: every rank all of it; every rank a share, by length;
@@ -77,7 +77,7 @@ class Remote:
     blocks: bool = False
     """Whether the call waits for its end; else it gives a Future."""
     phase: Phase | None = None
-    """The part of a step that it is, by the clock; None for what belongs to none."""
+    """The phase of a step that its time counts to; None for a call that is in no phase."""
     needs_device: bool = True
     """Whether it touches weights; else nobody leaves a shared device for it."""
 
@@ -87,7 +87,7 @@ _NAME: Final = "__remote__"
 
 
 def remote(mark: Remote) -> Callable[[M], M]:
-    """Mark a method of a role: it may be asked of a group of ranks, and this is how."""
+    """Mark a method of a role as one that may be called on a group of ranks, and how."""
 
     def keep(method: M) -> M:
         setattr(method, _NAME, mark)

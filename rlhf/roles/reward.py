@@ -48,7 +48,7 @@ class FunctionScorer:
     """Scores decoded text with a Python function of the user's."""
 
     def __init__(self, function: RewardProcess, tokenizer: TextTokenizer) -> None:
-        """Decode with the policy's tokenizer."""
+        """Keep the function and the policy's tokenizer, which decodes the responses."""
         self._function, self._tokenizer = function, tokenizer
 
     def score(self, rollout: Rollout) -> Tensor:
@@ -58,7 +58,7 @@ class FunctionScorer:
 
 
 class ModelScorer:
-    """Scores an exchange with a trained reward model, in the form and at the place of training."""
+    """Scores an exchange with a trained reward model, formatted as in its training."""
 
     def __init__(
         self,
@@ -68,13 +68,13 @@ class ModelScorer:
         *,
         max_tokens: int,
     ) -> None:
-        """Score exchanges as rlhf.data.retokenize makes them.
+        """Keep the model; it reads exchanges as rlhf.data.retokenize makes them.
 
         Args:
-            engine: Holds a ScalarModel.
-            tokenizer: The reward model's own.
-            policy_tokenizer: The policy's, if it is not the same.
-            max_tokens: Tokens a forward computes, padding included.
+            engine: Engine of a ScalarModel.
+            tokenizer: The reward model's own tokenizer.
+            policy_tokenizer: The policy's tokenizer, if it is another one.
+            max_tokens: Most tokens of a forward pass, padding included.
         """
         self.engine, self.tokenizer, self.max_tokens = engine, tokenizer, max_tokens
         self._policy_tokenizer = policy_tokenizer
@@ -123,12 +123,12 @@ class ModelScorer:
 
 
 class Reward:
-    """A model, a function, or both, each by its weight."""
+    """A model, a function, or both, each multiplied by its weight."""
 
     def __init__(
         self, model: ModelScorer | None, function: FunctionScorer | None, config: RewardConfig
     ) -> None:
-        """At least one of the two."""
+        """Keep the scorers, at least one of the two, and their weights."""
         self._model, self._function, self._config = model, function, config
 
     @remote(SCORE)
@@ -150,7 +150,7 @@ class RewardTrainer:
     def __init__(
         self, scorer: ModelScorer, learner: Learner, saver: ModelSaver, config: RewardModelConfig
     ) -> None:
-        """Put the parts together."""
+        """Keep the engine of a ScalarModel, and what it needs to learn and to be saved."""
         self._scorer, self.learner, self.saver, self._config = scorer, learner, saver, config
 
     @remote(LEARN)
@@ -206,21 +206,21 @@ class RewardTrainer:
 
     @remote(KEEP)
     def save(self, folder: Path) -> None:
-        """Write the model as a plain Hugging Face folder."""
+        """Save the model as a plain Hugging Face folder."""
         self.saver.save(folder)
 
     @remote(KEEP)
     def save_state(self, folder: Path) -> None:
-        """Write weights and moments for a resume."""
+        """Save weights and moments for a resume."""
         self.learner.save_state(folder)
 
     @remote(KEEP)
     def load_state(self, folder: Path) -> None:
-        """Take up what `save_state` wrote."""
+        """Restore what `save_state` saved."""
         self.learner.load_state(folder)
 
 
 def _flatten(batch: Rankings) -> Answers:
-    """Lay all answers of all rows under each other."""
+    """Return all answers of all rows as one batch, one answer a row."""
     present_BK = batch.lengths_BK > 0
     return Answers(tokens_BT=batch.tokens_BKT[present_BK], lengths_B=batch.lengths_BK[present_BK])

@@ -1,4 +1,4 @@
-"""RewardSum: the reward as PPO asks it, of a model, a function, or both."""
+"""RewardSum: the reward as PPO calls it: a model, a function, or both."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rlhf.roles.ports import RewardPort
 
 
 class RewardSum:
-    """Asks only for the parts there are; the others count 0, and nobody is disturbed for them."""
+    """Calls only the scorers the reward has; an absent one counts 0 and costs no call."""
 
     def __init__(self, reward: RewardPort, *, model: bool, function: bool) -> None:
-        """Say which parts the reward has."""
+        """Keep the reward's port, and whether it has a model and a function."""
         self._reward, self._model, self._function = reward, model, function
 
     def score_by_model(self, rollout: Rollout) -> Future[Tensor]:

@@ -1,4 +1,4 @@
-"""Writer: a language model that answers prompts, frozen or (as the policy) between its updates."""
+"""Sampler: a language model that answers prompts, frozen or (as the policy) between updates."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from rlhf.roles.remote import Remote, chunks, remote
 
 
 class Sampler(Reference):
-    """A language model that writes, and judges what was written."""
+    """A language model that generates responses, and scores how likely they were."""
 
     def __init__(self, engine: Engine, sampling: Sampling, settings: Settings) -> None:
-        """Draw as `sampling` says, seeded by (seed of the run, step, sample, position)."""
+        """Sample by `sampling`; draws are seeded by (seed of the run, step, sample, position)."""
         super().__init__(engine, settings, temperature=sampling.temperature)
         self._sampling = sampling
         self._choice: Choice | None = None
@@ -30,7 +30,7 @@ class Sampler(Reference):
     def generate(self, prompts: PromptBatch, step: int) -> Iterator[RolloutChunk]:
         """Answer this rank's prompts with the weights the engine holds: no copy, no server.
 
-        Rows are given as they end, some at a time; `rows_B` counts this rank's prompts.
+        Rows are yielded as they end, some at a time; `rows_B` indexes this rank's prompts.
         """
         seed = derive_seed(self._settings.seed, "generate", step)
         with self.engine.gathered() as model:
@@ -41,10 +41,10 @@ class Sampler(Reference):
 
     @remote(Remote())
     def chosen_backend(self, prompts: PromptBatch) -> str:
-        """Return which backend writes, and why; where none was chosen yet it is tried on prompts.
+        """Return the backend and why it was chosen; the first call tries them on the prompts.
 
         Raises:
-            ModelError: when none is right for the model.
+            ModelError: when none is correct for the model.
         """
         with self.engine.gathered() as model:
             choice = self._chosen(cast("LanguageModel", model), prompts)

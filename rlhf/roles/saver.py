@@ -1,4 +1,4 @@
-"""Keeper: writes a role's network as a plain Hugging Face folder, adapters merged and beside it."""
+"""ModelSaver: saves a role's network as a plain Hugging Face folder, adapters merged and apart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ADAPTER_FOLDER = "adapter"
 
 
 class ModelSaver:
-    """Knows the network inside an engine, its tokenizer, and its adapters if there are any."""
+    """Saves the network inside an engine, with its tokenizer, and its adapters if it has any."""
 
     def __init__(
         self,
@@ -34,21 +34,21 @@ class ModelSaver:
         *,
         rounded: bool = False,
     ) -> None:
-        """Remember what belongs together; `rounded`: the engine computes in bf16."""
+        """Keep what belongs to the model; `rounded`: the engine computes in bf16."""
         self.adapter, self._rounded = adapter, rounded
         self._engine, self._network, self._tokenizer = engine, network, tokenizer
 
     def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Write the model, and see that the folder answers as it does; rank 0 writes.
+        """Save the model, and check that the folder gives the same numbers; rank 0 writes.
 
         Every rank must call.
 
         Args:
-            folder: Where to.
-            weights: By the engine's names, in place of those it holds; read on rank 0 only.
+            folder: Folder to write.
+            weights: Weights by the engine's names, to save in place of its own; rank 0 only.
 
         Raises:
-            TrainingError: when what was written is another model.
+            TrainingError: when the folder gives other numbers than the model.
         """
         proof = Proof(self._engine.module, self._tokenizer)  # type: ignore[arg-type]
         live = self._live(proof) if weights is None else None
@@ -57,11 +57,11 @@ class ModelSaver:
             return
         written = self._write(folder, {k.removeprefix("network."): v for k, v in weights.items()})
         live = proof.ask_network(written) if live is None else live
-        del weights, written  # the proof loads the folder, and needs their room
+        del weights, written  # the proof loads the folder, and needs their memory
         proof.check(folder, live, rounded=self._rounded)
 
     def _live(self, proof: Proof) -> Tensor:
-        """Return what the model in the engine says, dropout of adapters off."""
+        """Return the outputs of the model in the engine, with adapters' dropout off."""
         restore = evaluating(self._engine.module)
         live = proof.ask(self._engine, self._engine.world.device)
         restore()

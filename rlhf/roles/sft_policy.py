@@ -17,7 +17,7 @@ from rlhf.roles.saver import ModelSaver
 
 
 class SFTPolicy(Sampler):
-    """A language model that writes, and learns to write what it is shown."""
+    """A language model that generates, and learns from demonstrations."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class SFTPolicy(Sampler):
         sampling: Sampling,
         settings: Settings,
     ) -> None:
-        """Put the parts together."""
+        """Keep the trainable engine and what it needs to learn, to generate and to be saved."""
         super().__init__(engine, sampling, settings)
         self.learner, self.saver = learner, saver
         self._imitation = Imitation(engine, settings.max_tokens)
@@ -52,15 +52,15 @@ class SFTPolicy(Sampler):
 
     @remote(KEEP)
     def save(self, folder: Path) -> None:
-        """Write the model as a plain Hugging Face folder."""
+        """Save the model as a plain Hugging Face folder."""
         self.saver.save(folder)
 
     @remote(KEEP)
     def save_state(self, folder: Path) -> None:
-        """Write weights and moments for a resume."""
+        """Save weights and moments for a resume."""
         self.learner.save_state(folder)
 
     @remote(KEEP)
     def load_state(self, folder: Path) -> None:
-        """Take up what `save_state` wrote."""
+        """Restore what `save_state` saved."""
         self.learner.load_state(folder)

@@ -1,4 +1,4 @@
-"""Value: predicts, before each response token is written, the return still to come.
+"""Value: predicts, before each response token is generated, the return still to come.
 
 Axes: B rows, R response tokens.
 """
@@ -26,12 +26,12 @@ from rlhf.roles.saver import ModelSaver
 
 
 class Value:
-    """A scalar model that learns the baseline."""
+    """A scalar model that learns the baseline of the advantages."""
 
     def __init__(
         self, engine: TrainableEngine, learner: Learner, saver: ModelSaver, settings: Settings
     ) -> None:
-        """Put the parts together."""
+        """Keep the engine of a ScalarModel, and what it needs to learn and to be saved."""
         self.engine, self.learner, self.saver = engine, learner, saver
         self._settings, self._config = settings, settings.ppo
 
@@ -45,7 +45,7 @@ class Value:
 
     @remote(LEARN)
     def improve(self, experience: Experience, step: int) -> Metrics:
-        """Fit the returns over the step's epochs, in the minibatches the policy takes."""
+        """Fit the returns over the step's epochs, in the same minibatches as the policy."""
         reports: list[Metrics] = []
         for rows in minibatches(len(experience), step, self._settings):
             reports.append(self._improve_on(experience.select(rows)))
@@ -89,15 +89,15 @@ class Value:
 
     @remote(KEEP)
     def save(self, folder: Path) -> None:
-        """Write the model as a plain Hugging Face folder."""
+        """Save the model as a plain Hugging Face folder."""
         self.saver.save(folder)
 
     @remote(KEEP)
     def save_state(self, folder: Path) -> None:
-        """Write weights and moments for a resume."""
+        """Save weights and moments for a resume."""
         self.learner.save_state(folder)
 
     @remote(KEEP)
     def load_state(self, folder: Path) -> None:
-        """Take up what `save_state` wrote."""
+        """Restore what `save_state` saved."""
         self.learner.load_state(folder)

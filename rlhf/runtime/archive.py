@@ -1,4 +1,4 @@
-"""Parcel: the files of a folder that travel with a job, in one zip."""
+"""Archive: the files of a folder that travel with a job, in one zip."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LEFT_OUT = {".venv", "runs", "outputs", "multirun"}
 NEVER = {".git", "__pycache__"}
 """Folders that stay wherever they are."""
 LARGEST_BYTES = 100 * 2**20
-"""What the cluster takes in one piece; models and large data belong on the nodes' own disks."""
+"""Most bytes Ray takes as one archive; models and large data belong on the nodes' own disks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A zip, and what is in it."""
+    """A zip file, and how many files and bytes it holds."""
 
     path: Path
     num_files: int
@@ -28,7 +28,7 @@ class Archive:
     """Before compression."""
 
     def __str__(self) -> str:
-        """Say how much it is."""
+        """Return the number of files and their size, for a message."""
         return f"{self.num_files} files, {_size(self.num_bytes)}"
 
 

@@ -1,7 +1,7 @@
-"""Room: whether seats fit on the nodes of a cluster, and on which; pure bin packing.
+"""Bin packing: whether slots fit on the nodes of a cluster, and on which; a pure function.
 
-A GPU is a bin of its own: half a GPU on each of two nodes is no room for a whole one. The largest
-seats go first and each takes the fullest place it fits (best-fit decreasing).
+A GPU is a bin of its own: half a GPU on each of two nodes does not make a whole one. The largest
+slots go first and each takes the fullest bin it fits (best-fit decreasing).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from rlhf.config.cluster import ClusterConfig, RoleName
 
 EPSILON = 1e-6
-"""Shares are decimal fractions held as floats."""
+"""Tolerance: shares are decimal fractions stored as floats."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeCapacity:
-    """One machine of a cluster: what it has, and what of that nobody holds."""
+    """One machine of a cluster: its CPUs and GPUs, and how many of them are free."""
 
     name: str
     """Its address, as messages show it."""
@@ -32,17 +32,17 @@ class NodeCapacity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResourceRequest:
-    """Seats of one role, all alike."""
+    """The slots that one role asks for, all alike."""
 
     role: RoleName
     ranks: int
     gpus: float
-    """GPUs a seat, at most 1."""
+    """GPUs a slot, at most 1."""
 
 
 @dataclass(slots=True)
 class _Space:
-    """What is left of a node while seats are given out."""
+    """What is left of a node while slots are assigned."""
 
     node: NodeCapacity
     cpus: float
@@ -51,20 +51,20 @@ class _Space:
 
     @classmethod
     def of(cls, node: NodeCapacity) -> _Space:
-        """Take a node as it is; a part of a GPU counts as the rest of one."""
+        """Start from a node's free resources; a fraction of a GPU is the rest of one GPU."""
         whole = math.floor(node.free_gpus + EPSILON)
         rest = node.free_gpus - whole
         return cls(node, node.free_cpus, [1.0] * whole + ([rest] if rest > EPSILON else []))
 
     def slots(self, gpus: float, cpus: float) -> int:
-        """Return how many more seats fit."""
+        """Return how many more slots fit."""
         by_cpu = math.floor((self.cpus + EPSILON) / cpus)
         if not gpus:
             return by_cpu
         return min(by_cpu, sum(math.floor((left + EPSILON) / gpus) for left in self.gpus))
 
     def take(self, gpus: float, cpus: float) -> None:
-        """Give one seat away, on the fullest GPU that has room for it."""
+        """Assign one slot, on the fullest GPU that has room for it."""
         self.cpus -= cpus
         if gpus:
             left, index = min(
@@ -74,7 +74,7 @@ class _Space:
 
 
 def hosts(config: ClusterConfig, roles: Sequence[RoleName]) -> dict[RoleName, RoleName]:
-    """Return whose seats each role sits on: its own, or those of a role that is started too."""
+    """Return whose slots each role runs in: its own, or those of another role that is started."""
     asked: dict[RoleName, RoleName] = {
         role: config.placement(role).colocate_with or role for role in roles
     }
@@ -82,13 +82,13 @@ def hosts(config: ClusterConfig, roles: Sequence[RoleName]) -> dict[RoleName, Ro
 
 
 def gpus_of(config: ClusterConfig, role: RoleName) -> float:
-    """Return the GPUs of one seat of a role's own."""
+    """Return the GPUs of one slot of a role's own."""
     own = config.placement(role).gpus
     return config.gpus_per_rank if own is None else own
 
 
 def requests_of(config: ClusterConfig, roles: Sequence[RoleName]) -> list[ResourceRequest]:
-    """Return the seats that are needed; a role beside another one needs none."""
+    """Return the slots that are needed; a role colocated with another one needs none."""
     return [
         ResourceRequest(role=role, ranks=config.placement(role).ranks, gpus=gpus_of(config, role))
         for role, host in hosts(config, roles).items()
@@ -99,15 +99,15 @@ def requests_of(config: ClusterConfig, roles: Sequence[RoleName]) -> list[Resour
 def pack(
     requests: Sequence[ResourceRequest], nodes: Sequence[NodeCapacity], cpus: float
 ) -> dict[RoleName, list[NodeCapacity]]:
-    """Find a node for every seat.
+    """Find a node for every slot.
 
-    The ranks of a role share a node where one has room for all; else they fill one node after
+    The ranks of a role share a node if one has room for all; else they fill one node after
     another, in order.
 
     Args:
-        requests: The seats of every role.
-        nodes: What is there.
-        cpus: CPUs a seat.
+        requests: The slots of every role.
+        nodes: The nodes of the cluster, with what is free on each.
+        cpus: CPUs a slot.
 
     Returns:
         Role -> the node of each rank; roles without room are left out.

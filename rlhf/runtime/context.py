@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RoleContext:
-    """The run's settings, the precision decided, and the rank that builds."""
+    """The run's settings, the precision chosen, and the rank on which the role is built."""
 
     experiment: Experiment
     world: World
@@ -62,7 +62,7 @@ class RoleContext:
     def engine(
         self, module: nn.Module, optimizer: OptimizerConfig | None = None
     ) -> TrainableEngine:
-        """Give a module to an engine; without an optimizer it is frozen."""
+        """Wrap a module in an engine; without an optimizer it is frozen."""
         config = self.experiment.engine
         module = module.to(self.world.device)
         if config.gradient_checkpointing and optimizer is not None:
@@ -79,11 +79,11 @@ class RoleContext:
         total_updates: int,
         updates_a_step: int = 1,
     ) -> Learner:
-        """Let an engine learn.
+        """Return a learner over an engine.
 
         Args:
-            engine: Holds what learns.
-            optimizer: As configured.
+            engine: Holds the weights to train.
+            optimizer: Settings of the optimizer.
             total_updates: Optimizer steps of the stage, for the learning-rate curve.
             updates_a_step: Optimizer steps of one step of the stage, in which warm-up is counted.
         """
@@ -102,13 +102,13 @@ class RoleContext:
         tokenizer: TextTokenizer,
         adapter: Adapter | None,
     ) -> ModelSaver:
-        """Return what writes a role's model."""
+        """Return what saves a role's model as a folder."""
         rounded = self.experiment.engine.precision == "bf16"
         return ModelSaver(engine, network, tokenizer, adapter, rounded=rounded)
 
     @property
     def settings(self) -> Settings:
-        """What a learning role needs to know of the run."""
+        """Batch sizes, epochs and seed, as a role that learns needs them."""
         experiment = self.experiment
         return Settings(
             ppo=experiment.ppo,
@@ -120,7 +120,7 @@ class RoleContext:
         )
 
     def sampling(self, path: Path, tokenizer: TextTokenizer) -> Sampling:
-        """Return how a language model writes."""
+        """Return how a language model generates: length, temperature, stop tokens."""
         generation = self.experiment.generation
         return Sampling(
             max_new_tokens=generation.max_new_tokens,

@@ -1,4 +1,4 @@
-"""Group: one role on one or many ranks; what each rank is asked, and what each answers."""
+"""Group: the protocol of one role on one or many ranks, called rank by rank."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Group(Protocol):
     """Number of ranks."""
 
     def become(self, build: Build) -> None:
-        """Make the role anew on every rank; what was there before is dropped first."""
+        """Build the role on every rank; a role built before is dropped first."""
         ...
 
     def call(
@@ -36,11 +36,11 @@ class Group(Protocol):
     ) -> Iterator[list[tuple[int, Any]]]:
         """Call a method that yields on every rank, rank r with arguments[r].
 
-        Gives (rank, answer) of what was yielded, some at a time; all of it at the end where other
-        roles can do nothing in the meantime.
+        Yields (rank, answer) pairs as they arrive; all of them at the end where no other role
+        could work in the meantime.
         """
         ...
 
     def close(self) -> None:
-        """End the ranks."""
+        """End the processes of the ranks."""
         ...

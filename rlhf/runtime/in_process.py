@@ -17,29 +17,29 @@ from rlhf.runtime.timeline import Call, Timeline
 
 
 class InProcessGroup:
-    """Group of one rank without a process of its own."""
+    """A group of one rank that runs in the calling process."""
 
     def __init__(self, name: str, timeline: Timeline, *, threads: int = 1) -> None:
-        """Wait for a role; torch gets this many threads."""
+        """Start without a role; torch gets this many threads."""
         torch.set_num_threads(threads)
         self.name, self.size = name, 1
         self._timeline, self._role = timeline, object()
 
     def become(self, build: Build) -> None:
-        """Make the role."""
+        """Build the role."""
         self._role = build(World())
 
     def call(
         self, method: str, arguments: Sequence[tuple[Any, ...]], mark: Remote = UNMARKED
     ) -> Future[list[Any]]:
-        """Call at once."""
+        """Call the method at once."""
         ask = getattr(self._role, method)
         return Ready([self._timed(method, mark, lambda: ask(*arguments[0]))])
 
     def stream(
         self, method: str, arguments: Sequence[tuple[Any, ...]], mark: Remote = UNMARKED
     ) -> Iterator[list[tuple[int, Any]]]:
-        """Call at once; give all at the end, for nobody else can work before."""
+        """Call the method at once; yield all at the end, as no other role can work before."""
         ask = getattr(self._role, method)
         answers = self._timed(method, mark, lambda: list(ask(*arguments[0])))
         return iter([[(0, answer) for answer in answers]])
@@ -52,5 +52,5 @@ class InProcessGroup:
         return answer
 
     def close(self) -> None:
-        """Let the role go."""
+        """Drop the role."""
         self._role = object()

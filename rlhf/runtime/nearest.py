@@ -14,11 +14,11 @@ from rlhf.runtime.bin_packing import gpus_of, hosts
 
 Fits = Callable[[ClusterConfig], bool]
 SMALLEST_PART = 8
-"""A GPU is cut into at most this many parts by what is proposed."""
+"""A proposal cuts a GPU into at most this many fractions."""
 
 
 def nearest(config: ClusterConfig, roles: Sequence[RoleName], fits: Fits) -> ClusterConfig | None:
-    """Return the first plan that fits, of those farther and farther off; None when none does."""
+    """Return the plan that fits and changes least; None when none fits."""
     config = _legal(config, roles)
     beside = list(_beside(config, roles))
     for candidate in (*_smaller_parts(config, roles), *beside):
@@ -32,7 +32,7 @@ def nearest(config: ClusterConfig, roles: Sequence[RoleName], fits: Fits) -> Clu
 
 
 def changes(config: ClusterConfig, other: ClusterConfig) -> list[str]:
-    """Return what to type to get from one to the other, as settings."""
+    """Return the settings that turn the first plan into the second, as KEY=VALUE."""
     old, new = config.model_dump(), other.model_dump()
     flat_old, flat_new = dict(_flat("cluster", old)), dict(_flat("cluster", new))
     return [
@@ -41,7 +41,7 @@ def changes(config: ClusterConfig, other: ClusterConfig) -> list[str]:
 
 
 def _legal(config: ClusterConfig, roles: Sequence[RoleName]) -> ClusterConfig:
-    """Let no rank have more than one GPU, and no two ranks of a role parts of the same."""
+    """Give no rank more than one GPU, and no two ranks of a role fractions of the same one."""
     config = config.model_copy(update={"gpus_per_rank": min(config.gpus_per_rank, 1.0)})
     for role, host in hosts(config, roles).items():
         gpus, ranks = gpus_of(config, role), config.placement(role).ranks
@@ -51,7 +51,7 @@ def _legal(config: ClusterConfig, roles: Sequence[RoleName]) -> ClusterConfig:
 
 
 def _smaller_parts(config: ClusterConfig, roles: Sequence[RoleName]) -> Iterator[ClusterConfig]:
-    """Cut a GPU into more parts, where it was to be cut: roles of one rank have a part each."""
+    """Cut a GPU that is shared into smaller fractions: each role of one rank gets one."""
     yield config
     parted: list[RoleName] = [
         role
@@ -70,7 +70,7 @@ def _smaller_parts(config: ClusterConfig, roles: Sequence[RoleName]) -> Iterator
 
 
 def _beside(config: ClusterConfig, roles: Sequence[RoleName]) -> Iterator[ClusterConfig]:
-    """Seat one role after another beside the one with the most ranks, smallest first."""
+    """Colocate one role after another with the one that has the most ranks, smallest first."""
     # Of equals the first one is the host; the policy is asked first.
     own: list[RoleName] = [
         role for role, host in hosts(config, roles[::-1]).items() if host == role

@@ -1,4 +1,4 @@
-"""Which network interface owns an address: gloo must be told, or it binds the host's own name."""
+"""Which network interface owns an address; without it gloo would bind the host's own name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes: every machine of a running cluster is asked what it has, before a role is seated on it."""
+"""Nodes: every machine of a running cluster is checked before a role is placed on it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from rlhf.observe.manifest import versions
 
 MUST_AGREE = ("rlhf", "python", "ray", "torch", "deepspeed", "transformers", "peft")
 LONGEST_WAIT_S = 120.0
-"""Of a node's answer: its first process may have to unpack the working folder."""
+"""Most seconds for a node's answer: its first process may have to unpack the working folder."""
 VISIBLE_DEVICES = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Else Ray hides all devices from a task that asks for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What a node is asked."""
+    """The question that the driver sends to a node."""
 
     marker: str | None
-    """A file that the driver wrote into the folder of the run."""
+    """Path of a file that the driver wrote into the run's folder."""
     shown_within_s: float = 5.0
     """How long to look for it: a network disk may show a new file a little later."""
     paths: tuple[str, ...] = ()
@@ -45,11 +45,11 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """What a node has."""
+    """A node's answer: versions, devices and files it has."""
 
     host: str
     versions: dict[str, str]
-    """Of what must agree."""
+    """Versions of the packages that must agree."""
     sees_marker: bool
     absent: tuple[str, ...] = ()
     """Those of the paths that are not there."""
@@ -59,7 +59,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A node by its address, the GPUs that Ray counts there, and what it said or why it did not."""
+    """A node's address, the GPUs that Ray counts there, and its answer or why there is none."""
 
     address: str
     ray_gpus: float
@@ -104,7 +104,7 @@ def check_nodes(
     """Ask every node of the cluster this process is connected to.
 
     Args:
-        folder: Where the run will write; the driver leaves a file there for the others to find.
+        folder: The run's folder; the driver leaves a file there for the other nodes to find.
         paths: Local model folders, absolute.
         count_devices: Whether the roles ask for GPUs.
         timeout_s: Longest a node may take.
@@ -125,7 +125,7 @@ def check_nodes(
 
 
 def ask_nodes(question: Question, timeout_s: float) -> list[Answer]:
-    """Ask all nodes at once; those that fail or do not answer in time are told as such."""
+    """Ask all nodes at once; those that fail or do not answer in time are reported as such."""
     # Ray makes the task at run time; no type checker can follow it.
     task: Any = ray.remote(look)
     env = {"env_vars": VISIBLE_DEVICES} if question.count_devices else {}
@@ -141,7 +141,7 @@ def ask_nodes(question: Question, timeout_s: float) -> list[Answer]:
     ]
     seconds = min(LONGEST_WAIT_S, timeout_s)
     answered, _ = ray.wait(calls, num_returns=len(calls), timeout=seconds)
-    late = f"did not answer within {seconds:g} s; look at its load and its Ray logs"
+    late = f"did not answer within {seconds:g} s; check its load and its Ray logs"
     return [
         Answer(
             node["NodeManagerAddress"],
@@ -176,7 +176,7 @@ def faults(answer: Answer, folder: Path) -> Iterator[str]:
     if node.devices is not None and node.devices < answer.ray_gpus:
         yield (
             f"{name}: torch finds {node.devices} accelerators, Ray counts on "
-            f"{answer.ray_gpus:g}; look at its driver, or at --num-gpus of its `ray start`"
+            f"{answer.ray_gpus:g}; check its driver, or --num-gpus of its `ray start`"
         )
 
 
@@ -205,7 +205,7 @@ def _devices() -> int:
 
 @contextmanager
 def _marker(folder: Path) -> Iterator[Path]:
-    """Leave a file of a name that no other machine has."""
+    """Create a file whose name no other machine uses."""
     path = folder / f".seen-{secrets.token_hex(8)}"
     try:
         path.touch()

@@ -1,4 +1,4 @@
-"""Placement: which processes a run starts, where each sits and what it asks for; a pure plan."""
+"""Placement: which processes a run starts, where each runs and what it requests; a pure plan."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from rlhf.runtime.nearest import changes, nearest
 COLUMNS = ("role", "ranks", "GPUs each", "with", "ZeRO stage", "offload", "where")
 """Head of the table."""
 LEAST_CPUS = 0.01
-"""Part of a core that a seat asks for at least; roles take turns."""
+"""Fraction of a core that a slot requests at least; roles share the cores in time."""
 SHOWN_GROUPS, SHOWN_NODES = 4, 16
 """Nodes that a cell, and that a refusal names before it counts the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankSlot:
-    """Where one rank of a role sits, and what its process asks for."""
+    """Where one rank of a role runs, and the CPUs and GPUs that its process requests."""
 
     bundle: int
     """Index of the bundle that it shares with the ranks beside it."""
@@ -39,21 +39,21 @@ class RankSlot:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The seats of every role; ranks that sit together share one bundle."""
+    """The slots of every role; ranks that run in one slot share one bundle."""
 
     rows: dict[RoleName, RolePlacement]
     """What was asked, of the roles that are started."""
     hosts: dict[RoleName, RoleName]
-    """Whose seats a role sits on; its own, or those of the role it is beside."""
+    """Whose slots a role runs in: its own, or those of the role it is colocated with."""
     bundles: tuple[dict[str, float], ...]
     """Resources of each bundle, in Ray's words."""
     nodes: tuple[NodeCapacity, ...]
     """The node of each bundle."""
     first: dict[RoleName, int]
-    """The first bundle of each role that has seats of its own; the others follow."""
+    """The first bundle of each role that has slots of its own; the others follow."""
 
     def slots(self, role: RoleName) -> list[RankSlot]:
-        """Return the seat of each rank: a bundle is split evenly over the ranks in it."""
+        """Return the slot of each rank: a bundle is split evenly over the ranks in it."""
         return [self._slot(role, rank) for rank in range(self.rows[role].ranks)]
 
     def _slot(self, role: RoleName, rank: int) -> RankSlot:
@@ -61,7 +61,7 @@ class Placement:
         beside = [r for r, h in self.hosts.items() if h == host and self.rows[r].ranks > rank]
         bundle = self.first[host] + rank
         resources = self.bundles[bundle]
-        # Ray counts in ten-thousandths; parts that were rounded up would not fit in the whole.
+        # Ray counts in ten-thousandths; fractions that were rounded up would not fit in the whole.
         cpus, gpus = (
             int(resources.get(kind, 0.0) * 10_000 / len(beside) + EPSILON) / 10_000
             for kind in ("CPU", "GPU")
@@ -72,11 +72,11 @@ class Placement:
 def plan(
     config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[NodeCapacity]
 ) -> Placement:
-    """Seat the roles. They take turns on the same cores, so seats share them evenly.
+    """Plan where the roles run. They share the cores in time, so slots get equal numbers of them.
 
     Raises:
-        ConfigError: when there is no room, or what is asked cannot work; with what is needed, what
-            each node has, and the nearest settings that fit.
+        ConfigError: when the roles do not fit, or the settings cannot work; names what is needed,
+            what each node has, and the nearest settings that fit.
     """
     problems = list(_problems(config, roles, nodes))
     placement = None if problems else _arranged(config, roles, nodes)
@@ -92,12 +92,12 @@ def plan(
 
 
 def table(placement: Placement, zero_stage: int) -> list[tuple[str, ...]]:
-    """Return a row a role, under COLUMNS; zero_stage is of roles without a stage of their own."""
+    """Return a row a role, under COLUMNS; zero_stage is for roles that set no stage themselves."""
     return [_row(placement, role, zero_stage) for role in placement.rows]
 
 
 def where(nodes: Mapping[int, str]) -> str:
-    """Return which ranks sit on which node, given rank -> node: `A: 0-2, B: 3`."""
+    """Return which ranks run on which node, given rank -> node: `A: 0-2, B: 3`."""
     groups: list[str] = []
     placed = sorted(nodes.items())
     for (name, _), run in groupby(enumerate(placed), key=lambda at: (at[1][1], at[1][0] - at[0])):
@@ -125,7 +125,7 @@ def _row(placement: Placement, role: RoleName, zero_stage: int) -> tuple[str, ..
 def _problems(
     config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[NodeCapacity]
 ) -> Iterator[str]:
-    """Yield what no free room would mend."""
+    """Yield the faults that no free resources would mend."""
     cores = sum(node.cpus for node in nodes)
     for role in roles:
         count = config.placement(role).ranks
@@ -141,7 +141,7 @@ def _problems(
         elif request.ranks > 1 and 0 < request.gpus < 1:
             yield (
                 f"{setting}, but NCCL takes only one rank of a role on a GPU, and {request.role} "
-                f"has {request.ranks}; give each a whole GPU, and seat other roles beside it with "
+                f"has {request.ranks}; give each a whole GPU, and place other roles beside it with "
                 "colocate_with"
             )
 
@@ -160,7 +160,7 @@ def _fits(config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[Node
 def _arranged(
     config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[NodeCapacity]
 ) -> Placement | None:
-    """Seat the roles with as much of a core a seat as there is, up to a whole one."""
+    """Place the roles with as much of a core a slot as there is, up to a whole one."""
     requests = requests_of(config, roles)
     low, high = 0, 100
     found: dict[RoleName, list[NodeCapacity]] = {}
@@ -197,7 +197,7 @@ def _placement(
 def _no_room(
     config: ClusterConfig, roles: Sequence[RoleName], nodes: Sequence[NodeCapacity]
 ) -> list[str]:
-    """Return what is needed, then what there is, node by node."""
+    """Return the resources that are needed, then those that each node has."""
     requests = requests_of(config, roles)
     placed_roles = pack(requests, nodes, LEAST_CPUS)
     needed = ", ".join(f"{w.role} {w.ranks} x {w.gpus:g}" for w in requests)
@@ -209,8 +209,8 @@ def _no_room(
         for node in nodes
     ]
     return [
-        f"the cluster has no room for {left}: needed are {total:g} GPUs (seats x GPUs: {needed}) "
-        f"and {LEAST_CPUS:g} CPU a seat; free are {free:g} GPUs",
+        f"the cluster has no room for {left}: needed are {total:g} GPUs (slots x GPUs: {needed}) "
+        f"and {LEAST_CPUS:g} CPU a slot; free are {free:g} GPUs",
         *_first(available, SHOWN_NODES),
     ]
 

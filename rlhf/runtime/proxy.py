@@ -1,4 +1,4 @@
-"""RoleProxy: a role on many ranks, asked as if it were one object, as its methods' marks say."""
+"""RoleProxy: a role on many ranks, called as if it were one object, by its methods' marks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rlhf.runtime.group import Group
 
 
 class RoleProxy:
-    """Answers a role's port: every marked method of the role, over the ranks of a group."""
+    """Implements a role's port: every marked method of the role, called on a group's ranks."""
 
     def __init__(self, group: Group, role: type) -> None:
-        """Speak to a group whose ranks hold a role of this class."""
+        """Wrap a group whose ranks hold a role of this class."""
         self.group, self._role = group, role
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Return what asks the ranks for a method."""
+        """Return a function that calls a marked method on the ranks."""
         mark = mark_of(self._role, name)
         if mark is None:
             raise AttributeError(f"{self._role.__name__}.{name} is not marked @remote")
@@ -38,7 +38,7 @@ class RoleProxy:
             yield mark.join(answers, asked)
 
     def _dealt(self, mark: Remote, arguments: tuple[Any, ...]) -> tuple[Asked, list[Any]]:
-        """Return what is asked, and each rank's arguments."""
+        """Return the rows that are dealt out, and each rank's arguments."""
         size = self.group.size
         if mark.deal == "whole":
             return Asked(arguments, ()), [arguments] * size

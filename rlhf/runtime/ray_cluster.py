@@ -1,4 +1,4 @@
-"""RayCluster: connects to Ray, seats the groups, and takes them down again."""
+"""RayCluster: connects to Ray, places and starts the groups, and ends them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RayCluster:
     def __init__(
         self, config: ClusterConfig, timeline: Timeline, *, threads: int, num_runs: int = 1
     ) -> None:
-        """Connect, or start an own cluster on this machine; num_runs share it evenly."""
+        """Connect, or start a cluster of its own on this machine; num_runs share it evenly."""
         self._config, self._timeline, self._threads = config, timeline, threads
         self._slots: PlacementGroup | None = None
         self._groups: dict[RoleName, RayGroup] = {}
@@ -69,15 +69,15 @@ class RayCluster:
         note: Callable[[str], None] = lambda line: None,
         announce: Callable[[Placement], None] = lambda placement: None,
     ) -> Mapping[RoleName, RayGroup]:
-        """Seat and start the groups of the roles; returns when all ranks have joined.
+        """Place and start the groups of the roles; returns when all ranks have joined.
 
         Args:
-            roles: Who is started.
-            note: Is told of a wait for room, and which rank came to which node.
-            announce: Is given the plan before any process starts.
+            roles: The roles to start.
+            note: Called with a line when the run waits for resources, and with each rank's node.
+            announce: Called with the plan before any process starts.
 
         Raises:
-            ConfigError: when there is no room.
+            ConfigError: when the cluster is too small.
             WorkerError: when a rank does not start.
         """
         placement, self._slots = reserve(self._config, roles, note, num_runs=self._num_runs)
@@ -99,7 +99,7 @@ class RayCluster:
         return sum(node["Alive"] for node in ray.nodes())
 
     def __enter__(self) -> Self:
-        """Use as a context."""
+        """Return the connection; leaving the block ends its processes and disconnects."""
         return self
 
     def __exit__(
@@ -108,7 +108,7 @@ class RayCluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the processes, stuck or not, and disconnect; an own cluster ends too."""
+        """End the processes, stuck or not, and disconnect; a cluster of its own ends too."""
         for group in self._groups.values():
             group.close()
         if self._slots is not None:
@@ -118,7 +118,7 @@ class RayCluster:
 
 @contextmanager
 def requests_kept() -> Iterator[None]:
-    """Let a request to end mean afterwards what it means now; Ray would change that."""
+    """Keep this process's handler of SIGTERM, which Ray would replace."""
     on_request = signal.getsignal(signal.SIGTERM)
     yield
     if threading.current_thread() is threading.main_thread():

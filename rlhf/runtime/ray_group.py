@@ -30,7 +30,7 @@ PEERS_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class GroupSlots:
-    """Where a group's ranks sit, and what each one gets."""
+    """Where a group's ranks run, and the resources and environment of each."""
 
     placement: PlacementGroup
     ranks: list[RankSlot]
@@ -46,7 +46,7 @@ class RayGroup:
     def __init__(
         self, name: RoleName, slots: GroupSlots, timeline: Timeline, *, timeout_s: float
     ) -> None:
-        """Ask for the processes; `join` waits for them."""
+        """Request the processes; `join` waits for them."""
         self.name, self.size = name, len(slots.ranks)
         self.nodes = [slot.node.name for slot in slots.ranks]
         self._timeline, self._timeout_s = timeline, timeout_s
@@ -72,13 +72,13 @@ class RayGroup:
         self._wait("join", calls)
 
     def become(self, build: Build) -> None:
-        """Make the role on every rank."""
+        """Build the role on every rank."""
         self._wait("become", [worker.become.remote(build) for worker in self._workers])
 
     def call(
         self, method: str, arguments: Sequence[tuple[Any, ...]], mark: Remote = UNMARKED
     ) -> Future[list[Any]]:
-        """Call every rank."""
+        """Call a method on every rank, rank r with arguments[r]."""
         ready, asked = _stored(arguments), time.time()
         calls = [
             worker.call.remote(method, *given)
@@ -91,7 +91,7 @@ class RayGroup:
     ) -> Iterator[list[tuple[int, Any]]]:
         """Call a method that yields on every rank; give the n-th answers of all ranks at once.
 
-        So the answers come in the same order and company whenever they come.
+        Each round waits for all ranks, so the rounds do not depend on which rank is faster.
         """
         ready, asked = _stored(arguments), time.time()
         streams = [
@@ -101,7 +101,7 @@ class RayGroup:
         return self._rounds(method, mark.phase, Stream(streams), asked)
 
     def move(self, move: Move, after: Sequence[Any]) -> Moving:
-        """Offload or onload every rank, once its earlier calls and those of `after` have ended."""
+        """Offload or onload every rank, after its earlier calls and those of `after` have ended."""
         asked = time.time()
         calls = [worker.move.remote(move, *after) for worker in self._workers]
         return _Calls(self, move, "turn", calls, asked)
@@ -112,7 +112,7 @@ class RayGroup:
             ray.kill(worker)
 
     def collect(self, calls: _Calls) -> list[Any]:
-        """Wait for calls of a role method; keep when they ran, return their answers."""
+        """Wait for calls of a role method; record when they ran, return their answers."""
         answers = self._wait(calls.method, calls.calls)
         answered = time.time()
         for rank, (_, start, end) in enumerate(answers):
@@ -123,7 +123,7 @@ class RayGroup:
     def _rounds(
         self, method: str, phase: Phase | None, stream: Stream, asked: float
     ) -> Iterator[list[tuple[int, Any]]]:
-        """Give round after round; cluster.timeout_s is for all of them."""
+        """Yield one round of answers after another; cluster.timeout_s is for all of them."""
         until = time.monotonic() + self._timeout_s
         while stream.is_open:
             found = stream.next(until - time.monotonic(), PEERS_S)
@@ -139,7 +139,7 @@ class RayGroup:
                 yield found.answers
 
     def _wait(self, method: str, calls: list[Any]) -> list[Any]:
-        """Wait for every rank, or until one has failed; turn Ray's errors into ours."""
+        """Wait for every rank, or until one has failed; raises errors of ours in place of Ray's."""
         try:
             return ray.get(calls, timeout=self._timeout_s)
         except GetTimeoutError:
@@ -152,8 +152,8 @@ class RayGroup:
     def _error(self, method: str, failed: Mapping[int, RayError]) -> RLHFError:
         """Return the error to raise: that of the rank that failed of itself.
 
-        When a rank dies or leaves a collective its peers fail in theirs, sometimes sooner than Ray
-        hears of the death. So a death comes first, then errors of ours that say more than a crash.
+        When a rank dies or leaves a collective, its peers fail in theirs, sometimes before Ray
+        notices the death. So a death comes first, then errors of ours that explain the failure.
         """
         rank = min(failed, key=lambda each: _rank_of_blame(failed[each]))
         where_from = f"{self.name} rank {rank} of {self.size} on {self.nodes[rank]}"
@@ -170,7 +170,7 @@ class RayGroup:
 
 
 def _stored(arguments: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    """Put arguments into the object store; one that ranks share is put there once."""
+    """Put arguments into Ray's object store; one that several ranks share is put there once."""
     stored: dict[int, Any] = {}
 
     def put(argument: object) -> Any:
@@ -182,7 +182,7 @@ def _stored(arguments: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
 
 
 def _failed(calls: list[Any]) -> dict[int, RayError]:
-    """Return the ranks that failed, and how; the others get a moment to fail too."""
+    """Return the ranks that failed, with their errors; the others get a moment to fail too."""
     answered, _ = ray.wait(calls, num_returns=len(calls), timeout=PEERS_S)
     errors = {rank: _error_of(call) for rank, call in enumerate(calls) if call in answered}
     return {rank: error for rank, error in errors.items() if error is not None}
@@ -218,7 +218,7 @@ def _ours(error: RayError, what: str) -> RLHFError:
 
 @dataclass(frozen=True, slots=True)
 class _Calls:
-    """Answers of all ranks, under way."""
+    """A future of the answers of all ranks."""
 
     group: RayGroup
     method: str

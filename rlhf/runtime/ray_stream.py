@@ -1,4 +1,4 @@
-"""Stream: what the ranks of a group yield, taken round by round, one answer of each."""
+"""Stream: what the ranks of a group yield, taken round by round, one answer a rank."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What came of waiting for one answer of every rank."""
+    """The result of waiting for one answer of every rank."""
 
     answers: list[tuple[int, Any]] = field(default_factory=list[tuple[int, Any]])
     """(rank, answer), by rank."""
@@ -29,20 +29,20 @@ class Stream:
     """The answers of a method that yields, on every rank."""
 
     def __init__(self, streams: Sequence[Any]) -> None:
-        """Take Ray's generators of `RoleWorker.stream`, in rank order."""
+        """Wrap Ray's generators of `RoleWorker.stream`, in rank order."""
         self._open = dict(enumerate(streams))
 
     @property
     def is_open(self) -> bool:
-        """Whether any rank has not ended."""
+        """Whether any rank may still yield."""
         return bool(self._open)
 
     def next(self, timeout_s: float, peers_s: float) -> Round:
         """Wait for one more answer of every rank that has not ended.
 
         Args:
-            timeout_s: For all of them.
-            peers_s: How long the others get once one has failed.
+            timeout_s: Most seconds to wait for all of them.
+            peers_s: Seconds the other ranks get once one has failed.
         """
         found, until = Round(), time.monotonic() + timeout_s
         waiting = dict(self._open)

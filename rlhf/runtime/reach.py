@@ -1,4 +1,4 @@
-"""Reach: whether the cluster asked for is there and large enough, told without starting it."""
+"""Reach: whether the configured cluster answers and is large enough; nothing is started."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTINGS = 4
 
 
 def address_of(config: ClusterConfig) -> str:
-    """Return where Ray is: local for an own cluster, else HOST:PORT or what Ray takes."""
+    """Return Ray's address: local for a cluster of the run's own, else HOST:PORT or a URL."""
     if config.address == "auto":
         return os.environ.get("RAY_ADDRESS") or "local"
     return config.address

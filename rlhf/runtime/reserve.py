@@ -1,4 +1,4 @@
-"""Reserve: plan on the live cluster and hold the seats there, or say within a deadline why not."""
+"""Reserve: plan on the live cluster and reserve the slots, or fail in time with the reason."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from rlhf.runtime.bin_packing import NodeCapacity
 from rlhf.runtime.placement import Placement, plan
 
 RESERVE_S = 30.0
-"""Longest a run waits for seats that other jobs hold."""
+"""Most seconds a run waits for slots that other jobs use."""
 LOOK_AGAIN_S = 1.0
-"""Between two looks at a busy cluster."""
+"""Seconds between two checks of a busy cluster."""
 NODE_ID = "ray.io/node-id"
 """Label that Ray gives every node; a bundle that asks for it sits there."""
 
 
 def live_nodes() -> list[NodeCapacity]:
-    """Return the nodes that are up, with what nobody holds of them."""
-    # Ray's public calls know free resources of the whole cluster only.
+    """Return the nodes that are up, with their free resources."""
+    # Ray's public calls report the free resources of the whole cluster only.
     free = available_resources_per_node()
     alive = [node for node in ray.nodes() if node["Alive"]]
     addresses = [node["NodeManagerAddress"] for node in alive]
@@ -65,17 +65,17 @@ def reserve(
     *,
     num_runs: int = 1,
 ) -> tuple[Placement, PlacementGroup]:
-    """Hold a seat for every rank.
+    """Reserve a slot for every rank.
 
     Args:
         config: Placement table.
-        roles: Who is to be seated.
-        note: Told once, when there is no room yet and the wait begins.
-        num_runs: Runs that share the cores evenly; this one takes no more than its part.
+        roles: The roles to place.
+        note: Called once with a line, when the cluster is busy and the wait begins.
+        num_runs: Runs that share the cores evenly; this one takes no more than its share.
 
     Raises:
-        ConfigError: at once when the idle cluster is too small, else after the deadline; with what
-            is needed, what is there, who holds it, and the nearest plan that fits.
+        ConfigError: at once when the idle cluster is too small, else after the deadline; names
+            what is needed, what there is, who uses it, and the nearest plan that fits.
     """
     deadline = time.monotonic() + min(RESERVE_S, config.timeout_s)
     look = partial(_parts, num_runs)
@@ -90,8 +90,8 @@ def reserve(
     if not group.wait(max(LOOK_AGAIN_S, deadline - time.monotonic())):
         remove_placement_group(group)
         raise ConfigError(
-            f"Ray did not give the {len(placement.bundles)} seats within "
-            f"{min(RESERVE_S, config.timeout_s):g} s, though there was room for them; "
+            f"Ray did not give the {len(placement.bundles)} slots within "
+            f"{min(RESERVE_S, config.timeout_s):g} s, though enough was free; "
             f"{_held()}; stop other jobs and try again"
         )
     return placement, group
@@ -104,7 +104,7 @@ def _planned(
     note: Callable[[str], None],
     deadline: float,
 ) -> Placement:
-    """Plan on what is free; while that is too little, look again."""
+    """Plan on the free resources; while they are too few, try again until the deadline."""
     warned = False
     while True:
         try:
@@ -120,7 +120,7 @@ def _planned(
 
 
 def _parts(num_runs: int) -> list[NodeCapacity]:
-    """Return the nodes as one of so many runs may use them."""
+    """Return the nodes with the share of each that one of num_runs runs may use."""
     return [_part(node, num_runs) for node in live_nodes()]
 
 
@@ -135,7 +135,7 @@ def _idle(node: NodeCapacity) -> NodeCapacity:
 
 
 def _held() -> str:
-    """Return who holds what, as far as Ray knows it by name."""
+    """Return which tasks and actors use which resources, as far as Ray names them."""
     groups = [group for group in placement_group_table().values() if group["state"] == "CREATED"]
     if not groups:
         return "it is held by tasks or actors of other jobs; `ray status` shows how much"
@@ -149,7 +149,7 @@ def _held() -> str:
 
 
 def _own_name() -> str:
-    """Return how other runs may call this one."""
+    """Return a name by which other runs can refer to this one."""
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]])
     since = datetime.now().isoformat(" ", "milliseconds")  # Ray wants names that differ.
     return f"{command}, process {os.getpid()} on {socket.gethostname()}, since {since}"

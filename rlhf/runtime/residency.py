@@ -1,7 +1,7 @@
-"""Residency: whose weights are on a device that several roles share; decided here and nowhere else.
+"""Residency: whose weights are on a device that several roles share; decided only here.
 
-Roles that sit together take turns. A call on one of them first parks the one whose turn it was,
-then onloads this one. The driver waits for neither: it tells Ray what comes after what.
+Colocated roles time-share the device. A call on one of them first offloads the role whose time slot
+it was, then onloads this one. The driver waits for neither: it passes Ray the order of the calls.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Move = Literal["offload", "onload"]
 
 
 class Moving(Future[list[Any]], Protocol):
-    """All ranks of a role on their way to or from the device."""
+    """A move of all ranks of a role to or from the device, under way."""
 
     @property
     def calls(self) -> Sequence[Any]:
-        """What another move can be told to come after."""
+        """Ray's references of the move's calls; another move can wait for them."""
         ...
 
 
@@ -31,32 +31,32 @@ class Movable(Group, Protocol):
     """A group whose tensors can leave the device."""
 
     def move(self, move: Move, after: Sequence[Any]) -> Moving:
-        """Offload or onload every rank, once its earlier calls and those of `after` have ended."""
+        """Offload or onload every rank, after its earlier calls and those of `after` have ended."""
         ...
 
 
 @dataclass(slots=True)
 class TimeSlot:
-    """The moves that begin a role's turn; waited for once, by the first of its calls to be."""
+    """The moves that begin a role's time slot; the first call to be awaited waits for them."""
 
     moves: list[Moving]
 
     def settle(self) -> None:
-        """Wait for the moves; raises what a rank raised in one."""
+        """Wait for the moves; raises the error of a rank that failed in one."""
         while self.moves:
             self.moves.pop(0).result()
 
 
 class TimeSlots:
-    """Knows whose turn it is on one set of seats."""
+    """Tracks which role is on the device, for one set of shared slots."""
 
     def __init__(self) -> None:
-        """Start with empty seats."""
+        """Start with no role on the device."""
         self._on_device: Movable | None = None
         self._time_slot = TimeSlot([])
 
     def take(self, group: Movable) -> TimeSlot:
-        """Give a role its turn, if it does not have it; return at once."""
+        """Start a role's time slot, unless it has it already; return without waiting."""
         if self._on_device is not group:
             offloaded = self._offload()
             after = [call for move in offloaded for call in move.calls]
@@ -65,7 +65,7 @@ class TimeSlots:
         return self._time_slot
 
     def make_room(self, group: Movable) -> None:
-        """Give a role its turn that is about to be made anew; wait until the seats are free."""
+        """Start the time slot of a role about to be built; wait until the device is free."""
         if self._on_device is not group:
             self._time_slot = TimeSlot(self._offload())
             self._on_device = group
@@ -77,13 +77,13 @@ class TimeSlots:
 
 @dataclass(frozen=True, slots=True)
 class _InTimeSlot:
-    """Answers that come after the moves that begin the turn."""
+    """A future of answers that come after the moves that begin the time slot."""
 
     time_slot: TimeSlot
     answers: Future[list[Any]]
 
     def result(self) -> list[Any]:
-        """Wait for both; an error in a move is told rather than what it led to."""
+        """Wait for both; an error in a move is raised in place of the errors it caused."""
         self.time_slot.settle()
         return self.answers.result()
 
@@ -92,19 +92,19 @@ class TimeSharing:
     """A group that is on the device only while it has work there."""
 
     def __init__(self, group: Movable, time_slots: TimeSlots) -> None:
-        """Share seats with whoever has the same turns."""
+        """Share the device with the groups that have the same scheduler."""
         self.name, self.size = group.name, group.size
         self._group, self._time_slots = group, time_slots
 
     def become(self, build: Build) -> None:
-        """Make the role anew, on a device that is free of the others."""
+        """Build the role, on a device from which the others are offloaded."""
         self._time_slots.make_room(self._group)
         self._group.become(build)
 
     def call(
         self, method: str, arguments: Sequence[tuple[Any, ...]], mark: Remote = UNMARKED
     ) -> Future[list[Any]]:
-        """Call every rank, when it is this role's turn."""
+        """Call every rank in this role's time slot."""
         if not mark.needs_device:
             return self._group.call(method, arguments, mark)
         time_slot = self._time_slots.take(self._group)
@@ -113,9 +113,9 @@ class TimeSharing:
     def stream(
         self, method: str, arguments: Sequence[tuple[Any, ...]], mark: Remote = UNMARKED
     ) -> Iterator[list[tuple[int, Any]]]:
-        """Call every rank, when it is this role's turn; give all at the end of the turn.
+        """Call every rank in this role's time slot; yield all answers at its end.
 
-        Whoever was asked before would take the device from a role in the midst of its work.
+        A caller that called another role in between would take the device away in mid-work.
         """
         time_slot = self._time_slots.take(self._group)
         answered = self._group.stream(method, arguments, mark)
@@ -128,11 +128,11 @@ class TimeSharing:
 
 
 def sharers(config: ClusterConfig, roles: Sequence[RoleName]) -> list[list[RoleName]]:
-    """Return the roles that take turns with each other: one list for each set of shared seats.
+    """Return the roles that share a device in time: one list for each set of shared slots.
 
     Args:
-        config: Says who sits with whom, and whether they take turns.
-        roles: Those that have processes.
+        config: Placement table: which roles are colocated, and whether they time-share.
+        roles: The roles that have processes.
     """
     placed_roles: dict[RoleName, list[RoleName]] = {}
     for role in roles:
@@ -154,7 +154,7 @@ def _share_time(config: ClusterConfig, host: RoleName) -> bool:
 def time_shared(
     groups: Mapping[RoleName, Movable], together: Sequence[Sequence[RoleName]]
 ) -> dict[RoleName, Group]:
-    """Return the groups; those that share seats take turns."""
+    """Return the groups; those that share slots time-share the device."""
     shared: dict[RoleName, Group] = dict(groups)
     for roles in together:
         time_slots = TimeSlots()

@@ -32,19 +32,19 @@ class Runtime:
     def __init__(
         self, experiment: Experiment, start: Callable[[], Mapping[RoleName, Group]]
     ) -> None:
-        """Remember how to start the groups."""
+        """Keep the settings and the function that starts the groups; nothing is started yet."""
         self.experiment, self._start = experiment, start
         self._groups: Mapping[RoleName, Group] | None = None
 
     def assign(self, spec: RoleSpec[P]) -> P:
-        """Make a role on its processes; return its port. What was there before is dropped."""
+        """Build a role on its processes; return its port. A role built before is dropped."""
         group = self.groups[spec.processes]
         group.become(Assignment(cast("RoleSpec[object]", spec), self.experiment))
         return cast("P", RoleProxy(group, spec.role))
 
     @property
     def groups(self) -> Mapping[RoleName, Group]:
-        """The processes of each role there is; asking for them starts them."""
+        """The group of each role; the first access starts the processes."""
         if self._groups is None:
             self._groups = self._start()
         return self._groups
@@ -52,11 +52,11 @@ class Runtime:
     def settle_precision(self, path: Path, texts: PromptBatch) -> str:
         """Decide what engine.precision=auto is for the policy; return it, and why.
 
-        Where bf16 takes it too far from itself, all roles get fp32; else each goes by its size.
+        Where bf16 differs too much from fp32, all roles get fp32; else each goes by its size.
 
         Args:
-            path: The policy's first weights.
-            texts: Some of the run's.
+            path: Folder of the policy's first weights.
+            texts: Some texts of the run.
         """
         engine = self.experiment.engine
         if engine.precision != "auto":
@@ -73,7 +73,7 @@ class Processes:
     """Owns the groups of a run, on Ray or in this process; a context manager that ends them."""
 
     def __init__(self, experiment: Experiment, roles: list[RoleName], log: RunLog) -> None:
-        """Describe them; nothing is started yet."""
+        """Keep the settings; nothing is started yet."""
         self._experiment, self._roles, self._log = experiment, roles, log
         self._timeline, self._open = Timeline(), ExitStack()
         self.runtime = Runtime(experiment, self._start)
@@ -81,7 +81,7 @@ class Processes:
         """Nodes of the Ray cluster, once processes have started; 1 without one."""
 
     def timings(self) -> list[Span]:
-        """Return the calls of all roles that ended since this was last asked."""
+        """Return the calls of all roles that ended since the last drain."""
         return self._timeline.drain()
 
     def _start(self) -> Mapping[RoleName, Group]:
@@ -118,7 +118,7 @@ class Processes:
         self._log.table("placement", COLUMNS, rows)
 
     def __enter__(self) -> Self:
-        """Return them."""
+        """Return this context; the processes start when a role is first assigned."""
         return self
 
     def __exit__(self, *_: object) -> None:

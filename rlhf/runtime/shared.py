@@ -1,7 +1,7 @@
 """SharedCluster: a Ray cluster on this machine for runs that come and go, such as a sweep's trials.
 
-A process of its own holds it, so that every run connects, and leaves, as it would elsewhere: Ray
-gives the seats of a run back when it disconnects. The cluster ends with whoever started it.
+A process of its own owns it, so that every run connects and leaves as on any other cluster: Ray
+frees the slots of a run when it disconnects. The cluster ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class SharedCluster:
     """A cluster for the length of a `with`."""
 
     def __init__(self, num_runs: int, timeout_s: float) -> None:
-        """Describe it; nothing is started yet.
+        """Keep the settings; nothing is started yet.
 
         Args:
-            num_runs: Runs that share it at any time. Each is to find as many cores as if it were
-                alone, so the cluster says it has all of them for each.
-            timeout_s: Longest its start may take.
+            num_runs: Runs that share it at a time. Each is to find as many cores as if it were
+                alone, so the cluster reports num_runs times the cores of the machine.
+            timeout_s: Most seconds its start may take.
         """
         self._cpus = num_runs * len(os.sched_getaffinity(0))
         self._timeout_s = timeout_s
@@ -60,7 +60,7 @@ class SharedCluster:
 
     def environment(self) -> dict[str, str]:
         """Return the variables by which a run with cluster.address=auto finds it, and may enter."""
-        # Ray guards a cluster that a program starts by a token; who names an address must say so.
+        # Ray guards a cluster that a program starts by a token; with an address it must be set.
         return {"RAY_ADDRESS": self.address, AUTH_MODE: os.environ.get(AUTH_MODE, "token")}
 
     def __exit__(
@@ -85,7 +85,7 @@ class SharedCluster:
 
 
 def keep(num_cpus: int) -> None:
-    """Hold a cluster until the process that asked for it lets go."""
+    """Run a cluster until the process that started this one ends or closes the pipe."""
     # Only this process needs Ray; importing it takes a second.
     import ray
 

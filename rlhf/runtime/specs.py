@@ -54,7 +54,7 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, kw_only=True)
 class RoleSpec(ABC, Generic[P]):
-    """What a role is in one stage; P is the port that its ranks answer together."""
+    """How to build a role of one stage; P is the type of the role's port."""
 
     processes: ClassVar[RoleName]
     """Whose processes hold it."""
@@ -70,7 +70,7 @@ class RoleSpec(ABC, Generic[P]):
 
 @dataclass(frozen=True)
 class Assignment:
-    """A spec with the run's settings, as it goes to the ranks."""
+    """A spec with the run's settings, as it is sent to the ranks."""
 
     spec: RoleSpec[object]
     experiment: Experiment
@@ -86,14 +86,14 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True)
 class PrecisionProbeSpec(RoleSpec[PrecisionPort]):
-    """The policy, loaded to see what bf16 does to it."""
+    """The policy, loaded to compare bf16 with fp32."""
 
     processes = "policy"
     role = PrecisionProbe
     path: Path
 
     def build(self, context: RoleContext) -> PrecisionProbe:
-        """Load nothing until it is asked."""
+        """Build the probe; it loads the model when it is called."""
         path, world = str(self.path), context.world
 
         def load(precision: str) -> LanguageModel:
@@ -104,7 +104,7 @@ class PrecisionProbeSpec(RoleSpec[PrecisionPort]):
 
 @dataclass(frozen=True, kw_only=True)
 class RewardProbeSpec(PrecisionProbeSpec):
-    """The same where a run has no processes of a policy."""
+    """The same on the reward's processes, where a run has none of a policy."""
 
     processes = "reward"
 
@@ -120,7 +120,7 @@ class SFTPolicySpec(RoleSpec[SFTPolicyPort]):
     """Optimizer steps of the stage."""
 
     def build(self, context: RoleContext) -> SFTPolicy:
-        """Build it with SFT's optimizer."""
+        """Build the policy with SFT's optimizer."""
         optimizer = context.experiment.sft.optimizer
         return SFTPolicy(*_policy_parts(context, self.path, optimizer, self.total_updates))
 
@@ -134,7 +134,7 @@ class PolicySpec(RoleSpec[PolicyPort]):
     path: Path
 
     def build(self, context: RoleContext) -> Policy:
-        """Build it with the policy's optimizer."""
+        """Build the policy with PPO's policy optimizer."""
         ppo, optimizer = context.experiment.ppo, context.experiment.policy.optimizer
         total = ppo.num_steps * ppo.updates_a_step
         return Policy(*_policy_parts(context, self.path, optimizer, total, ppo.updates_a_step))
@@ -157,7 +157,7 @@ class SamplerSpec(RoleSpec[SamplerPort]):
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceSpec(RoleSpec[LanguageModelPort]):
-    """The frozen reference."""
+    """The frozen reference policy."""
 
     processes = "reference"
     role = Reference
@@ -173,7 +173,7 @@ class ReferenceSpec(RoleSpec[LanguageModelPort]):
 
 @dataclass(frozen=True, kw_only=True)
 class RewardSpec(RoleSpec[RewardPort]):
-    """What scores responses: a model, a function, or both."""
+    """The scorer of responses: a reward model, a reward function, or both."""
 
     processes = "reward"
     role = Reward
@@ -184,7 +184,7 @@ class RewardSpec(RoleSpec[RewardPort]):
     """FILE.py:NAME, the file's whole path on the driver."""
 
     def build(self, context: RoleContext) -> Reward:
-        """Build what there is of it."""
+        """Build the model and the function, where there is one."""
         config, policy_tokenizer = context.experiment.reward, load_tokenizer(str(self.policy))
         model = function = None
         if self.path is not None:
@@ -209,10 +209,10 @@ class RewardTrainerSpec(RoleSpec[RankingPort]):
     head: HeadKind = "new"
     """State of the scalar head at the start."""
     finished: bool = False
-    """Whether it is trained, its adapters written: it is measured and normalised only."""
+    """Whether it is trained and saved already: then it is only measured and normalised."""
 
     def build(self, context: RoleContext) -> RewardTrainer:
-        """Build it with the reward model's optimizer."""
+        """Build the model with the reward model's optimizer."""
         config = context.experiment.reward_model
         network = context.scalar_model(self.path, self.head)
         adapter = None if self.finished else context.adapter(network)
@@ -239,7 +239,7 @@ class ValueSpec(RoleSpec[ValuePort]):
     """trained, or zero: it then expects nothing anywhere."""
 
     def build(self, context: RoleContext) -> Value:
-        """Build it with the value role's optimizer."""
+        """Build the model with the value role's optimizer."""
         ppo, optimizer = context.experiment.ppo, context.experiment.value.optimizer
         network = context.scalar_model(self.path, self.head)
         tokenizer = load_tokenizer(str(self.path))
@@ -261,7 +261,7 @@ def _policy_parts(
     total_updates: int,
     updates_a_step: int = 1,
 ) -> tuple[TrainableEngine, Learner, ModelSaver, Sampling, Settings]:
-    """Return what a policy that learns is made of."""
+    """Return engine, learner, saver, sampling and settings of a policy that learns."""
     network, tokenizer = context.language_model(path)
     adapter = context.adapter(network)
     engine = context.engine(LanguageModel(network), optimizer)

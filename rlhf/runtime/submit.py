@@ -32,7 +32,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """How a job ended."""
+    """How a job ended: its status, and Ray's message."""
 
     status: str
     driver_code: int | None
@@ -52,21 +52,21 @@ class Ended:
 
     @property
     def reason(self) -> str:
-        """Why it did not succeed, in a line; what the job itself said stands in its log."""
+        """Why it did not succeed, in a line; the job's own error message is in its log."""
         if self.status == "STOPPED":
             return "was stopped"
         if self.driver_code == NO_PROGRAM:
             return "found no `python`; start Ray on the nodes from an activated environment"
         if self.driver_code:
             return f"failed with exit code {self.exit_code}"
-        return f"failed: {self.message.splitlines()[0] if self.message else 'Ray says no more'}"
+        return f"failed: {self.message.splitlines()[0] if self.message else 'no message from Ray'}"
 
 
 class Jobs:
-    """The jobs of one cluster, asked of its dashboard."""
+    """The jobs of one cluster, through its dashboard's REST API."""
 
     def __init__(self, address: str) -> None:
-        """Connect.
+        """Connect to the cluster's dashboard.
 
         Raises:
             ConfigError: when nothing answers, or the cluster wants another token.
@@ -80,16 +80,16 @@ class Jobs:
                 f"{address}: no Ray dashboard answers there ({error}); start Ray with `ray start "
                 "--head --dashboard-host=ADDRESS`, and give --address or RAY_ADDRESS"
             ) from error
-        # Ray lets its variables win over the argument; and takes a second to import.
+        # Ray prefers its environment variables to the argument; and takes a second to import.
         os.environ["RAY_API_SERVER_ADDRESS"] = address
-        # It tells of every upload and every connection that closed.
+        # Its logger reports every upload and every connection that closed.
         logging.disable(logging.INFO)
         from ray.job_submission import JobSubmissionClient
 
         self._client: Any = _asked(address, lambda: JobSubmissionClient(address))
 
     def find(self, job_id: str) -> tuple[str, str] | None:
-        """Return (status, command line) of a job, or None when there is none of that name."""
+        """Return (status, command line) of a job, or None when no job has that name."""
         try:
             job = _asked(self.address, lambda: self._client.get_job_info(job_id))
         except ConfigError as error:
@@ -101,7 +101,7 @@ class Jobs:
     def submit(
         self, job_id: str, command_line: str, archive: Archive, env: Mapping[str, str]
     ) -> None:
-        """Start a job in a copy of the parcel's files."""
+        """Start a job in a copy of the archive's files."""
         runtime_env = {"working_dir": str(archive.path), "env_vars": dict(env)}
         _asked(
             self.address,
@@ -124,7 +124,7 @@ class Jobs:
             time.sleep(1.0)
 
     async def _watch(self, log: _Log) -> Ended | None:
-        """Follow the log until it closes or the job has ended; a dead connection tells nothing."""
+        """Follow the log until it closes or the job has ended; a lost connection is not an end."""
         tail = asyncio.create_task(log.follow())
         try:
             while True:
@@ -198,7 +198,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
 
 
 def _asked(address: str, ask: Callable[[], Answer]) -> Answer:
-    """Turn Ray's errors into ours."""
+    """Raise errors of ours in place of Ray's."""
     import requests
     from ray.exceptions import AuthenticationError
 

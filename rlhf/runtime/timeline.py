@@ -1,4 +1,4 @@
-"""Timeline: when each rank of each role was busy, told by one clock, the driver's."""
+"""Timeline: when each rank of each role was busy, on one clock, the driver's."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Timeline:
     calls: list[Call] = field(default_factory=list[Call])
 
     def add(self, call: Call) -> None:
-        """Keep one call."""
+        """Record one call."""
         self.calls.append(call)
 
     def drain(self) -> list[Span]:
-        """Return the spans by the driver's clock; forget all.
+        """Return the spans on the driver's clock, and clear them.
 
-        Clocks of other nodes may differ. No work begins before it was asked for or ends after its
-        answer was there, so the calls of a rank bound how far its clock is off; its spans move by
-        the least that keeps every one of them within its bounds. On one node that is nothing.
+        Clocks of other nodes may differ. No work begins before it was requested or ends after its
+        answer arrived, so the calls of a rank bound how far its clock is off; its spans move by
+        the least that keeps every one of them within its bounds. On one node that is 0.
         """
         calls, self.calls = self.calls, []
         by_rank: dict[tuple[str, int], list[Call]] = defaultdict(list)

@@ -1,7 +1,7 @@
-"""Lifeline: a child process that ends with the one that started it, however that one ends.
+"""Watchdog: a child process that ends with the one that started it, however that one ends.
 
-The parent holds the writing end of a pipe to the child's standard input. The kernel closes it
-when the parent ends in any way, and the child, which reads, is told.
+The parent keeps the write end of a pipe to the child's standard input. The kernel closes it when
+the parent ends in any way, and the child, which reads from the pipe, sees the end of file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STDIN = 0
 
 
 def start(module: str, *arguments: str, output: IO[bytes] | int) -> subprocess.Popen[bytes]:
-    """Start `python -m module` on a lifeline, in a session that no Ctrl-C of a terminal reaches.
+    """Start `python -m module` with a watchdog, in a session that no terminal's Ctrl-C reaches.
 
     Args:
         module: Its dotted name.
@@ -41,13 +41,13 @@ def start(module: str, *arguments: str, output: IO[bytes] | int) -> subprocess.P
 
 
 def wait_for_end() -> None:
-    """In the child: return when the parent lets go, or has ended."""
+    """In the child: return when the parent closes the pipe or has ended."""
     while os.read(STDIN, 4096):
         pass
 
 
 def on_end(callback: Callable[[], None]) -> None:
-    """In the child: do a deed when the parent lets go, or has ended; returns at once."""
+    """In the child: run a callback when the parent closes the pipe or ends; returns at once."""
 
     def wait() -> None:
         wait_for_end()
@@ -57,7 +57,7 @@ def on_end(callback: Callable[[], None]) -> None:
 
 
 def read_line() -> bytes:
-    """In the child: return the first line the parent wrote, without the line break."""
+    """In the child: return the first line the parent sent, without the line break."""
     line = bytearray()
     while (letter := os.read(STDIN, 1)) not in (b"", b"\n"):
         line += letter

@@ -19,10 +19,10 @@ from rlhf.runtime.residency import Move
 
 
 class RoleWorker:
-    """Answers the calls of a RayGroup; a subclass a role gives each process its name."""
+    """Serves the calls of a RayGroup; each role has a subclass, so its processes bear its name."""
 
     def __init__(self, role: str, rank: int, size: int, *, threads: int) -> None:
-        """Start as an empty rank."""
+        """Start without a role."""
         import torch
 
         torch.set_num_threads(threads)
@@ -38,7 +38,7 @@ class RoleWorker:
         address = ray.util.get_node_ip_address()
         if self._rank:
             return address, 0
-        # The system picks the port, and it is held from here on: joining finds this very store.
+        # The system picks the port, and the store keeps it open: joining finds this very store.
         self._store = TCPStore(
             address, 0, is_master=True, wait_for_workers=False, multi_tenant=True
         )
@@ -65,7 +65,7 @@ class RoleWorker:
         self._world = start_world(pick_device(), timeout_s)
 
     def become(self, build: Build) -> None:
-        """Drop the role that was here and make another."""
+        """Drop the role built before, and build another."""
         self._role, self._offloader = None, Offloader(None, "cpu")
         gc.collect()
         gc.freeze()  # what is left is modules: later collections need not visit them again
@@ -82,9 +82,9 @@ class RoleWorker:
         return answer, start, time.time()
 
     def stream(self, method: str, *arguments: Any) -> Iterator[tuple[list[Any], float, float]]:
-        """Yield what a role method yields, and at last nothing; each with the time since it began.
+        """Yield ([answer], start, now) for each answer of a role method; at its end [] as answer.
 
-        Between two of them the rank goes on working: nobody need have taken the first.
+        The rank goes on working between two of them, whether or not the first was taken.
         """
         start = time.time()
         answers = self._guard(method, lambda: iter(self._ask(method, arguments)))
@@ -95,7 +95,7 @@ class RoleWorker:
     def _ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
         mark = mark_of(type(self._role), method) or UNMARKED
         if self._offloader.is_away and mark.needs_device:
-            raise RuntimeError("the role is offloaded; only who onloads it first may call it")
+            raise RuntimeError("the role is offloaded; onload it before calling it")
         return getattr(self._role, method)(*arguments)
 
     def move(self, move: Move, *_: object) -> tuple[int, float, float]:
@@ -108,7 +108,7 @@ class RoleWorker:
         return self._guard(move, run), start, time.time()
 
     def _guard(self, method: str, run: Any) -> Any:
-        """Run; an error that is not ours leaves with the names of role, rank and node."""
+        """Run a call; an error that is not ours is raised with the role, rank and node named."""
         try:
             return run()
         except RLHFError:

@@ -1,1 +1,1 @@
-"""The three acts: supervised fine-tuning, reward model, PPO; and the driver they share."""
+"""The three stages: supervised fine-tuning, reward model, PPO; and the driver they share."""

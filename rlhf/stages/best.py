@@ -9,7 +9,7 @@ from rlhf.roles.ports import Checkpointable
 
 
 class Best:
-    """Remembers the lowest validation loss; writes the model down whenever it falls.
+    """Tracks the lowest validation loss; saves the model whenever it falls.
 
     Without patience the newest model counts as the best: training goes to its end.
     """
@@ -25,7 +25,7 @@ class Best:
         return self._patience is not None and self.waited >= self._patience
 
     def observe(self, loss: float, role: Checkpointable) -> None:
-        """Take in one validation loss."""
+        """Add one validation loss; save the model if it is the lowest so far."""
         if loss < self.loss or self._patience is None:
             self.loss, self.waited = loss, 0
             role.save(self.folder)
@@ -33,11 +33,11 @@ class Best:
             self.waited += 1
 
     def state(self) -> dict[str, object]:
-        """Return what a resume needs."""
+        """Return what a resume needs, as JSON can keep it."""
         return {"loss": self.loss if self.loss < float("inf") else None, "waited": self.waited}
 
     def load(self, state: Mapping[str, object]) -> None:
-        """Take up what `state` gave."""
+        """Restore what `state` returned."""
         loss = state["loss"]
         self.loss = float("inf") if loss is None else float(str(loss))
         self.waited = int(str(state["waited"]))

@@ -13,15 +13,15 @@ from rlhf.observe.spans import Span, trace_of
 from rlhf.roles.ports import Checkpointable
 
 NUM_TOKENS = "num_tokens"
-"""Metric of every step: real tokens it read or wrote, each counted once."""
+"""Metric of every step: real tokens it read or generated, each counted once."""
 
 
 class Stage(Protocol):
-    """What drive needs of a stage."""
+    """The interface through which drive runs a stage."""
 
     @property
     def name(self) -> str:
-        """sft, reward_model or ppo."""
+        """The stage's name: sft, reward_model or ppo."""
         ...
 
     @property
@@ -38,16 +38,16 @@ class Stage(Protocol):
         ...
 
     def state(self) -> dict[str, object]:
-        """Return what else a resume needs."""
+        """Return what a resume needs besides the roles, as JSON can keep it."""
         ...
 
     def load(self, state: Mapping[str, object]) -> None:
-        """Take up what `state` gave."""
+        """Restore what `state` returned."""
         ...
 
 
 def resume(stage: Stage, store: Store) -> int:
-    """Take up the newest good checkpoint; return the step to go on from, 0 without one."""
+    """Restore the newest undamaged checkpoint; return the next step, 0 without a checkpoint."""
     checkpoint = store.latest()
     if checkpoint is None:
         return 0
@@ -63,11 +63,11 @@ def drive(
     """Run a stage to its end; return the steps it took in all.
 
     Args:
-        stage: What to run.
+        stage: The stage to run.
         store: Where its checkpoints are.
-        log: Told of every step.
+        log: Records every step.
         every: Steps between checkpoints.
-        timings: Gives the calls that ended since it was last asked.
+        timings: Returns the calls that ended since it was last called.
     """
     first_step = resume(stage, store)
     log.begin(stage.name, stage.total_steps, first_step)

@@ -1,4 +1,4 @@
-"""Epochs: what SFT and reward model share; passes over rows, with validation and early stopping."""
+"""Epochs: the loop of SFT and reward model: passes over rows, validation, early stopping."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ class Epochs(ABC, Generic[B]):
         return dict([self._learner])
 
     def state(self) -> dict[str, object]:
-        """Return what else a resume needs."""
+        """Return what a resume needs besides the roles, as JSON can keep it."""
         return self.best.state()
 
     def load(self, state: Mapping[str, object]) -> None:
-        """Take up what `state` gave."""
+        """Restore what `state` returned."""
         self.best.load(state)

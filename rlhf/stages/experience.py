@@ -31,7 +31,7 @@ QUARTERS = ("value/quarter_1", "value/quarter_2", "value/quarter_3", "value/quar
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What turns scores into advantages."""
+    """The terms that turn scores into advantages: KL penalty, score scale, estimator."""
 
     config: PPOConfig
     kl: KLController
@@ -91,7 +91,7 @@ def _estimated(
 
 
 def _penalised(rollout: Rollout, score_B: Tensor, terms: Terms) -> Tensor:
-    """Subtract what a response owes for having no EOS, and for being nearly too long."""
+    """Subtract the penalties for a response without EOS, and for one that is nearly too long."""
     score_B = penalize_missing_eos(score_B, rollout.finished_B, terms.config.missing_eos_penalty)
     return penalize_overlong(
         score_B,
@@ -171,15 +171,15 @@ def _sampling_gap(rollout: Rollout, scores: Scores, mask_BR: Tensor) -> dict[str
 
 
 def is_near(seen: Metrics, config: PPOConfig) -> bool:
-    """Tell whether the sampler was the policy but for rounding, or what it was is weighed."""
+    """Return whether the sampler was the policy up to rounding, or its tokens are reweighted."""
     return seen["sampling/k3_mean"] <= MOST_SAMPLING_K3 or config.importance_cap is not None
 
 
 def sampler_differs(seen: Metrics, sampler: str) -> str:
-    """Return what to tell of a sampler that is not the policy.
+    """Return the error message for a sampler that is not the policy.
 
     Args:
-        seen: Of the step.
+        seen: Metrics of the step.
         sampler: The backend, and why it was chosen.
     """
     backend = sampler.partition(",")[0]

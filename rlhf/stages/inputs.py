@@ -1,4 +1,4 @@
-"""Inputs: everything a run reads, read and checked before anything is started or written."""
+"""Inputs: all data of a run, read and checked before anything is started or written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ KINDS_OF = {
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """Tokenized data, and what it was made from."""
+    """Tokenized data, and the sources it was made from."""
 
     start: str | None
     """Where the policy's first weights are; None for a new model."""
@@ -58,7 +58,7 @@ class Inputs:
 
     @property
     def left_out(self) -> list[str]:
-        """What data.overlong=drop left out, a line a kind of data."""
+        """The rows that data.overlong=drop left out, a line a kind of data."""
         return [
             f"data.{name}: left out {splits.dropped:,} rows over their limit (data.overlong=drop)"
             for name, splits in self._kinds().items()
@@ -66,7 +66,7 @@ class Inputs:
         ]
 
     def sources_of(self, stage: str) -> dict[str, str]:
-        """Return sha256 by path of what one stage reads."""
+        """Return the sha256 of each source that one stage reads, by path."""
         return {
             path: sha256
             for kind in KINDS_OF[stage]
@@ -100,15 +100,15 @@ class Inputs:
 
 
 def load_inputs(experiment: Experiment, stages: list[StageName], start: str | None) -> Inputs:
-    """Read what the stages need.
+    """Read the data that the stages need.
 
     Args:
         experiment: The configuration.
-        stages: Those that will run.
+        stages: The stages that will run.
         start: Folder, hub name, FILE.gguf or packaged:NAME of the first policy; None for new.
 
     Raises:
-        ConfigError, DataError, ModelError: in one line each, whatever is wrong.
+        ConfigError, DataError, ModelError: naming each fault in one line.
     """
     data = experiment.data
     reward, functions = experiment.reward, list[Path]()
@@ -142,7 +142,7 @@ def sources_of(experiment: Experiment, stages: list[StageName]) -> list[SourceCo
 
 
 def _wanted(experiment: Experiment, stages: list[StageName]) -> dict[str, bool]:
-    """Say of every kind of data whether the stages read it."""
+    """Return for every kind of data whether the stages read it."""
     return {
         "demonstrations": "sft" in stages,
         "preferences": "reward_model" in stages,
@@ -172,7 +172,7 @@ def _rankings(data: DataConfig, tokenizer: TextTokenizer) -> Splits[Rankings]:
 
 
 def _whole(data: DataConfig, **source: Sources | None) -> DataConfig:
-    """Return a configuration that reads another source and splits nothing off."""
+    """Return the configuration with another source, and without a split of its own."""
     unsplit = {"validation_fraction": 0.0, "test_fraction": 0.0}
     return data.model_copy(update={**unsplit, **source})
 
@@ -213,7 +213,7 @@ def _strings(value: object) -> list[str]:
 
 
 def _check_context(experiment: Experiment, prompts: PromptBatch, start: str | None) -> None:
-    """Refuse prompts that leave no room for the longest response."""
+    """Refuse prompts after which the longest response does not fit the model's context."""
     new = experiment.policy.new
     if new is not None and start is None:
         context: int | None = new.context
@@ -236,7 +236,7 @@ def _check_context(experiment: Experiment, prompts: PromptBatch, start: str | No
 def held_out(splits: Splits[PromptBatch], num_prompts: int, *, samples: int = 1) -> PromptBatch:
     """Return fixed prompts not trained on, if there are any: test, else validation, else train.
 
-    Repeated prompts are left out; each prompt then stands `samples` times, with draws of its own.
+    Repeated prompts are left out; each prompt is then repeated `samples` times, with other draws.
     """
     rows = next((r for r in (splits.test, splits.validation) if len(r)), splits.train)
     first = {str(prompt): row for row, prompt in reversed(list(enumerate(rows.prompts)))}

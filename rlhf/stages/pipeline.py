@@ -1,4 +1,4 @@
-"""The pipeline: start, SFT, reward model, PPO; every act is skipped where its result is there."""
+"""The pipeline: start, SFT, reward model, PPO; a stage whose result exists is skipped."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     splits, config = run.inputs.prompts, run.experiment.ppo
     assert splits is not None
     inputs_sha256 = run.fingerprint("ppo", start, *_came_before(run, reward_model))
-    # A longer run goes on from the checkpoints of a shorter one, but is not done when that is.
+    # A longer run goes on from the checkpoints of a shorter one, but does not end with it.
     finished_sha256 = inputs_fingerprint({"inputs": inputs_sha256, "num_steps": config.num_steps})
     if run.is_done("policy", finished_sha256):
         return run.folder / "policy"
@@ -140,7 +140,7 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
         texts=text_source(run.inputs.pretraining, config, run.experiment.seed),
     )
     fixed = held_out(splits, run.experiment.tracking.sample_prompts)
-    # The policy is still the start's, where the stage will go on from a checkpoint too.
+    # The policy has its first weights here, also where the stage will resume from a checkpoint.
     run.log.samples("sft", 0, take_samples(policy, reward, fixed, run.inputs.tokenizer))
     (run.folder / EVALUATION).unlink(missing_ok=True)
     run.perform(stage, inputs_sha256)
@@ -150,7 +150,7 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     sampler = policy if config.ema_decay is None else run.runtime.assign(average)
     samples = take_samples(sampler, reward, fixed, run.inputs.tokenizer)
     run.log.samples("ppo", config.num_steps, samples)
-    # The policy comes last: its folder says that the stage is done.
+    # The policy comes last: its folder marks the stage as done.
     for kind in sorted(stage.checkpointables(), key=["value", "policy"].index):
         run.publish(run.partial(kind), kind, str(start), finished_sha256)  # type: ignore[arg-type]
     run.forget("ppo")
@@ -158,7 +158,7 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
 
 
 def _came_before(run: Run, reward_model: Path | None) -> list[Path]:
-    """Return what PPO is made of besides the policy's start."""
+    """Return the models and functions PPO uses besides the policy's first weights."""
     given = (run.experiment.reference.path, run.experiment.value.path)
     before = [
         reward_model,
@@ -170,7 +170,7 @@ def _came_before(run: Run, reward_model: Path | None) -> list[Path]:
 
 
 def _reference(run: Run, start: Path, policy: PolicyPort) -> LanguageModelPort:
-    """Return the reference; with adapters the policy's processes answer for it."""
+    """Return the reference's port; with adapters it runs on the policy's processes."""
     if run.experiment.peft.method != "none":
         return PolicyAsReference(policy)
     path = Path(run.experiment.reference.path or start)
@@ -189,7 +189,7 @@ def _reward(run: Run, start: Path, reward_model: Path | None) -> RewardSum:
 
 
 def _value(run: Run, start: Path, reward_model: Path | None) -> BaselinePort:
-    """Return the value role, where the advantages have a use for one."""
+    """Return the value role, or NoValue where the advantages need none."""
     if not find_estimator(run.experiment.ppo.advantage_estimator).reads_values:
         return NoValue()
     path, trained = _value_start(run, start, reward_model)
@@ -197,7 +197,7 @@ def _value(run: Run, start: Path, reward_model: Path | None) -> BaselinePort:
 
 
 def _value_start(run: Run, start: Path, reward_model: Path | None) -> tuple[Path, bool]:
-    """Return where the value role starts, and whether its head is trained.
+    """Return the folder of the value role's first weights, and whether its head is trained.
 
     The value role reads the policy's tokens, so a reward model with another tokenizer cannot be
     its start.

@@ -1,4 +1,4 @@
-"""The PPO stage, as in Ouyang et al. 2022 (section 3.5): generate, score, compare, learn."""
+"""The PPO stage of Ouyang et al. 2022 (section 3.5): generate, score, compare, learn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TwoFutures = tuple[Future[Tensor], Future[Tensor]]
 
 
 def _no_texts(step: int) -> Demonstrations | None:
-    """Give no texts."""
+    """Return None: no texts for a PTX loss."""
     return None
 
 
@@ -37,7 +37,7 @@ class PPO:
     reward: RewardPort
     value: BaselinePort
     terms: Terms
-    """What turns scores into advantages, and learns from each step."""
+    """The terms that turn scores into advantages; KL controller and scale adapt every step."""
     texts: Callable[[int], Demonstrations | None] = _no_texts
     """Gives each step the texts of its PTX loss, a row a response."""
 
@@ -57,11 +57,12 @@ class PPO:
             yield self.step(step, is_first=step == first_step)
 
     def step(self, step: int, *, is_first: bool = False) -> Metrics:
-        """Take one turn of the loop.
+        """Run one step: generate, score, learn.
 
         Args:
-            step: Its number.
-            is_first: Of this process: then the sampler must be the policy, or nothing is learned.
+            step: The step's number, from 0.
+            is_first: Whether it is this process's first step: the sampler is then checked to be
+                the policy before anything is learned.
         """
         prompts = self.prompts(step)
         rollout, scores = self.score(prompts, step)
@@ -76,9 +77,9 @@ class PPO:
             raise TrainingError(sampler_differs(seen, self.policy.chosen_backend(prompts).result()))
 
     def score(self, prompts: PromptBatch, step: int) -> tuple[Rollout, Scores]:
-        """Let the policy answer; reward model and value score each chunk while it writes the next.
+        """Generate responses; reward model and value score each chunk while the next is generated.
 
-        Policy and reference, and a function that scores, see the whole rollout, once.
+        Policy, reference and a reward function get the whole rollout, once.
         """
         chunks: list[RolloutChunk] = []
         scored: list[TwoFutures] = []
@@ -105,10 +106,10 @@ class PPO:
         )
 
     def _ask_language_models(self, rollout: Rollout, step: int) -> TwoFutures:
-        """Ask policy and reference at once.
+        """Start the log-probabilities of policy and reference, at the same time.
 
-        Before reward and value are asked for the last piece: where roles take turns on a device,
-        the policy is there still, and the value role, asked last, stays to learn.
+        This comes before reward and value score the last chunk: where roles time-share a device,
+        the policy is still on it, and the value role, called last, stays on it to learn.
         """
         return (
             self.policy.step_logprobs(rollout, step),
@@ -116,7 +117,7 @@ class PPO:
         )
 
     def _learn(self, experience: Experience, step: int) -> Metrics:
-        """Let value and policy learn from the experience at the same time."""
+        """Train value and policy on the experience, at the same time."""
         asked = (
             self.value.improve(experience, step),
             self.policy.improve(experience, step, self.texts(step)),
@@ -131,10 +132,10 @@ class PPO:
         return {"policy": self.policy, **learned}
 
     def state(self) -> dict[str, object]:
-        """Return what else a resume needs."""
+        """Return what a resume needs besides the roles, as JSON can keep it."""
         return {"kl": self.terms.kl.state(), "scale": self.terms.scale.state()}
 
     def load(self, state: Mapping[str, object]) -> None:
-        """Take up what `state` gave."""
+        """Restore what `state` returned."""
         self.terms.kl.load(state["kl"])  # type: ignore[arg-type]
         self.terms.scale.load(state["scale"])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Rehearsal: what can be known at the start is tried there, before any stage has trained."""
+"""Rehearsal: checks of PPO on the first weights, before any stage has trained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Rehearsal:
     """Tries precision, sampler and first ratio on the policy's first weights, once a run."""
 
     def __init__(self, inputs: Inputs, runtime: Runtime, note: Callable[[str], None]) -> None:
-        """Wait for the first stage that trains."""
+        """Keep what the checks need; they run before the first stage that trains."""
         self._inputs, self._runtime, self._note = inputs, runtime, note
         self._is_settled = False
 
@@ -29,7 +29,7 @@ class Rehearsal:
         """Rehearse, before a stage trains that comes ahead of PPO.
 
         Args:
-            start: Of the policy.
+            start: Folder of the policy's first weights.
 
         Raises:
             ModelError, TrainingError: where PPO would fail later.
@@ -47,7 +47,7 @@ class Rehearsal:
         self._note(f"generation: {policy.rehearse(prompts).result()}")
 
     def settle_precision(self, start: Path) -> None:
-        """Decide on the precision, if that was not done yet."""
+        """Choose the precision, if that was not done yet."""
         if self._is_settled:
             return
         self._is_settled = True
@@ -75,7 +75,7 @@ def _some(prompts: PromptBatch) -> PromptBatch:
 
 
 def _as_prompts(tokens_BT: Tensor, lengths_B: Tensor) -> PromptBatch:
-    """Return the first texts whole, as if each were a prompt."""
+    """Return the first texts, whole, as prompts."""
     num = min(NUM_TEXTS, len(lengths_B))
     return PromptBatch(
         tokens_BP=tokens_BT[:num],

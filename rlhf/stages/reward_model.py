@@ -35,7 +35,7 @@ class RewardModel(Epochs[Rankings]):
 
     @property
     def _learner(self) -> tuple[str, Checkpointable]:
-        """The reward."""
+        """The reward model."""
         return "reward", self.reward
 
     def learn(self, batch: Rankings) -> Metrics:
@@ -43,7 +43,7 @@ class RewardModel(Epochs[Rankings]):
         return self.reward.rank(batch).result()
 
     def validate(self) -> Metrics:
-        """Report loss and accuracy on rankings held out."""
+        """Return loss and accuracy on held-out rankings."""
         scores_BK = self.reward.answer_scores(self.validation).result()
         return measure(scores_BK, self.validation, self.config.margin_coef)
 
@@ -62,7 +62,7 @@ def measure(scores_BK: Tensor, rankings: Rankings, margin_coef: float) -> Metric
 
 
 def score_statistics(reward: RankingPort, rankings: Rankings) -> dict[str, float]:
-    """Return mean and standard deviation of the scores of (some) training answers."""
+    """Return mean and standard deviation of the scores of some training answers."""
     some = rankings.select(torch.arange(min(len(rankings), NORMALISATION_ROWS)))
     scores_N = reward.answer_scores(some).result()[some.lengths_BK > 0].double()
     return {"mean": scores_N.mean().item(), "std": max(scores_N.std(correction=0).item(), 1e-6)}

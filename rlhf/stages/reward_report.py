@@ -1,4 +1,4 @@
-"""What a trained reward model is worth: accuracy, calibration, and what length alone would give.
+"""How good a trained reward model is: accuracy, calibration, and what length alone would give.
 
 Axes: B rows, K ranked answers; pairs are all (better, worse) of a row.
 """
@@ -96,7 +96,7 @@ def _accuracy(pairs: Sequence[Pair]) -> dict[str, object]:
         excess[pair.row] = excess.get(pair.row, 0.0) + pair.right - accuracy
     square = sum(value * value for value in excess.values())
     alone = len(pairs) * accuracy * (1 - accuracy)
-    # All right or all wrong: nothing tells how alike pairs of a row are, so a row counts as one.
+    # All right or all wrong: how alike pairs of a row are is unknown, so a row counts as one.
     count = min(len(pairs), round(len(pairs) * alone / square)) if square else len(excess)
     return {
         "accuracy": accuracy,

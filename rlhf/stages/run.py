@@ -1,4 +1,4 @@
-"""The acts of a run: each makes its folder from what came before, unless it is already there."""
+"""The stages of a run: each makes its folder from earlier ones, unless it is already there."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ Kind = Literal["policy", "reward_model", "value", "sft"]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What every act shares."""
+    """What every stage shares: settings, folder, log and processes."""
 
     experiment: Experiment
     opened: RunFolder
-    """RUN, held by this process."""
+    """The run's folder, locked by this process."""
     inputs: Inputs
     runtime: Runtime
     log: RunLog
@@ -55,15 +55,15 @@ class Run:
     """Gives the calls of all roles that ended since it was last asked."""
     rehearsal: Rehearsal
     finished: Callable[[str, dict[str, float]], None]
-    """Told of every stage that ended, with its seconds and steps."""
+    """Called with every stage that ended, its seconds and steps."""
 
     @property
     def folder(self) -> Path:
-        """RUN."""
+        """The run's folder, RUN."""
         return self.opened.path
 
     def perform(self, stage: Stage, inputs_sha256: str) -> None:
-        """Drive a stage to its end."""
+        """Run a stage to its end."""
         checkpoint = self.experiment.checkpoint
         store = Store(
             self.folder / "checkpoints" / stage.name,
@@ -77,9 +77,9 @@ class Run:
         self.finished(stage.name, {"seconds": seconds, "steps": steps})
 
     def fingerprint(self, stage: str, *came_before: Path) -> str:
-        """Return the fingerprint of all that decides a stage's result.
+        """Return a hash of all that determines a stage's result.
 
-        Models and files count by what they hold, not by where they lie; a hub name counts as it is.
+        Models and files count by their content, not by their path; a hub name counts as it is.
         """
         return inputs_fingerprint(
             {
@@ -124,7 +124,7 @@ class Run:
         return target
 
     def partial(self, kind: Kind) -> Path:
-        """Return where a model is written until it is finished."""
+        """Return the folder in which a model is written until it is finished."""
         return self.folder / f".{kind}.partial"
 
     def forget(self, stage: str) -> None:
@@ -156,7 +156,7 @@ def build_kl(config: PPOConfig) -> KLController:
 
 
 def build_terms(experiment: Experiment) -> Terms:
-    """Return what turns scores into advantages, as configured."""
+    """Return the configured terms that turn scores into advantages."""
     config = experiment.ppo
     return Terms(
         config=config,
@@ -169,7 +169,7 @@ def build_terms(experiment: Experiment) -> Terms:
 def text_source(
     texts: Demonstrations | None, config: PPOConfig, seed: int
 ) -> Callable[[int], Demonstrations | None]:
-    """Return the PTX texts of any step, as many as responses; None where there are none."""
+    """Return a function from a step to its PTX texts, one a response; or to None without PTX."""
     if texts is None:
         return lambda step: None
     stream = Stream(texts, config.rollout_batch_size * config.samples_per_prompt, seed, "ptx")
@@ -179,9 +179,9 @@ def text_source(
 def prompt_source(
     prompts: PromptBatch, config: PPOConfig, seed: int
 ) -> Callable[[int], PromptBatch]:
-    """Return the prompts of any step: a window of the stream, each prompt n times over.
+    """Return a function from a step to its prompts: a window of the stream, each prompt n times.
 
-    Sample indices count on over the whole run, so that every response has draws of its own.
+    Sample indices count through the whole run, so that every response has draws of its own.
     """
     stream = Stream(prompts, config.rollout_batch_size, seed, "ppo")
     num_rows = config.rollout_batch_size * config.samples_per_prompt

@@ -24,7 +24,7 @@ def take_samples(
     prompts: PromptBatch,
     tokenizer: TextTokenizer,
 ) -> list[Sample]:
-    """Let the sampler answer, and the reward (if any) score."""
+    """Return the sampler's answers to fixed prompts, scored by the reward if there is one."""
     if not len(prompts):
         return []
     rollout = joined(sampler.generate(prompts, SAMPLE_STEP))

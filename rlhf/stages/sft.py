@@ -1,4 +1,4 @@
-"""The SFT stage: imitate demonstrations, keep the model that imitates unseen ones best."""
+"""The SFT stage: learn from demonstrations, keep the model with the lowest validation loss."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SFT(Epochs[Demonstrations]):
 
     @property
     def _learner(self) -> tuple[str, Checkpointable]:
-        """The policy."""
+        """The SFT policy."""
         return "policy", self.policy
 
     def learn(self, batch: Demonstrations) -> Metrics:
@@ -31,5 +31,5 @@ class SFT(Epochs[Demonstrations]):
         return self.policy.imitate(batch).result()
 
     def validate(self) -> Metrics:
-        """Report the loss on demonstrations held out."""
+        """Return the loss on held-out demonstrations."""
         return self.policy.imitation_loss(self.validation).result()

@@ -1,8 +1,8 @@
-"""One Ray cluster for the whole session; its processes change parts and are never restarted.
+"""One Ray cluster for the whole session; its processes change roles and are never restarted.
 
 It has two nodes on this machine, with GPUs that are only counted. Importing DeepSpeed takes seconds
 a process, so there are few: two ranks, one rank beside the first of them, two of which one is
-killed, and four ranks if a test of this session seats anybody there.
+killed, and four ranks if a test of this session uses them.
 """
 
 from __future__ import annotations

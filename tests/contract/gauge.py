@@ -1,4 +1,4 @@
-"""A role that says how many bytes of tensors its calls take, for the planner's tests.
+"""A role that reports how many bytes of tensors its calls need, for the planner's tests.
 
 Live tensors are counted by their storages; what a call takes on top, to the byte, by the events of
 the allocator that torch's profiler records.
@@ -43,7 +43,7 @@ def live_bytes() -> int:
 
 
 def taken(call: Callable[[], object]) -> int:
-    """Return the most bytes that a call held at one time, beyond those that were there before."""
+    """Return the peak bytes of a call, beyond those that were there before."""
     kinds = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=kinds, profile_memory=True) as profile:
         call()
@@ -90,7 +90,7 @@ def prompt_rows(num_rows: int, prompt: int, vocabulary: int) -> PromptBatch:
 
 @dataclass(frozen=True)
 class Nobody:
-    """A part that drops whatever role was played before."""
+    """An empty role, which drops the role built before."""
 
     def __call__(self, world: World) -> Nobody:
         """Build nothing."""

@@ -1,4 +1,4 @@
-"""Roles that only the contract suites play: an engine laid open, and one that misbehaves."""
+"""Roles that only the contract suites use: an engine laid open, and one that misbehaves."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class EngineProbe:
         return self.engine.state()
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Tell the engine."""
+        """Set the engine's state."""
         self.engine.load_state(state)
 
     def logprobs(self) -> Tensor:
@@ -138,7 +138,7 @@ class EngineProbe:
         return sum(kept.values())
 
     def held(self) -> dict[str, object]:
-        """Tell how DeepSpeed really holds the model, by the settings its parts run with."""
+        """Return how DeepSpeed really stores the model, by the settings it runs with."""
         engine = self.engine._engine
         optimizer = engine.optimizer
         weights = engine.zero_offload_param()
@@ -181,7 +181,7 @@ class ParkedMachine(Machine):
 
 
 class ParkedProbe(EngineProbe):
-    """An engine that is parked and woken, in a process that counts all its tensors."""
+    """An engine that is offloaded and onloaded, in a process that counts all its tensors."""
 
     def __init__(self, engine: LocalEngine | ZeroEngine, others: frozenset[int]) -> None:
         """Take the engine, and the memory that was there before it."""
@@ -189,7 +189,7 @@ class ParkedProbe(EngineProbe):
         self._others, self._offloader = others, Offloader(engine, "cpu")
 
     def offload(self) -> tuple[int, int, int]:
-        """Park; return the bytes that were there, those freed, and those left."""
+        """Offload; return the bytes that were there, those freed, and those left."""
         before, freed = self._bytes(), self._offloader.offload()
         host = {
             chunk.data_ptr()
@@ -201,7 +201,7 @@ class ParkedProbe(EngineProbe):
         return before, freed, sum(s for where, s in left.items() if where not in self._others)
 
     def onload(self) -> int:
-        """Wake; return the bytes taken."""
+        """Onload; return the bytes allocated."""
         return self._offloader.onload()
 
     def _bytes(self) -> int:
@@ -209,7 +209,7 @@ class ParkedProbe(EngineProbe):
 
 
 def _live_bytes() -> dict[int, int]:
-    """Return the size of every storage that any tensor of this process looks at, by its place."""
+    """Return the size of every storage that any tensor of this process uses, by its address."""
     gc.collect()
     tensors = [o for o in gc.get_objects() if issubclass(type(o), Tensor)]
     storages = [t.untyped_storage() for t in tensors if t.device.type == "cpu"]
@@ -220,7 +220,7 @@ class Troublemaker:
     """Fails in every way a role can."""
 
     def __init__(self, world: World) -> None:
-        """Take a seat."""
+        """Keep the rank's world."""
         self.rank, self.world = world.rank, world
 
     def pid(self) -> int:
@@ -237,7 +237,7 @@ class Troublemaker:
             raise ZeroDivisionError("the last rank fell")
 
     def echo(self, *words: object) -> tuple[object, ...]:
-        """Say it again, with the rank."""
+        """Return the rank and the arguments."""
         return (self.rank, *words)
 
     def huge_bytes(self, number: int) -> int:
@@ -248,7 +248,7 @@ class Troublemaker:
         return 1024 * int(kib) * int(filled[0])
 
     def sleep(self, seconds: float) -> None:
-        """Take its time."""
+        """Sleep for so many seconds."""
         time.sleep(seconds)
 
     def fall_alone(self) -> None:
@@ -264,7 +264,7 @@ class Troublemaker:
         return float(self.world.total(torch.ones(1)))
 
     def count(self, number: int, seconds: float) -> Iterator[int]:
-        """Give numbers, so far apart."""
+        """Yield numbers, with a pause of so many seconds."""
         for answer in range(number):
             time.sleep(seconds)
             yield answer

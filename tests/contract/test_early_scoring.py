@@ -1,4 +1,4 @@
-"""Rows that have ended are scored while the policy writes the others, and nobody can tell."""
+"""Rows that have ended are scored while the policy generates the others, with equal results."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def wanted(folder):
 def test_early_scores_are_the_same_again_and_the_same_as_late_ones(
     ray_groups, play, folder, wanted, writer, scorer, kind
 ):
-    # correctness 55: on one and two ranks that write, and one and two (sharded) that score.
+    # correctness 55: on one and two ranks that generate, and one and two (sharded) that score.
     policy = play(writer, "policy", **SECTIONS)
     fields = {"policy": folder()} if kind == "reward" else {}
     scoring = play(scorer, kind, stage=3, fields=fields, **SECTIONS)

@@ -253,7 +253,7 @@ def test_offload_moves_the_optimizer_and_changes_no_update(
     ask(group, "train", 2, 3)
     assert_close(ask(group, "weights"), reference[2])
     wanted = ask(group, "state")
-    # What was written with offload is taken up with and without it.
+    # A state saved with offload is restored with and without it.
     for changes in ({"offload": offload}, {}):
         group = build(slots, stage, **changes)
         assert ask(group, "held")["optimizer on host"] is bool(changes)
@@ -306,7 +306,7 @@ def test_recomputed_blocks_keep_less_and_change_no_update(build, slots, stage, a
 def test_buffers_and_what_stays_in_full_precision_come_back_bit_for_bit(
     slot, tmp_path, slots, stage, precision
 ):
-    # The oracle is the network that transformers wrote. DeepSeek has a buffer, Ernie a parameter.
+    # The oracle is the network that transformers saved. DeepSeek has a buffer, Ernie a parameter.
     for family in ("deepseek_v3", "ernie4_5_moe"):
         path = write_routed(tmp_path / family, family)
         source = routed(family).state_dict()

@@ -22,7 +22,7 @@ def test_a_node_like_the_drivers_passes(ray_groups, tmp_path, folder):
 
 
 @pytest.mark.ray
-def test_a_node_says_what_it_has(ray_groups, tmp_path):
+def test_a_node_reports_what_it_has(ray_groups, tmp_path):
     answer, _ = ask_nodes(Question(marker=str(tmp_path / "nowhere"), shown_within_s=0.1), 120)
     here = look(Question(marker=None))
     assert isinstance(answer.reply, Node)

@@ -36,7 +36,7 @@ VOCABULARY = {name: changes["vocab_size"] for name, (_, changes) in SHAPES.items
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
-    """Write the models, larger than those of other tests, so that what is small is small."""
+    """Save models larger than those of other tests, so that small overheads stay small."""
     written: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -64,7 +64,7 @@ def settings(path: str, backend: str, **sections: dict[str, object]):
 
 
 def predicted(experiment) -> RoleMemory:
-    """Return what the planner says of the policy."""
+    """Return the planner's prediction for the policy."""
     shape: RoleShape = next(shape for shape in role_shapes(experiment) if shape.writes)
     return role_memory(shape, experiment, HOST)
 

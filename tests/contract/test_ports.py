@@ -1,6 +1,6 @@
 """One suite for the ports: roles in this process, on one rank and on two ranks of Ray.
 
-`here` is a role of plain torch in this process. Groups of DeepSpeed ranks must say the same.
+`here` is a role of plain torch in this process. Groups of DeepSpeed ranks must answer the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""RayCluster: seats the groups it is asked for, and says what is wrong with an address."""
+"""RayCluster: starts the groups it is asked for, and reports what is wrong with an address."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_groups_have_the_ranks_and_names_of_their_roles(ray_groups):
     assert (ray_groups.doomed.name, ray_groups.doomed.size) == ("value", 2)
 
 
-def test_the_plan_is_announced_and_the_nodes_are_told(ray_groups):
+def test_the_plan_is_announced_and_the_nodes_are_named(ray_groups):
     (plan,) = ray_groups.plans
     assert list(plan.rows)[:3] == ["policy", "reference", "value"]
     (node,) = {slot.node.name for slot in plan.slots("policy")}

@@ -47,7 +47,7 @@ def test_a_group_answers_again_after_an_error(two):
     assert on_every_rank(two, "echo", "still here").result() == (0, "still here")
 
 
-def test_a_role_that_cannot_be_made_says_so(slot):
+def test_a_role_that_cannot_be_built_is_an_error(slot):
     with pytest.raises(WorkerError, match=r"policy rank . of 2 .* failed in become: TypeError"):
         slot("two").become(print_nothing)
 
@@ -78,7 +78,7 @@ def test_roles_that_are_asked_together_work_at_the_same_time(ray_groups, two):
     assert max(span.start for span in spans) < min(span.end for span in spans)
 
 
-def test_a_failed_rank_is_told_while_its_peer_is_at_work(two):
+def test_a_failed_rank_is_reported_while_its_peer_is_at_work(two):
     start = time.monotonic()
     with pytest.raises(WorkerError, match=r"^policy rank 1 of 2 on .* failed in fall_alone: Zero"):
         on_every_rank(two, "fall_alone").result()

@@ -49,7 +49,7 @@ def test_others_work_between_two_answers_and_the_group_itself_after_the_last(ray
         assert spans["policy", rank, "sleep"].start >= counting.end
 
 
-def test_a_failed_rank_is_told_while_its_peer_is_at_work_and_the_group_goes_on(two):
+def test_a_failed_rank_is_reported_while_its_peer_is_at_work_and_the_group_goes_on(two):
     streamed, start = two.stream("fall_between", [(), ()]), time.monotonic()
     assert next(streamed) == [(0, 0), (1, 1)]
     fallen = r"^policy rank 1 of 2 on .* failed in fall_between: ZeroDivisionError: the last"

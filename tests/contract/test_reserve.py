@@ -1,4 +1,4 @@
-"""Reserve: the plan comes true on real nodes, and what is missing is told, not waited for."""
+"""Reserve: the plan holds on real nodes, and what is missing is reported, not waited for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def quiet(line):
 
 @ray.remote
 def found():
-    """Tell where this process is, and which GPUs it was given."""
+    """Return this process's node, and the GPUs it was given."""
     context = ray.get_runtime_context()
     return context.get_node_id(), context.get_accelerator_ids()["GPU"]
 

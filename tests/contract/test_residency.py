@@ -1,4 +1,4 @@
-"""Every engine can be offloaded and onloaded unchanged; roles on Ray share time without a wait."""
+"""Every engine can be offloaded and onloaded unchanged; roles on Ray time-share without a wait."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def go_on(group):
 
 
 @pytest.mark.parametrize(("slots", "stage", "precision"), ENGINES)
-def test_a_parked_engine_holds_nothing_and_goes_on_bit_for_bit(
+def test_an_offloaded_engine_has_no_tensors_and_goes_on_bit_for_bit(
     slot, folder, tmp_path, slots, stage, precision
 ):
     group = slot(slots)
@@ -86,7 +86,7 @@ def work(groups, folder):
     return [promise.result() for promise in reversed(asked)]
 
 
-def test_roles_that_take_turns_give_the_same_answers_and_never_meet(ray_groups, shared, folder):
+def test_roles_that_time_share_give_the_same_answers_and_never_meet(ray_groups, shared, folder):
     alone = work({"policy": ray_groups.two, "reference": ray_groups.one}, folder)
     ray_groups.timeline.drain()
     state, weights, *others = work(shared, folder)
@@ -112,7 +112,7 @@ def test_roles_that_take_turns_give_the_same_answers_and_never_meet(ray_groups, 
             assert earlier.role == later.role or earlier.end <= later.start
 
 
-def test_an_error_is_told_and_the_others_go_on(shared):
+def test_an_error_is_raised_and_the_others_go_on(shared):
     for group in shared.values():
         group.become(Troublemaker)
     failing, echo = (
@@ -125,7 +125,7 @@ def test_an_error_is_told_and_the_others_go_on(shared):
     assert ask(shared["policy"], "echo", 1) == (0, 1)
 
 
-def test_a_parked_role_cannot_be_used_behind_the_back_of_its_turns(ray_groups, shared):
+def test_an_offloaded_role_cannot_be_called_past_its_scheduler(ray_groups, shared):
     for group in shared.values():
         group.become(Troublemaker)
     assert ask(ray_groups.one, "echo") == (0,)

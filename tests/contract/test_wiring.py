@@ -24,7 +24,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Told:
-    """Builds a part, and tells how its engine is held."""
+    """Builds a role, and reports how its engine stores the model."""
 
     part: Assignment
 
@@ -36,7 +36,7 @@ class Told:
         return self
 
     def held(self) -> dict[str, object]:
-        """Tell what DeepSpeed was asked for, and what it has."""
+        """Return the settings given to DeepSpeed, and those it has."""
         engine: ZeroEngine = self.engine  # type: ignore[attr-defined]
         asked = engine._engine.config["zero_optimization"]
         return {

@@ -1,1 +1,1 @@
-"""What is looked at before a run costs anything: one list, for `rlhf doctor` and for every run."""
+"""The checks made before a run costs anything: one list, for `rlhf doctor` and for every run."""

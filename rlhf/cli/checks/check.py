@@ -1,4 +1,4 @@
-"""Check: one thing that can be told wrong beforehand, and what looking at it found."""
+"""Check: one fault that can be found before a run, and the result of looking for it."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ Level = Literal["ok", "warn", "skip", "FAIL"]
 
 
 class CheckWarning(str):
-    """What a check says that found nothing wrong, but something to know; a line each."""
+    """The result of a check that found no fault but something to know; a line each."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One line of the doctor."""
+    """One check of `rlhf doctor`: its name and the function that makes it."""
 
     name: str
     look: Callable[[CheckContext], str]
-    """Says what it found, as a Caution where that is doubtful; raises RLHFError where a run would
-    fail, with a line a problem."""
+    """Returns what it found, a CheckWarning where that is doubtful; raises RLHFError where a run
+    would fail, with a line a problem."""
     needs: str | None = None
-    """Name of an earlier check, without which this one has nothing to look at."""
+    """Name of an earlier check; this one is skipped where that one failed."""
     connects: bool = False
     """Whether it asks a live cluster; a run does so itself, once it is connected."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckResult:
-    """What one check came to."""
+    """The result of one check: its level and its lines."""
 
     name: str
     level: Level
@@ -45,7 +45,7 @@ class CheckResult:
 
 
 def examine(context: CheckContext, checks: Iterable[Check]) -> Iterator[CheckResult]:
-    """Look at everything; a failure ends nothing, but what needs it is skipped."""
+    """Make every check; after a failed one only the checks that need it are skipped."""
     unknown: set[str] = set()
     for check in checks:
         if check.needs in unknown:

@@ -12,7 +12,7 @@ from rlhf.runtime.timeline import Timeline
 
 
 def check_cluster(context: CheckContext) -> str:
-    """Hold the roles against the cores and GPUs.
+    """Compare the roles' requests with the cores and GPUs of the cluster.
 
     Raises:
         ConfigError: when the cluster does not answer, or is too small.
@@ -33,10 +33,10 @@ def check_cluster(context: CheckContext) -> str:
 
 
 def check_access(context: CheckContext) -> str:
-    """Look at who may enter the cluster.
+    """Check who may connect to the cluster.
 
     Raises:
-        ConfigError: when anybody may who reaches it, and nobody decided so.
+        ConfigError: when anybody who reaches it may, and no setting allows that.
     """
     cluster = context.experiment.cluster
     if cluster.backend == "in_process":

@@ -1,4 +1,4 @@
-"""Case: a command and its settings, and what is read once for all checks and for the run itself."""
+"""Case: a command and its settings, and the data read once for all checks and for the run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rlhf.stages.inputs import Inputs, load_inputs
 
 @dataclass(frozen=True)
 class CheckContext:
-    """What would be run."""
+    """A command and its settings; data and models are read at first use, once."""
 
     command: str
     """pipeline, sft, reward_model or ppo."""
@@ -32,7 +32,7 @@ class CheckContext:
 
     @property
     def start(self) -> str | None:
-        """Where the policy's first weights are: as configured, else this run's SFT."""
+        """The path of the policy's first weights: as configured, else this run's SFT."""
         if self.experiment.policy.path is not None:
             return self.experiment.policy.path
         sft = Path(self.experiment.run_dir) / "sft"
@@ -53,7 +53,7 @@ class CheckContext:
 
     @property
     def reward_model(self) -> str | None:
-        """The trained reward model that PPO is to use: as given, else this run's own."""
+        """The path of the reward model that PPO is to use: as given, else this run's own."""
         given = self.experiment.reward_model.path
         if given is not None or "reward_model" in self.stages:
             return given
@@ -80,13 +80,13 @@ class CheckContext:
 
     @property
     def joins_ray(self) -> bool:
-        """Whether the run joins a Ray cluster that is there already."""
+        """Whether the run joins a Ray cluster that is running already."""
         cluster = self.experiment.cluster
         return cluster.backend == "ray" and address_of(cluster) != "local"
 
 
 def roles_needed(stages: list[StageName], experiment: Experiment) -> list[RoleName]:
-    """Return the roles whose processes the stages need, by what the advantages are made of."""
+    """Return the roles whose processes the stages need; value only if the advantages use it."""
     reads_values = find_estimator(experiment.ppo.advantage_estimator).reads_values
     return roles_of(stages, experiment, reads_values=reads_values)
 

@@ -1,4 +1,4 @@
-"""The run's folder: may it be used, and is there room for all that the run writes."""
+"""The run's folder: may it be used, and does all that the run writes fit on the disk."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rlhf.models.counts import Counts, count, count_new
 
 GIB = 2**30
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "auto": 4}
-"""Of a saved weight; auto at its most."""
+"""Bytes of a saved weight, by precision; auto at its most."""
 STATE_BYTES = 12
-"""Of a weight that learns, in a checkpoint: fp32 itself and two moments of AdamW."""
+"""Bytes of a trainable weight in a checkpoint: itself and two moments of AdamW, in fp32."""
 AVERAGE_BYTES = 4
 LOGS_BYTES = 64 * 2**20
 """Metrics, samples, timeline and report of a long run."""
@@ -25,21 +25,21 @@ LOGS_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Writes:
-    """What a run writes at most, in bytes."""
+    """The most a run writes, in bytes."""
 
     models: int
     """Finished model folders, which stay."""
     checkpoints: int
-    """Of the stage that needs the most; one more than checkpoint.keep, while it is written."""
+    """Checkpoints of the stage that needs the most; one more than checkpoint.keep in saving."""
 
     @property
     def total(self) -> int:
-        """Everything."""
+        """The sum, in bytes."""
         return self.models + self.checkpoints + LOGS_BYTES
 
 
 def check_run_folder(context: CheckContext) -> str:
-    """Say whose folder it is.
+    """Report whether the folder is new or a run's own.
 
     Raises:
         ConfigError: when run_dir cannot be written to, or belongs to another run.
@@ -57,10 +57,10 @@ def check_run_folder(context: CheckContext) -> str:
 
 
 def check_disk(context: CheckContext) -> str:
-    """Compare what the run will write with what is free.
+    """Compare the bytes the run will write with those that are free.
 
     Raises:
-        ConfigError: when there is too little room.
+        ConfigError: when too little is free.
     """
     run_dir = Path(context.experiment.run_dir).absolute()
     folder, writes = existing(run_dir), writes_of(context)
@@ -79,7 +79,7 @@ def check_disk(context: CheckContext) -> str:
 
 
 def writes_of(context: CheckContext) -> Writes:
-    """Predict what the stages write, by the shapes of their models."""
+    """Predict the bytes the stages write, by the shapes of their models."""
     experiment, stages = context.experiment, context.stages
     policy = _policy(context)
     scalar_path = experiment.value.path or context.reward_model
@@ -101,7 +101,7 @@ def writes_of(context: CheckContext) -> Writes:
 
 
 def is_writable(folder: Path) -> bool:
-    """Return whether a file can be made in a folder; tried, as permissions do not tell all."""
+    """Return whether a file can be made in a folder, by trying: permissions are not enough."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True

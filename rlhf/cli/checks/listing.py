@@ -27,7 +27,7 @@ def check_data(context: CheckContext) -> str:
 
 
 def check_judge(context: CheckContext) -> str:
-    """Load the judge.
+    """Load the judge of the evaluation.
 
     Raises:
         ConfigError: when it does not load.

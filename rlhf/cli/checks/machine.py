@@ -33,7 +33,7 @@ SESSION = "ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """What Ray will find here."""
+    """The ports, files, memory and folder that Ray will find on this machine."""
 
     open_files: int
     """Most files a process may open."""
@@ -46,7 +46,7 @@ class Machine:
 
 
 def check_machine(context: CheckContext) -> str:
-    """Look at what Ray processes on this machine would need.
+    """Check what Ray processes on this machine would need.
 
     Raises:
         ConfigError: a line for each thing that would keep Ray from starting.
@@ -67,7 +67,7 @@ def check_machine(context: CheckContext) -> str:
 
 
 def this_machine() -> Machine:
-    """Measure this one."""
+    """Measure this machine."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
     temporary = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"

@@ -20,7 +20,7 @@ SCORED = ("reward_model.path", "value.path")
 
 
 def check_folders(context: CheckContext) -> str:
-    """Look at the files of every model folder, before anything reads a tokenizer from one.
+    """Check the files of every model folder, before a tokenizer is read from one.
 
     Raises:
         ModelError: one line for each folder with damaged files, or an impossible config.
@@ -31,10 +31,10 @@ def check_folders(context: CheckContext) -> str:
 
 
 def check_models(context: CheckContext) -> str:
-    """Look into every folder that a stage will load.
+    """Check every model that a stage will load.
 
     Raises:
-        ModelError: one line for each model that cannot serve.
+        ModelError: one line for each model that cannot be used.
         CheckpointError: when a folder that a stage made is damaged, or of another kind.
     """
     wanted = [(path, name in SCORED) for name, path in context.models.items()]
@@ -47,23 +47,23 @@ def check_models(context: CheckContext) -> str:
 
 
 def check_reward_head(context: CheckContext) -> str:
-    """Look at the numbers of the reward model's head.
+    """Check the numbers of the reward model's head.
 
     Raises:
         ModelError: when it was not trained.
-        CheckpointError: when a stage of ours says so itself.
+        CheckpointError: when its record, made by a stage of ours, has it as untrained.
     """
     path = context.models.get("reward_model.path")
     if path is None:
         return "no trained reward model is given"
     artifact = read_artifact(Path(path))
     if artifact is not None and not artifact.head_trained:
-        raise CheckpointError(f"{path}: its record says that its head was never trained")
+        raise CheckpointError(f"{path}: by its record, its head was never trained")
     return check_head(path)
 
 
 def _raise_all(checks: Iterable[Callable[[], None]]) -> None:
-    """Look at everything, then raise one ModelError with all that was found."""
+    """Check every path, then raise one ModelError with all faults."""
     problems: list[str] = []
     for look in checks:
         try:
@@ -78,7 +78,7 @@ def _check_handed_over(path: str, *, scored: bool) -> None:
     """Check a folder that a stage of ours made: whole, of the right kind, with its own tokenizer.
 
     Raises:
-        CheckpointError: when it is not; a folder made by other software is not asked.
+        CheckpointError: when it is not; a folder made by other software passes.
     """
     folder = Path(path)
     if read_artifact(folder) is None:

@@ -1,4 +1,4 @@
-"""What the reward of PPO is made of, and what is there and left out of it."""
+"""The terms of PPO's reward, and models or functions that are given but not used in it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rlhf.cli.checks.context import CheckContext, is_model
 
 
 def check_reward(context: CheckContext) -> str:
-    """Say what a score is the sum of; doubtful where something that is there has no part in it."""
+    """Report the terms of a score; a CheckWarning where a model or function has no part in it."""
     if "ppo" not in context.stages:
-        return "no stage is paid one"
+        return "no stage uses one"
     made_of, left_out = reward_of(context), list(_left_out(context))
     return CheckWarning("\n".join(left_out)) if left_out else made_of
 
@@ -65,6 +65,6 @@ def _unused_model(context: CheckContext) -> str | None:
 
 def _weighs(part: str, weight: float, *, is_there: bool) -> Iterator[str]:
     if is_there and not weight:
-        yield f"reward.{part}_weight=0: the {part} is asked, and its scores count nothing"
+        yield f"reward.{part}_weight=0: the {part} is called, and its scores count nothing"
     if not is_there and weight != 1.0:
         yield f"reward.{part}_weight={weight:g} weighs nothing, as the reward has no {part}"

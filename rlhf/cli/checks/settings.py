@@ -1,4 +1,4 @@
-"""What can be told from the settings alone, and from what is installed here."""
+"""Checks of the settings alone, and of the packages installed here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rlhf.observe.manifest import versions
 
 
 def check_packages(context: CheckContext) -> str:
-    """Say the versions of all packages.
+    """Report the versions of all packages.
 
     Raises:
         ConfigError: naming those that are not installed.
@@ -31,7 +31,7 @@ def check_packages(context: CheckContext) -> str:
 
 
 def check_settings(context: CheckContext) -> str:
-    """Say which stages would run.
+    """Report which stages would run.
 
     Raises:
         ConfigError: naming every setting the command needs and has not, and an advantage estimator

@@ -50,7 +50,7 @@ def check_tokenizers(context: CheckContext) -> str:
 
 
 def _vocabulary(name: str, context: CheckContext, tokenizer: TextTokenizer) -> Iterator[str]:
-    """Every id of a tokenizer, and the pad id, needs a row in its model's embedding."""
+    """Check that every id of a tokenizer, and the pad id, has a row in the model's embedding."""
     path = context.models.get(name)
     size = stated(path, "vocab_size") if path is not None else None
     if path is None or size is None:
@@ -70,7 +70,7 @@ def _vocabulary(name: str, context: CheckContext, tokenizer: TextTokenizer) -> I
 
 
 def _reads_ids(name: str, context: CheckContext) -> Iterator[str]:
-    """The model gets the policy's ids, so only their meaning counts: not template, not EOS."""
+    """Check that the model reads the policy's ids alike; chat template and EOS do not matter."""
     path, policy = context.models[name], context.inputs.tokenizer
     own = load_tokenizer(path)
     own.chat_template, own.eos_token = policy.chat_template, policy.eos_token
@@ -83,7 +83,7 @@ def _reads_ids(name: str, context: CheckContext) -> Iterator[str]:
 
 
 def _fits(name: str, context: CheckContext, more: int) -> Iterator[str]:
-    """The longest prompt and so many tokens more need a place in a model's context."""
+    """Check that the longest prompt and so many tokens more fit in a model's context."""
     path, prompts = context.models[name], context.inputs.prompts
     window = context_length(path)
     if window is None or prompts is None or not len(prompts.train):
@@ -97,7 +97,7 @@ def _fits(name: str, context: CheckContext, more: int) -> Iterator[str]:
 
 
 def _reward_template(context: CheckContext, own: TextTokenizer) -> Iterator[str]:
-    """A reward model reads what its template makes of every prompt."""
+    """Check that a reward model's template can format every prompt."""
     path = context.models["reward_model.path"]
     same = fingerprint(own) == fingerprint(context.inputs.tokenizer)
     if _has_messages(context) and not own.chat_template:
@@ -146,7 +146,7 @@ def _refused(own: TextTokenizer, context: CheckContext, *, same: bool) -> Iterat
 
 
 def _form(prompt: Text) -> str:
-    """Return what messages are made of, without what they say."""
+    """Return the form of messages: roles and kinds of content, without the text."""
     if isinstance(prompt, str):
         return "text"
     return str([(m["role"], sorted(m), type(m.get("content")).__name__) for m in prompt])
@@ -163,7 +163,7 @@ def _pad(path: str, own: TextTokenizer) -> Iterator[str]:
 
 
 def _turn_ends(context: CheckContext) -> Iterator[str]:
-    """What the chat template writes after an answer should end a response."""
+    """Check that the token which the chat template puts after an answer ends a response."""
     policy, path = context.inputs.tokenizer, context.models.get("policy.path")
     if path is None:
         return

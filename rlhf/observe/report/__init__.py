@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page that tells what a run did and whether it worked."""
+"""The report: one self-contained HTML page on what a run did and whether it worked."""
 
 from rlhf.observe.report.page import write_report
 

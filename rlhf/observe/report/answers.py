@@ -1,4 +1,4 @@
-"""Before and after: what the policy wrote to the same prompts, side by side."""
+"""Before and after: the policy's answers to the same prompts, side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG: one quiet picture a question, labelled where the eye already is."""
+"""Line charts as inline SVG: one picture a question, its curves labelled at their ends."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SMOOTH_FROM: Final = 24
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """One curve."""
+    """One curve: its points and its name."""
 
     name: str
-    """Written at its end; empty when it is the only one."""
+    """Shown at its end; empty when it is the only one."""
     points: Points
     """(x, y) pairs in drawing order."""
     tone: str = "a"
@@ -41,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """What one picture shows."""
+    """The curves, title, unit and axes of one picture."""
 
     key: str
     """Unique on the page; letters, digits and dashes."""
@@ -56,12 +56,12 @@ class Chart:
     x_label: str = "step"
     """What the horizontal axis counts."""
     percent: bool = False
-    """Whether values are shares of 1, written in percent."""
+    """Whether values are shares of 1, shown in percent."""
     zero: bool = False
     """Whether the vertical axis starts at 0."""
 
     def write(self, value: float) -> str:
-        """Write a value of this chart."""
+        """Return a value of this chart as text, in its unit."""
         return as_percent(value) if self.percent else short(value)
 
 
@@ -197,5 +197,5 @@ def _describe(chart: Chart) -> str:
 
 
 def _place(x: float) -> str:
-    """Write a position on the horizontal axis: a step as a whole number."""
+    """Return a position on the horizontal axis as text: a step as a whole number."""
     return f"{x:,.0f}" if x == round(x) else short(x)

@@ -104,5 +104,5 @@ def all_curves(run: RunFiles) -> Markup | None:
     stages = [part for stage in MAIN if (part := stage_curves(run, stage)) is not None]
     if not stages:
         return None
-    lead = "Thin lines show every step, bold lines their moving mean, whose last value is written."
+    lead = "Thin lines show every step, bold lines their moving mean, whose last value is shown."
     return join([el("h2", "Curves"), el("p", lead, class_="soft"), *stages])

@@ -64,7 +64,7 @@ def interval_bar(name: str, share: float, interval: tuple[float, float] | None) 
 
 
 def policy_names(run: RunFiles) -> tuple[str, str]:
-    """Return what the page calls the judged policy and the one it is compared with."""
+    """Return the page's names for the evaluated policy and for the one it is compared with."""
     asked = section(run.config, "evaluation")
     names = words(asked, "candidate") or "PPO", words(asked, "baseline") or "SFT"
     return PurePath(names[0]).name, PurePath(names[1]).name
@@ -183,7 +183,7 @@ def _range(interval: tuple[float, float] | None) -> str:
 
 
 def _marks(interval: tuple[float, float] | None) -> list[tuple[str, float]]:
-    """Return the labels below the rule; the half steps aside for an interval's end."""
+    """Return the labels below the scale: the interval's ends, and 0, 50, 100 % if not too near."""
     ends = [100 * end for end in interval or ()]
     fixed = [at for at in (0, 50, 100) if all(abs(at - end) > 7 for end in ends)]
     apart = len(ends) == 2 and ends[1] - ends[0] > 7

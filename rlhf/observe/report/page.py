@@ -26,7 +26,7 @@ POLICY = (
 def write_report(run_dir: Path) -> Path:
     """Write RUN/report.html from the files of a run and return its path.
 
-    Pieces the run has not made are left out; the page needs no network and no script.
+    Sections for which the run has no data are left out; the page needs no network and no script.
 
     Raises:
         OSError: when the folder cannot be written to.
@@ -62,7 +62,7 @@ def render(run: RunFiles) -> str:
 
 
 def document(title: str, body: Markup) -> str:
-    """Return a whole page in the report's looks: one file, no script, nothing loaded."""
+    """Return a whole page in the report's style: one file, no script, nothing loaded."""
     css = package_files("rlhf.observe.report").joinpath("report.css").read_text("utf-8")
     head = el(
         "head",
@@ -102,6 +102,6 @@ def _warnings(run: RunFiles) -> Markup | None:
     if not run.warnings:
         return None
     count = len(run.warnings)
-    title = "One thing to look at" if count == 1 else f"{count} things to look at"
+    title = "One thing to check" if count == 1 else f"{count} things to check"
     lines = [el("li", line) for line in run.warnings]
     return el("aside", el("h2", title), el("ul", *lines), class_="warnings")

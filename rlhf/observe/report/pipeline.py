@@ -11,7 +11,7 @@ from rlhf.observe.report.read import RunFiles, ends, number, section, sft_loss
 STAGES: Final = (
     ("sft", "SFT", "learns to answer from demonstrations"),
     ("reward_model", "Reward model", "learns what people prefer"),
-    ("ppo", "PPO", "learns to write what the reward prefers"),
+    ("ppo", "PPO", "learns to generate what the reward prefers"),
 )
 
 

@@ -60,7 +60,7 @@ def _lead(found: files.Row) -> str:
 
 
 def _reliability(found: files.Row) -> Markup | None:
-    """Return stated confidence against observed accuracy; the dashed diagonal is honesty."""
+    """Return stated confidence against observed accuracy; the dashed diagonal is calibrated."""
     bins = [
         (confidence, accuracy, number(entry, "count") or 0.0)
         for entry in objects(found, "bins")

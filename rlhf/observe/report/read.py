@@ -1,4 +1,4 @@
-"""RunFiles: everything a run folder holds, read without trust; a missing piece is simply empty."""
+"""RunFiles: the files of a run folder, read without trust; a missing one counts as empty."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _warnings(run_dir: Path, rows: list[files.Row]) -> tuple[str, ...]:
 
 
 def sft_loss(run: RunFiles) -> tuple[str, str]:
-    """Return the metric that fine-tuning went by, and its name in words.
+    """Return the loss by which fine-tuning chose its model, and its name in words.
 
     A run that keeps the last weights trains past the lowest validation loss on purpose.
     """

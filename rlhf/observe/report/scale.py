@@ -52,7 +52,7 @@ def span(values: Sequence[float], *, zero: bool = False) -> tuple[float, float]:
 
 
 def tick_labels(ticks: Sequence[float], *, percent: bool = False) -> list[str]:
-    """Write tick values with as many decimals as their distance needs."""
+    """Return tick values as text, with as many decimals as their distance needs."""
     if percent:
         return [f"{label}\u00a0%" for label in tick_labels([100 * tick for tick in ticks])]
     step = min((b - a for a, b in pairwise(ticks)), default=1.0)

@@ -105,7 +105,7 @@ def _axes(x: Scale, y: Scale) -> Markup:
 def _labels(
     layers: list[tuple[str, Points]], shares: Mapping[str, float], x: Scale, y: Scale
 ) -> Markup:
-    """Write the names from the bottom up, at least two lines apart."""
+    """Return the names from the bottom up, at least two lines apart."""
     parts: list[Markup] = []
     below, ceiling = 0.0, float(HEIGHT)
     for name, points in layers:

@@ -1,4 +1,4 @@
-"""The picture of one step: a lane a role, a thin one for each rank where there are several."""
+"""The picture of one step: a track a role, a thin one for each rank where there are several."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ STAGE: Final = "ppo"
 LAST: Final = 11
 """Recorded steps of which the median is drawn."""
 MOST_RANKS: Final = 8
-"""Lanes a role; further ranks are counted, not drawn."""
+"""Most tracks a role; further ranks are counted, not drawn."""
 WIDE, THIN = 18, 7
-"""Height of a lane: of a role of one rank, of one rank of many."""
+"""Height of a track: of a role of one rank, of one rank of many."""
 HEAD, GAP, FOOT = 20, 3, 26
-"""Height of a role's name, of the space between lanes, of the axis."""
+"""Height of a role's name, of the space between tracks, of the axis."""
 LEAST_WIDTH: Final = 0.3
 """Percent of the picture that even the shortest call fills."""
 
@@ -54,12 +54,12 @@ def timeline_section(run: RunFiles) -> Markup | None:
 
 
 def median_trace(traces: Sequence[KeptTrace]) -> KeptTrace:
-    """Return the lap that is neither among the shorter nor among the longer half."""
+    """Return the step trace of median length."""
     return sorted(traces, key=lambda kept: kept.trace.seconds)[(len(traces) - 1) // 2]
 
 
 def tracks(spans: Iterable[Span]) -> dict[str, list[Track]]:
-    """Return the lanes of each role in rank order; the roles in the order of the documents."""
+    """Return the tracks of each role in rank order; the roles in the order of the documents."""
     ordered = sorted(spans, key=lambda span: (_place(span.role), span.role, span.rank, span.start))
     grouped: dict[str, list[Track]] = {}
     for (role, rank), calls in groupby(ordered, key=lambda span: (span.role, span.rank)):
@@ -87,7 +87,7 @@ def who_limits(trace: StepTrace) -> str:
 
 
 def works_together(spans: Iterable[Span]) -> bool:
-    """Tell whether two roles were ever busy at the same moment."""
+    """Return whether two roles were ever busy at the same moment."""
     ends: dict[str, float] = {}
     for span in sorted(spans, key=lambda span: span.start):
         if any(end > span.start for role, end in ends.items() if role != span.role):
@@ -140,7 +140,7 @@ def _legend(trace: StepTrace) -> Markup:
 
 
 def _role(role_tracks: Sequence[Track], idle: float, x: Scale, top: float) -> tuple[Markup, float]:
-    """Return a role's name, idle share and lanes, and where the next role begins."""
+    """Return a role's name, idle share and tracks, and where the next role begins."""
     shown, count = role_tracks[:MOST_RANKS], len(role_tracks)
     height = WIDE if count == 1 else THIN
     ranks = f", {count} ranks" if count > 1 else ""
@@ -159,7 +159,7 @@ def _role(role_tracks: Sequence[Track], idle: float, x: Scale, top: float) -> tu
 
 
 def _bar(span: Span, x: Scale, top: float, height: int) -> Markup:
-    """Return one call; a pointer held over it tells which."""
+    """Return one call as a bar, whose tooltip names it."""
     left = min(x(span.start), 100 - LEAST_WIDTH)
     width = max(x(span.end) - left, LEAST_WIDTH)
     tone = tone_of(span.phase or "other")
@@ -188,7 +188,7 @@ def _axis(x: Scale, bottom: float) -> Markup:
 
 
 def _describe(grouped: dict[str, list[Track]]) -> str:
-    """Tell every role's calls by its first rank."""
+    """Return every role's calls in words, by its first rank."""
     sentences = [
         f"{role} ({len(ranks)} {'rank' if len(ranks) == 1 else 'ranks'}): "
         + ", ".join(f"{span.method} {_moments(span)}" for span in ranks[0].spans)

@@ -77,7 +77,7 @@ def test_returns_are_made_before_whitening() -> None:
 
 
 def test_value_targets_may_have_their_own_lambda() -> None:
-    # correctness 43: lambda 1 gives Monte-Carlo returns, whatever the values say.
+    # correctness 43: lambda 1 gives Monte-Carlo returns, whatever the values are.
     rewards, values, mask = problem()
     to_go = (rewards * mask).flip(1).cumsum(1).flip(1)
     returns = lambda_returns(rewards, values, mask, 1.0, 1.0)

@@ -70,6 +70,6 @@ def test_dr_grpo_s_divisor_is_a_constant_of_the_run() -> None:
     assert share([2, 3]) == pytest.approx(1 / (2 * LONGEST), rel=1e-6)
 
 
-def test_an_unknown_mode_is_told_the_legal_ones() -> None:
+def test_an_unknown_mode_gets_the_legal_ones() -> None:
     with pytest.raises(ConfigError, match="tokenmean: should be one of token_mean, seq_mean"):
         token_weights(LENGTHS, "tokenmean", LONGEST)

@@ -1,4 +1,4 @@
-"""Every way to estimate advantages: what they share, what each promises, and numbers by hand."""
+"""Every way to estimate advantages: what they share, each one's properties, numbers by hand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def episodes(dtype: torch.dtype = torch.float64) -> Episodes:
 
 
 def of_returns(returns: list[float], groups: list[int]) -> Episodes:
-    """One response a return, each of three tokens that are paid in unequal parts."""
+    """One response a return, each of three tokens with unequal rewards."""
     return_B = torch.tensor(returns, dtype=torch.float64)
     parts = torch.tensor([0.5, -0.25, 0.75], dtype=torch.float64)
     rewards = return_B[:, None] * parts
@@ -205,7 +205,7 @@ def test_rloo_is_dr_grpo_times_n_over_n_less_1() -> None:
     assert torch.allclose(found, centered * size / (size - 1).clamp(min=1), rtol=1e-12)
 
 
-def test_a_wrong_name_is_told_the_legal_ones_and_the_nearest() -> None:
+def test_a_wrong_name_gets_the_legal_ones_and_the_nearest() -> None:
     with pytest.raises(ConfigError) as told:
         find_estimator("grop")
     assert str(told.value) == (

@@ -52,7 +52,7 @@ TOTALS = [policy_total, value_total, sft_total]
 @pytest.mark.parametrize("total", TOTALS)
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_sums_over_microbatches_are_the_whole(total: Total, size: int) -> None:
-    # correctness 6, 47, 55: losses and gradients of ragged pieces add up to those of the batch.
+    # correctness 6, 47, 55: losses and gradients of ragged chunks add up to those of the batch.
     whole_input, input_ = noise(0).requires_grad_(), noise(0).requires_grad_()
     whole = total(whole_input, MASK, slice(None))
     whole.backward()
@@ -114,7 +114,7 @@ def test_at_ratio_1_the_gradient_is_the_policy_gradient() -> None:
 @pytest.mark.parametrize("change", [-100.0, 100.0])
 @pytest.mark.parametrize("advantage", [-1.0, 1.0])
 def test_huge_ratios_stay_finite_and_are_counted(change: float, advantage: float) -> None:
-    # correctness 48: no inf or NaN at |dlogp| = 100; the clamped count is told.
+    # correctness 48: no inf or NaN at |dlogp| = 100; the clamped count is reported.
     logprobs = torch.tensor([change, 0.0], requires_grad=True)
     gains = torch.tensor([advantage, advantage])
     result = policy_loss(logprobs, torch.zeros(2), gains, torch.ones(2).bool(), CLIP)
@@ -170,10 +170,10 @@ def test_an_unmoved_value_is_not_clipped() -> None:
     ("value", "target", "loss", "gradient", "clipped"),
     [
         (0.1, 1.0, 0.405, -0.9, 0),  # within the range
-        (0.5, 1.0, 0.32, 0.0, 1),  # moved too far towards the target: held
+        (0.5, 1.0, 0.32, 0.0, 1),  # moved too far towards the target: clipped
         (-0.5, 1.0, 1.125, -1.5, 0),  # moved away: full pull back
         (1.9, 1.0, 0.405, 0.9, 0),  # overshot: the plain error is the larger
-        (1.5, 1.0, 0.32, 0.0, 1),  # overshot a little: held
+        (1.5, 1.0, 0.32, 0.0, 1),  # overshot a little: clipped
     ],
 )
 def test_value_clip(

@@ -19,7 +19,7 @@ def rows_of(chunks: list[Tensor]) -> list[int]:
 
 @pytest.mark.parametrize(("num_rows", "size"), [(12, 4), (10, 4), (3, 8), (1, 1), (0, 4)])
 def test_an_epoch_visits_every_row_once(num_rows: int, size: int) -> None:
-    # correctness 54: each index exactly once an epoch, in ceil(rows / size) pieces.
+    # correctness 54: each index exactly once an epoch, in ceil(rows / size) minibatches.
     chunks = minibatch_rows(num_rows, size, (1, "epoch", 0))
     assert sorted(rows_of(chunks)) == list(range(num_rows))
     assert len(chunks) == -(-num_rows // size)

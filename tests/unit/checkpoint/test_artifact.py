@@ -1,4 +1,4 @@
-"""A stage's result says what it is, proves it is whole, and is not made twice."""
+"""A stage's result records what it is, proves it is whole, and is not made twice."""
 
 from __future__ import annotations
 

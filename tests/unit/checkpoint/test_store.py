@@ -170,7 +170,7 @@ def test_any_flipped_bit_is_seen(case: Case) -> None:
             found = case.store.latest()
         except CheckpointError:
             found = None
-        if found is not None:  # a flip in the manifest's white space says nothing else
+        if found is not None:  # a flip in the manifest's white space changes nothing
             assert path.name == "manifest.json"
             assert found.trainer == newest.trainer
         path.write_bytes(content)
@@ -245,7 +245,7 @@ def die_at(event_number: int) -> None:
 
 
 def killed(event_number: int, work: Callable[[], object]) -> bool:
-    """Run work in a child that is killed at its n-th file operation; say whether it was."""
+    """Run work in a child that is killed at its n-th file operation; return whether it was."""
     child = os.fork()
     if child == 0:
         code = 1

@@ -14,7 +14,7 @@ from tests import models
 
 @pytest.fixture
 def asked(tmp_path, folder):
-    """A PPO run of two steps, scored by a function and judged by another."""
+    """A PPO run of two steps, scored by a function and evaluated by another."""
     prompts = tmp_path / "q.jsonl"
     prompts.write_text("".join(json.dumps({"prompt": f"film {i}"}) + "\n" for i in range(12)))
     reward = tmp_path / "reward.py"
@@ -46,7 +46,7 @@ def test_with_a_judge_it_gives_the_win_rate(asked, tmp_path):
     assert rate == json.loads((tmp_path / "run/evaluation.json").read_text())["win_rate"]
 
 
-def test_what_is_missing_is_told_before_a_folder_is_made(asked, tmp_path):
+def test_what_is_missing_is_reported_before_a_folder_is_made(asked, tmp_path):
     with pytest.raises(ConfigError, match=r"data\.preferences is not set"):
         run_command("reward_model", load(asked))
     assert not (tmp_path / "run").exists()

@@ -96,7 +96,7 @@ def test_weights_that_only_one_has_count_and_scaffold_does_not(runs):
         (True, False, math.inf),
     ],
 )
-def test_apart_is_absolute_below_one_and_relative_above(one, other, difference):
+def test_a_difference_is_absolute_below_one_and_relative_above(one, other, difference):
     assert difference_of(one, other) == pytest.approx(difference)
 
 

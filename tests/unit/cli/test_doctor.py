@@ -34,7 +34,7 @@ def test_a_run_that_would_work(folder, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_every_failure_is_told_and_none_ends_the_examination(folder, capsys):
+def test_every_failure_is_reported_and_none_ends_the_checks(folder, capsys):
     bad = models.experiment("deepspeed", cluster={"address": "local", "value": {"ranks": 999}})
     with pytest.raises(ConfigError, match="2 of 15 checks failed"):
         diagnose(CheckContext("pipeline", bad))

@@ -1,4 +1,4 @@
-"""Help on a command says what it does, and names every group and setting."""
+"""Help on a command describes what it does, and names every group and setting."""
 
 from __future__ import annotations
 

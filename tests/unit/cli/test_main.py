@@ -1,4 +1,4 @@
-"""The door: help at once, exit codes as documented, and words for every error."""
+"""The boundary: help at once, exit codes as documented, and words for every error."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_help_needs_neither_torch_nor_hydra_and_half_a_second():
     assert min(seconds) < 0.5
 
 
-def test_a_request_to_end_is_told_as_an_interruption(capsys):
+def test_a_request_to_end_is_reported_as_an_interruption(capsys):
     before = signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(SystemExit) as caught:

@@ -20,7 +20,7 @@ def test_a_trial_changes_what_is_not_fixed():
     assert trial_name(changed) == "ppo.kl_coef=0.02,algorithm=grpo"
 
 
-def test_names_are_folders_of_bearable_length_and_stay_apart():
+def test_names_are_folders_of_bearable_length_and_differ():
     long = [trial_name({"data.prompts": f"/a/{'x' * 300}{end}"}) for end in "12"]
     assert all("/" not in name and len(name) <= LONGEST_NAME for name in long)
     assert long[0] != long[1]

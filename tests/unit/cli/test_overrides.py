@@ -68,7 +68,7 @@ def test_a_sweep_keeps_its_commas():
     )
 
 
-def test_home_is_where_a_shell_says():
+def test_home_is_where_a_shell_sets_it():
     (value,) = read("run_dir=~/runs/a")
     assert value == os.path.join(os.environ["HOME"], "runs/a")  # noqa: PTH118
     (value,) = read("data.prompts=~nobody-at-all/x")
@@ -88,5 +88,5 @@ def test_a_number_of_thousands_of_digits():
         for_hydra([f"ppo.num_steps={'1' * 5000}"], GROUPS)
 
 
-def test_what_is_shown_is_settled():
+def test_what_is_shown_is_resolved():
     assert for_hydra(["--cfg", "job"], GROUPS) == ["--cfg", "job", "--resolve"]

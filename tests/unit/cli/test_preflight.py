@@ -31,7 +31,7 @@ def test_a_run_that_would_work(asked, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_problems_of_several_checks_are_told_at_once(asked, tmp_path):
+def test_problems_of_several_checks_are_reported_at_once(asked, tmp_path):
     nowhere = {"reference": {"path": str(tmp_path / "nowhere")}}
     broken = asked("deepspeed", cluster={"address": "local", "value": {"ranks": 999}}, **nowhere)
     with pytest.raises(ModelError) as caught:
@@ -41,7 +41,7 @@ def test_problems_of_several_checks_are_told_at_once(asked, tmp_path):
     assert "cluster.value.ranks=999" in others[0]
 
 
-def test_a_problem_that_two_checks_meet_is_told_once(asked):
+def test_a_problem_that_two_checks_meet_is_reported_once(asked):
     with pytest.raises(ConfigError) as caught:
         preflight(asked(ppo={"advantage_estimator": "grop"}))
     assert str(caught.value).count("grop:") == 1

@@ -1,4 +1,4 @@
-"""`rlhf submit`: what is wrong with its command line is told before anything is sent."""
+"""`rlhf submit`: faults of its command line are reported before anything is sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOWHERE = ("--address", "http://127.0.0.1:9")
         ((*NOWHERE, "pipeline", "run_dir=/shared/x"), "no Ray dashboard answers there"),
     ],
 )
-def test_what_is_wrong_is_told(arguments, said):
+def test_what_is_wrong_is_reported(arguments, said):
     with pytest.raises(ConfigError) as error:
         submit(arguments, COMMANDS)
     assert said in str(error.value)
@@ -38,7 +38,7 @@ def test_an_unknown_option_ends_with_the_code_of_bad_input(arguments, capsys):
     assert "usage: rlhf submit" in capsys.readouterr().err
 
 
-def test_help_says_how_a_job_ends(capsys):
+def test_help_explains_how_a_job_ends(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["submit", "--help"])
     assert ended.value.code == 0

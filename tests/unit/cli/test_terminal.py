@@ -1,4 +1,4 @@
-"""Whatever a terminal can print, nothing that is said ends the program."""
+"""Whatever a terminal can print, no output ends the program."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ODD = "\u2212\u2192\u2713 \u00e9 \u4e2d \U0001f600 \udcff"
 
 @pytest.fixture
 def spoken():
-    """Give what is written to a standard output of some encoding."""
+    """Return what is written to a standard output of some encoding."""
 
     def speak(encoding: str, callback) -> bytes:
         out = io.BytesIO()
@@ -83,7 +83,7 @@ def test_the_program_names_a_folder_it_cannot_print(setting, tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.startswith(b"rlhf: run_dir=")
-    # Where the locale knows no letters of the name, it is no name to keep, and that is said.
+    # Where the locale has no letters for the name, the name is not kept, and that is reported.
     assert b"holds no run" in done.stderr or b"a name that is no UTF-8" in done.stderr
     assert b"Traceback" not in done.stderr
 

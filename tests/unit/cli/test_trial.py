@@ -32,7 +32,7 @@ def recorded(folder, *kls):
         (-9, "failed", "loss is nan"),
     ],
 )
-def test_an_exit_code_says_how_it_ended(tmp_path, code, outcome, detail):
+def test_an_exit_code_shows_how_it_ended(tmp_path, code, outcome, detail):
     end = trial(tmp_path).end(code, "loss is nan")
     assert (end.outcome, end.detail, end.code) == (outcome, detail, code)
 

@@ -39,7 +39,7 @@ def test_every_stage_that_has_rows_has_its_lines():
     assert values[4] == "160 = 10 steps x 16 (2 epochs of 40 prompts)"
 
 
-def test_a_warm_up_that_does_not_end_is_told():
+def test_a_warm_up_that_does_not_end_is_reported():
     lines = arithmetic(
         load({"policy": {"optimizer": {"warmup_steps": 9}}, **SETTINGS}), {"prompts": 1}
     )

@@ -42,7 +42,7 @@ def test_roles_follow_from_stages(made):
     assert roles_of(["ppo"], made(peft={"method": "lora"})) == ["policy", "reward", "value"]
 
 
-def test_nothing_set_is_told_whole(made):
+def test_everything_missing_is_reported_at_once(made):
     told = list(missing("pipeline", made()))
     assert len(told) == 3
     assert "data.prompts=FILE.jsonl" in told[0]

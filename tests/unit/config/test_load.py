@@ -22,7 +22,7 @@ def test_nothing_given_is_the_defaults():
     assert load({}) == Experiment()
 
 
-def test_all_faults_are_told_at_once():
+def test_all_faults_are_reported_at_once():
     found = faults(
         ppo={"kl_ceof": 0.1, "minibatch_size": 48},
         sft={"batch_size": "hello"},
@@ -119,11 +119,11 @@ def test_there_are_at_most_120_settings_to_learn():
         ),
         (
             {"value": {"colocate_with": "value"}},
-            "cluster.value.colocate_with=value is not a role with seats of its own; legal: policy",
+            "cluster.value.colocate_with=value is not a role with slots of its own; legal: policy",
         ),
         (
             {"value": {"colocate_with": "reward"}, "reward": {"colocate_with": "policy"}},
-            "cluster.value.colocate_with=reward is not a role with seats of its own",
+            "cluster.value.colocate_with=reward is not a role with slots of its own",
         ),
         (
             {"value": {"colocate_with": "policy", "ranks": 3}, "policy": {"ranks": 2}},
@@ -147,6 +147,6 @@ def test_there_are_at_most_120_settings_to_learn():
         ),
     ],
 )
-def test_a_placement_that_cannot_be_is_told(settings, said):
+def test_an_impossible_placement_is_reported(settings, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
         load({"cluster": settings})

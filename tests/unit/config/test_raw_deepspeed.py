@@ -47,7 +47,7 @@ def test_the_settings_named_instead_exist():
         assert set(named) <= known, instead
 
 
-def test_a_section_without_effect_is_told_with_the_nearest():
+def test_a_section_without_effect_is_reported_with_the_nearest():
     (said,) = raw_checks({"zero_optimisation": {"overlap_comm": True}})
     assert said == (
         "engine.deepspeed.zero_optimisation.overlap_comm=True has no effect here; "
@@ -57,7 +57,7 @@ def test_a_section_without_effect_is_told_with_the_nearest():
     assert said == f"engine.deepspeed.nvme=3 has no effect here; legal: {', '.join(SECTIONS)}"
 
 
-def test_all_faults_are_told_with_those_of_other_settings():
+def test_all_faults_are_reported_with_those_of_other_settings():
     with pytest.raises(ConfigError) as caught:
         load({"engine": {"deepspeed": {"fp16": {"enabled": True}, "x": 1}, "zero_stage": 9}})
     assert len(str(caught.value).splitlines()) == 3

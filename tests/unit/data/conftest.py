@@ -104,7 +104,7 @@ def plain():
 
 @pytest.fixture(scope="session")
 def chatml_with():
-    """A ChatML tokenizer with another template, and its own BOS or EOS if told so."""
+    """A ChatML tokenizer with another template, and its own BOS or EOS if given."""
 
     def make(template, bos=False, eos="<|im_end|>"):
         return build(template, bos=bos, eos=eos)

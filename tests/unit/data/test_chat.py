@@ -203,7 +203,7 @@ def test_options_reach_the_template(chatml):
         chatml.chat_template = original
 
 
-def test_a_template_that_refuses_says_why(chatml):
+def test_a_template_that_refuses_gives_the_reason(chatml):
     original = chatml.chat_template
     chatml.chat_template = "{{ raise_exception('roles must alternate') }}"
     try:

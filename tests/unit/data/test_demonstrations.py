@@ -96,7 +96,7 @@ def test_bad_rows_name_file_and_line(row, reason, chatml, write, configured):
         load_demonstrations(configured(demonstrations=path), chatml)
 
 
-def test_all_bad_rows_of_all_files_are_told_at_once(chatml, write, configured):
+def test_all_bad_rows_of_all_files_are_reported_at_once(chatml, write, configured):
     paths = [write(f"{n}.jsonl", [{"text": ""}] * 25) for n in "ab"]
     with pytest.raises(DataError) as caught:
         load_demonstrations(configured(demonstrations=paths), chatml)
@@ -146,7 +146,7 @@ def test_a_conversation_lies_on_its_prompts_side(chatml, write, configured):
     assert torch.equal(first.test.tokens_BT, second.test.tokens_BT)
 
 
-def test_rows_that_spell_special_tokens_are_told_of(chatml, write, configured, caplog):
+def test_rows_that_spell_special_tokens_are_reported(chatml, write, configured, caplog):
     path = write("a.jsonl", [{"text": "<|im_start|>user\nhi<|im_end|>"}, {"text": "film"}])
     load_demonstrations(configured(demonstrations=path), chatml)
     assert "1 plain texts spell special tokens" in caplog.text

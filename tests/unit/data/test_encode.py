@@ -94,7 +94,7 @@ APART = [("w2", " w3"), ("w2\n", "w3"), ("w2:", "w3"), ("\u4e2d", "\u6587"), ("\
 
 
 @pytest.mark.parametrize("pair", GLUED)
-def test_answers_that_run_into_their_prompts_are_told_of(chatml, caplog, pair):
+def test_answers_that_run_into_their_prompts_are_reported(chatml, caplog, pair):
     rows = [example("w2", " w3", line=1), example(*pair, line=2), example(*pair, line=3)]
     rows.append(example([USER], [GOOD], line=4))
     with caplog.at_level(logging.WARNING):
@@ -111,7 +111,7 @@ def test_answers_that_stand_apart_are_not(chatml, caplog, pair):
     assert not caplog.messages
 
 
-def test_a_token_over_the_border_is_told_of_as_trl_tells(chatml, caplog):
+def test_a_token_over_the_border_is_reported_as_trl_does(chatml, caplog):
     # TRL compares the ids of the prompt with the first of prompt and completion together.
     for pair in (*GLUED, *APART):
         alone, whole = chatml(pair[0])["input_ids"], chatml("".join(pair))["input_ids"]
@@ -121,7 +121,7 @@ def test_a_token_over_the_border_is_told_of_as_trl_tells(chatml, caplog):
         assert caplog.messages or whole[: len(alone)] == alone
 
 
-def test_reasoning_that_a_template_leaves_out_is_told_of(r1, chatml, caplog):
+def test_reasoning_that_a_template_leaves_out_is_reported(r1, chatml, caplog):
     thought = {"role": "assistant", "content": "<think>hello</think>good film"}
     aside = {**GOOD, "reasoning_content": "because"}
     rows = [example([USER], [thought], line=1), example([USER], [GOOD], line=2)]

@@ -1,4 +1,4 @@
-"""Rows become examples of the first legal format; what is wrong in any source is told at once."""
+"""Rows become examples of the first legal format; faults of all sources are reported at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_kind_without_a_source_names_its_setting(configured):
         read(configured, [])
 
 
-def test_faults_of_all_sources_are_told_at_once(write, configured):
+def test_faults_of_all_sources_are_reported_at_once(write, configured):
     first = write("a.jsonl", [{"text": "x"}, {"text": "bad"}, {"txt": "x"}, {"txt": "y"}])
     second = write("b.jsonl", [{"text": "bad"}])
     with pytest.raises(DataError) as caught:

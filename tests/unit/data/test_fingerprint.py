@@ -22,7 +22,7 @@ def test_a_file_has_its_sha256_and_a_folder_follows_its_files(tmp_path, write):
     assert len({found[folder], changed, added}) == 3
 
 
-def test_a_split_of_a_folder_is_told_by_its_rows(tmp_path, write):
+def test_a_split_of_a_folder_is_identified_by_its_rows(tmp_path, write):
     write("train.jsonl", [{"text": "one"}])
     source = SourceConfig(path=f"{tmp_path}:train")
     assert len(sha256_files([source])[source.path]) == 64

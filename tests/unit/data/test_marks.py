@@ -1,4 +1,4 @@
-"""Marks: every message's part of a text, whatever the template's loops look like."""
+"""Marks: the span of every message in a text, whatever the template's loops are like."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_turn_ends_where_another_message_is_written_into_it(chatml_with):
         "{% for m in messages %}{{ m.items() | length }}{{ m.content }}{% endfor %}",
     ],
 )
-def test_where_marks_would_show_none_are_told(chatml_with, template):
+def test_where_marks_would_show_there_are_none(chatml_with, template):
     words = chatml_with(template)
     text, spans = Template(words).trace(MESSAGES)
     assert text == words.apply_chat_template(MESSAGES, tokenize=False)

@@ -129,7 +129,7 @@ def test_a_damaged_cache_is_not_used(offline):
         fetch_movie_reviews()
 
 
-def test_the_cache_is_where_the_user_says(offline, monkeypatch):
+def test_the_cache_is_where_the_user_sets_it(offline, monkeypatch):
     cache, _ = offline
     assert default_cache() == cache
     monkeypatch.delenv("RLHF_CACHE")

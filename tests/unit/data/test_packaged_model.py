@@ -1,4 +1,4 @@
-"""The packaged model: other paths pass, unknown names are told, wrong content is never kept."""
+"""The packaged model: other paths pass, unknown names are errors, wrong content is never kept."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_cached_file_is_used_as_it_is(tmp_path, monkeypatch):
     assert model_file("packaged:smollm2") == str(cached)
 
 
-def test_offline_the_error_says_where_to_put_the_file(tmp_path, monkeypatch):
+def test_offline_the_error_names_where_to_put_the_file(tmp_path, monkeypatch):
     for name, value in (
         ("RLHF_CACHE", tmp_path / "cache"),
         ("PIP_NO_INDEX", "1"),

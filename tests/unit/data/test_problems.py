@@ -14,7 +14,7 @@ def test_no_problem_is_no_error():
     assert len(problems) == 0
 
 
-def test_problems_are_counted_and_told():
+def test_problems_are_counted_and_reported():
     problems = Problems("a.jsonl")
     problems.add("a.jsonl:3", "empty")
     with pytest.raises(DataError, match=r"^1 problem in a\.jsonl:\na\.jsonl:3: empty$"):
@@ -25,7 +25,7 @@ def test_problems_are_counted_and_told():
         problems.check()
 
 
-def test_warnings_about_rows_are_heard_and_not_said_twice(caplog):
+def test_warnings_about_rows_are_collected_and_not_repeated(caplog):
     logger = logging.getLogger("rlhf.data.encode")
     with heard() as lines:
         logger.warning("%d rows", 3)

@@ -23,7 +23,7 @@ def test_shares_are_the_fractions():
 
 
 def test_sides_are_fixed_for_good():
-    # Written down once: a change here moves rows of every run made before.
+    # Fixed once: a change here moves rows of every run made before.
     places = [side(text, CONFIG) for text in TEXTS[:12]]
     assert " ".join(place[:2] for place in places) == "tr tr te te tr va tr tr tr tr tr tr"
 

@@ -1,4 +1,4 @@
-"""Template: no text of a row writes a special token, wherever it stands in the row."""
+"""Template: no text of a row becomes a special token, wherever it is in the row."""
 
 from __future__ import annotations
 

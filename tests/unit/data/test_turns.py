@@ -1,4 +1,4 @@
-"""Turns: what is learned under templates of many makes, written out by hand."""
+"""Turns: what is learned under templates of many kinds, given by hand."""
 
 from __future__ import annotations
 

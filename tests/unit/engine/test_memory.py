@@ -1,4 +1,4 @@
-"""Memory: a copy in its own dtype, else in bf16, else a refusal that says what would help."""
+"""Memory: a copy in its own dtype, else in bf16, else an error that names the remedy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlhf.errors import ModelError
 GIB = 2**30
 
 
-def test_a_copy_keeps_its_dtype_where_there_is_room():
+def test_a_copy_keeps_its_dtype_where_it_fits():
     assert dtype_that_fits(GIB, torch.float32, 5 * GIB) is torch.float32
     assert dtype_that_fits(GIB, torch.bfloat16, 3 * GIB) is torch.bfloat16
 

@@ -1,4 +1,4 @@
-"""Parking: what is found, freed and given back; engines are offloaded in tests/contract."""
+"""Offloading: what is found, freed and restored; tests/contract offloads whole engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Precision: what was asked for is kept; auto looks at the model and at the device."""
+"""Precision: a given one is kept; auto depends on the model and the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ZeroEngine's pure parts; the engine itself is held to tests/contract/test_engines.py."""
+"""ZeroEngine's pure functions; tests/contract/test_engines.py tests the engine itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""zero_config: what DeepSpeed is told, as a pure function."""
+"""zero_config: DeepSpeed's settings, as a pure function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What DeepSpeed says of raw settings, before a process is started."""
+"""DeepSpeed's errors about raw settings, before a process is started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of generation share: settings, a model whose layers are packed, rows written."""
+"""What tests of generation share: settings, a model whose layers are packed, generated rows."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def how(**changes):
 
 
 def sample(model, prompts, how, seed, backend="continuous"):
-    """Write all rows by one backend."""
+    """Generate all rows by one backend."""
     return joined(sampler.sample(model, prompts, how, seed, backend))

@@ -10,7 +10,7 @@ from tests.models import causal, config
 
 
 def seen(mask: torch.Tensor) -> list[list[int]]:
-    """The columns that each row may look at."""
+    """The columns that each row may attend to."""
     return [(row[0, 0] == 0).nonzero().squeeze(-1).tolist() for row in mask]
 
 

@@ -1,4 +1,4 @@
-"""Written: what was noted stands where it belongs, and rows end at a stop or at the limit."""
+"""OutputBuffer: tokens are stored where they belong; rows end at a stop or at the limit."""
 
 from __future__ import annotations
 

@@ -83,14 +83,14 @@ def test_auto_and_padded_end_in_a_way_that_is_right(family, wanted):
         )
 
 
-def test_what_was_wrong_with_the_faster_ways_is_told():
+def test_the_errors_of_faster_backends_are_reported():
     choice = choose(LanguageModel(tiny.causal("rwkv")), how(), prompts(5))
     assert choice.backend == "apart"
     for name in ("continuous", "padded"):
         assert f"{name} does not fit this model: " in choice.reason
 
 
-def test_left_padding_is_wrong_for_a_state_and_rows_apart_are_not():
+def test_left_padding_is_wrong_for_a_state_and_separate_rows_are_not():
     # The trial must see it: RWKV reads padding, by more than a nat a token on the shortest rows.
     model, asked = LanguageModel(tiny.causal("rwkv")), prompts(5)
     padded = sample(model, asked, how(stop_ids=()), SEED, "padded")

@@ -22,12 +22,12 @@ FAMILIES = ("llama", "qwen2", "gpt2", "mistral", "gemma2")
 
 
 def sample(network, prompts, how, seed, backend="continuous"):
-    """Write by one backend."""
+    """Generate by one backend."""
     return rows.sample(LanguageModel(network), prompts, how, seed, backend)
 
 
 def same(one, other):
-    """Whether two rollouts say the same, up to the width of their padding."""
+    """Whether two rollouts are equal, up to the width of their padding."""
     lengths = torch.equal(one.response_lengths_B, other.response_lengths_B)
     ends = torch.equal(one.finished_B, other.finished_B)
     return lengths and ends and one.response_tokens() == other.response_tokens()
@@ -37,7 +37,7 @@ def same(one, other):
     ("family", "sizes"), [*((family, {}) for family in FAMILIES), ("llama", WIDE)]
 )
 def test_greedy_in_a_ragged_batch_is_greedy_one_at_a_time(family, sizes):
-    # correctness 3, 4: token for token what transformers writes to each prompt alone.
+    # correctness 3, 4: token for token what transformers generates to each prompt alone.
     network, asked = causal(family, **sizes), prompts(7)
     got = sample(network, asked, how(temperature=0.0), SEED)
     for row, response in enumerate(got.response_tokens()):
@@ -103,7 +103,7 @@ def test_steps_and_samples_draw_differently():
 
 
 def test_a_response_ends_with_its_first_stop_and_nothing_follows():
-    # correctness 24, 26: keeps EOS; cut rows are told from finished ones.
+    # correctness 24, 26: keeps EOS; cut rows differ from finished ones.
     rollout = sample(causal(), prompts(20), how(), SEED)
     for row, response in enumerate(rollout.response_tokens()):
         stops = [place for place, token in enumerate(response) if token in STOPS]
@@ -164,7 +164,7 @@ def test_first_tokens_follow_the_tempered_softmax():
 
 
 def test_a_pad_id_that_is_drawn_is_a_token_like_any_other():
-    # correctness 1, 23: lengths say what is padding, so an id in the vocabulary needs no ban.
+    # correctness 1, 23: lengths show what is padding, so an id in the vocabulary needs no ban.
     network, pad = causal(tie_word_embeddings=False), 0
     rollout = sample(network, prompts(40), how(stop_ids=()), SEED)
     common = torch.tensor(rollout.response_tokens()).flatten().mode().values
@@ -199,14 +199,14 @@ def test_stopping_early_is_truncating_afterwards():
     assert len(set(lengths_B.tolist())) > 3
 
 
-def test_a_known_model_is_written_by_continuous_batching_and_the_reason_is_told():
+def test_a_known_model_gets_continuous_batching_and_the_reason_is_reported():
     model = LanguageModel(causal())
     asked = prompts()
     assert choose(model, how(), asked) == Choice("continuous", "the fastest that fits this model")
     assert choose(model, how(backend="padded"), asked).reason == "generation.backend=padded"
 
 
-def test_a_model_without_positions_is_written_by_padded_generate():
+def test_a_model_without_positions_gets_padded_generate():
     bloom = AutoModelForCausalLM.from_config(
         BloomConfig(vocab_size=290, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3)
     ).eval()

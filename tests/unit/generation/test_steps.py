@@ -1,4 +1,4 @@
-"""Steps of rounded shapes say the same as steps of the shapes that are there."""
+"""Steps of rounded shapes give the same logits as steps of the exact shapes."""
 
 from __future__ import annotations
 

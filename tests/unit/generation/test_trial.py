@@ -1,4 +1,4 @@
-"""Trials find what a way to write gets wrong, by whole forwards, and rounding is not wrong."""
+"""Trials find a backend's errors, by whole forwards; rounding is not an error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def a_neo():
 
 
 class Forgetful(LanguageModel):
-    """Its cached steps are wrong where a row is longer than the window that its config tells of."""
+    """Its cached steps are wrong where a row is longer than the window in its config."""
 
     def logits(self, *arguments, position_ids=None, **options):
         if position_ids is not None:
@@ -85,7 +85,7 @@ def test_where_no_way_is_right_the_error_names_each_and_what_else_to_do():
         choose(model, how(), asked)
 
 
-def test_a_network_that_cannot_be_decoded_so_is_written_otherwise():
+def test_a_network_that_cannot_be_decoded_so_gets_another_backend():
     class Fussy(LanguageModel):
         def logits(self, *arguments, past_key_values=None, **options):
             raise RuntimeError("no cache of this kind")

@@ -16,7 +16,7 @@ LORA = PeftConfig(method="lora", rank=4, alpha=8)
 
 
 def trained(network, config=LORA):
-    """Put adapters in, and give them weights that say something."""
+    """Put adapters in, and give them weights that have an effect."""
     adapter = Adapter(network, config, seed=0)
     torch.manual_seed(5)
     with torch.no_grad():

@@ -71,7 +71,7 @@ def test_every_loaded_network_attends_this_way_and_its_folder_says_nothing_of_it
 
 
 def test_a_family_that_asks_for_the_name_of_its_attention_keeps_it():
-    # DeepSeek-V3.2 looks at what its index picked only where the name is sdpa or eager.
+    # DeepSeek-V3.2 attends to what its index picked only where the name is sdpa or eager.
     for family, name in (("llama", NAME), ("deepseek_v32", "sdpa"), ("doge", NAME)):
         network = tiny.causal(family)
         tokens_BT = torch.arange(30, 54)[None]

@@ -1,4 +1,4 @@
-"""Copies: what a rebuilt network holds, and what its folder keeps of the source."""
+"""Copies: a rebuilt network's tensors, and what its folder keeps of the source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a folder is: its text part, the line that refuses it, and a scalar head for every family."""
+"""Families: a folder's text model, the error that refuses it, a scalar head for every family."""
 
 from __future__ import annotations
 

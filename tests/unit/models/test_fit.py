@@ -35,7 +35,7 @@ def test_everything_is_named_on_one_line():
     assert "\n" not in told
 
 
-def test_a_wrappers_prefix_is_told():
+def test_a_wrappers_prefix_is_reported():
     with pytest.raises(ModelError, match="save the model without its wrapper"):
         check(info={"missing_keys": {"a"}, "unexpected_keys": {"module.a"}})
 

@@ -1,4 +1,4 @@
-"""Folder: which files count, and what they may say."""
+"""Folder: which files count, and what they may contain."""
 
 from __future__ import annotations
 

@@ -35,12 +35,12 @@ def test_a_trained_head_scores_two_texts_differently(folder):
     ("value", "told"),
     [(0.0, "is 0 throughout"), (0.5, "is 0.5 throughout"), (float("nan"), "not finite")],
 )
-def test_a_head_that_says_nothing(changed, value, told):
+def test_a_head_without_effect(changed, value, told):
     with pytest.raises(ModelError, match=told):
         check_head(changed(lambda weights: weights["score.weight"].fill_(value)))
 
 
-def test_a_trunk_that_tells_nothing_apart(changed):
+def test_a_trunk_that_gives_all_texts_one_score(changed):
     def flatten(weights: dict[str, torch.Tensor]) -> None:
         weights["model.embed_tokens.weight"].zero_()
 

@@ -1,4 +1,4 @@
-"""Anatomy: counts as the real networks have them, and as their makers publish them."""
+"""ModelShape: counts as the real networks have them, and as their makers publish them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_new_model_has_the_shape_it_is_made_with():
     assert (model_shape.num_layers, model_shape.hidden, model_shape.vocab) == (3, 128, 4096)
 
 
-def test_what_cannot_be_sized_is_said(tmp_path):
+def test_what_cannot_be_sized_is_reported(tmp_path):
     with pytest.raises(ModelError, match="no config to size a model by"):
         read_model_shape(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "mixtral", "num_local_experts": 4}')

@@ -1,4 +1,4 @@
-"""Hugging Face folders: what loads, what is refused, and what a written folder gives back."""
+"""Hugging Face folders: what loads, what is refused, and what a saved folder loads as."""
 
 from __future__ import annotations
 

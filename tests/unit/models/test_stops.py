@@ -1,4 +1,4 @@
-"""Stops: a folder's, a hub name's, and what is said of damaged files."""
+"""Stops: a folder's, a hub name's, and the errors for damaged files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ for path in sys.argv[1:]:
 
 @pytest.fixture
 def model(tmp_path):
-    """Write a folder; give its path and that of its generation config."""
+    """Write a folder; return its path and that of its generation config."""
     folder = write(causal(), tmp_path / "model")
     return folder, Path(folder) / "generation_config.json"
 

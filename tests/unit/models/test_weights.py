@@ -132,7 +132,7 @@ def test_a_pickle_of_all_tensors_passes(tmp_path):
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ({"rms_norm_eps": float("inf")}, "says the same of all tokens"),
+        ({"rms_norm_eps": float("inf")}, "gives the same numbers for all tokens"),
         ({"rope_parameters": {"rope_type": "default", "rope_theta": -5.0}}, "not finite"),
     ],
 )

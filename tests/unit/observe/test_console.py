@@ -39,7 +39,7 @@ def test_a_short_stage_shows_every_step(shown):
     assert [f"sft  {n}/3" in out.getvalue() for n in (1, 2, 3)] == [True] * 3
 
 
-def test_a_resumed_stage_says_where_it_goes_on(shown):
+def test_a_resumed_stage_shows_where_it_goes_on(shown):
     console, out = shown
     _train(console, "ppo", 100, first=60)
     assert "going on at step 60" in out.getvalue()

@@ -1,4 +1,4 @@
-"""The figures of a stage: those that are known, in their order, written for a person."""
+"""The figures of a stage: those that are known, in their order, in words for a person."""
 
 from __future__ import annotations
 

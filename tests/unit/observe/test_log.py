@@ -64,7 +64,7 @@ def test_a_resume_knows_the_seconds_before_it(tmp_path):
         assert log.earlier_s == 4 * 0.5
 
 
-def test_laps_are_kept_for_some_steps_and_repeat_no_step_after_a_resume(tmp_path):
+def test_step_traces_are_kept_for_some_steps_and_repeat_no_step_after_a_resume(tmp_path):
     trace = StepTrace(2.0, (Span("policy", 0, "improve", 0.5, 1.5, "learn"),))
     for first, last in ((0, 33), (12, 41)):
         with _log(tmp_path) as log:

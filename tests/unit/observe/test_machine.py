@@ -1,4 +1,4 @@
-"""The machine is told by what decides speed and the last bits of a sum."""
+"""The machine is described by what determines speed and the last bits of a sum."""
 
 from __future__ import annotations
 

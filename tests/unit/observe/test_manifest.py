@@ -1,4 +1,4 @@
-"""The manifest says what a run was made of, and a resumed run keeps what was noted before."""
+"""The manifest records what a run was made of; a resumed run keeps earlier entries."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_every_command_keeps_the_settings_it_last_had(tmp_path):
     assert (found["sft"]["seed"], found["ppo"]["seed"]) == (7, 9)
 
 
-def test_it_says_which_code_and_keeps_its_changes_beside_it(tmp_path):
+def test_it_records_which_code_and_keeps_its_changes_beside_it(tmp_path):
     (tmp_path / "dirty.patch").write_text("of an earlier start")
     write_manifest(tmp_path, "sft", ["rlhf", "sft"], CONFIG, {})
     source, patch = read(tmp_path)["source"], tmp_path / "dirty.patch"

@@ -54,13 +54,13 @@ def test_the_patch_of_a_dirty_checkout_makes_its_files_again(checkout, tmp_path)
     assert (other / "rlhf" / "new one.py").read_text() == "x = 1\n"
 
 
-def test_a_package_without_a_checkout_says_so(tmp_path):
+def test_a_package_without_a_checkout_is_reported(tmp_path):
     found, patch = describe_source(tmp_path)
     assert (found["commit"], found["lock_sha256"]) == ("installed, not a checkout", None)
     assert (patch, "is_dirty" in found) == (b"", False)
 
 
-def test_a_repository_git_cannot_read_says_why(tmp_path):
+def test_a_repository_git_cannot_read_has_the_reason(tmp_path):
     (tmp_path / ".git").write_text("gitdir: nowhere\n")
     found, _ = describe_source(tmp_path)
     assert str(found["commit"]).startswith("not known: fatal: not a git repository")

@@ -1,4 +1,4 @@
-"""Laps: what their figures mean, and that they come back from their file as they went in."""
+"""Step traces: what their figures mean, and that their file gives back the same traces."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_time_in_which_nobody_works_is_what_no_span_covers():
     assert StepTrace(4.0).nobody() == 1
 
 
-def test_a_lap_counts_from_its_start():
+def test_a_step_trace_counts_from_its_start():
     trace = trace_of([Span("policy", 0, "improve", 1001.0, 1003.0, "learn")], 1000.0, 4.0)
     assert trace == StepTrace(4.0, (Span("policy", 0, "improve", 1.0, 3.0, "learn"),))
 
@@ -90,7 +90,7 @@ def test_few_steps_are_kept_however_long_the_run():
     assert len(kept) == 20 + 98 + 90 + 90
 
 
-def test_laps_come_back_as_they_were_written(tmp_path):
+def test_step_traces_come_back_as_they_were_written(tmp_path):
     append_trace(tmp_path, KeptTrace("ppo", 3, TRACE))
     append_trace(tmp_path, KeptTrace("ppo", 4, StepTrace(1.23456, ())))
     assert read_traces(tmp_path) == [
@@ -99,7 +99,7 @@ def test_laps_come_back_as_they_were_written(tmp_path):
     ]
 
 
-def test_lines_that_do_not_say_their_phase_are_known_by_their_method(tmp_path):
+def test_lines_without_a_phase_get_it_from_their_method(tmp_path):
     (tmp_path / files.TIMELINE).write_text(
         '{"stage": "ppo", "step": 2, "seconds": 2, "spans": [["policy", 0, "step_rows", 0, 1],'
         ' ["policy", 0, "mine", 1, 2], ["policy", 0, "mine", 1, 2, "score"],'
@@ -109,7 +109,7 @@ def test_lines_that_do_not_say_their_phase_are_known_by_their_method(tmp_path):
     assert [span.phase for span in kept.trace.spans] == ["score", None, "score", None]
 
 
-def test_no_file_and_damaged_lines_are_no_laps(tmp_path):
+def test_no_file_and_damaged_lines_give_no_step_traces(tmp_path):
     assert read_traces(tmp_path) == []
     (tmp_path / files.TIMELINE).write_text(
         '{"stage": "ppo", "step": 1, "seconds": 2, "spans": 3}\n'

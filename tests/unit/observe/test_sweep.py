@@ -1,4 +1,4 @@
-"""What a sweep is told by: figures of the last quarter, order, frontier, memory of its ends."""
+"""Sweep: figures of the last quarter, order, frontier, and the recorded ends of its trials."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def swept(folder, *trials):
     return read_trials(folder, [ended(name, outcome) for name, _, _, outcome in trials])
 
 
-def test_a_trial_is_judged_by_the_last_quarter_of_its_steps(tmp_path):
+def test_a_trial_is_ranked_by_the_last_quarter_of_its_steps(tmp_path):
     recorded(tmp_path / "a", 4.0, 2.0)
     figures = figures_of(read_run(tmp_path / "a"))
     assert (figures.score, figures.kl) == (4.0, 2.0)
@@ -102,7 +102,7 @@ def test_a_search_maximizes_the_judge_then_the_score_then_what_there_is():
         (ended("a=1", "diverged", "loss is nan\nmore"), "diverged: loss is nan"),
     ],
 )
-def test_an_end_is_told_on_one_line(end, words):
+def test_an_end_is_reported_on_one_line(end, words):
     assert outcome_text(end) == words
 
 

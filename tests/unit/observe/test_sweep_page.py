@@ -54,7 +54,7 @@ def test_a_trial_that_diverged_does_not_press_the_curves_flat(tmp_path):
     assert "9,999" not in page(tmp_path, trials).text.partition("Curves")[2]
 
 
-def test_before_anything_is_finished_the_page_says_so(tmp_path):
+def test_before_anything_is_finished_the_page_shows_that(tmp_path):
     (tmp_path / "a=1").mkdir()
     read = page(tmp_path, read_trials(tmp_path, [ended("a=1", "interrupted")]))
     assert "No trial has finished yet." in read.text

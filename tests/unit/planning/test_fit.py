@@ -25,7 +25,7 @@ def test_colocated_roles_sit_on_the_same_devices(planned):
     assert groups == [Counter(policy=1, reference=1, reward=1, value=1)] * 8
 
 
-def test_in_turn_only_the_largest_counts(planned):
+def test_under_time_sharing_only_the_largest_counts(planned):
     cluster = {"gpus_per_rank": 1.0, "policy": {"ranks": 8, "zero_stage": 2}, **SIDE_BY_SIDE}
     turns = fitted(planned(cluster=cluster))
     together = fitted(planned(cluster={**cluster, "residency": "all"}))
@@ -44,11 +44,11 @@ def test_fractions_share_a_device(planned):
     ]
 
 
-def test_what_is_short_is_said_with_numbers(planned):
+def test_what_is_short_is_reported_with_numbers(planned):
     fit = fitted(planned(cluster={"gpus_per_rank": 1.0, "policy": {"ranks": 8}}), "2xh100")
     assert not fit.fits
     slots, memory = fit.shortages
-    assert slots == "the roles' seats need 11 GPUs, 9 more than the 2 there are"
+    assert slots == "the roles' slots need 11 GPUs, 9 more than the 2 there are"
     peak = max(memory.peak for memory in fit.memories) / GIB
     assert f"most: value, learn, {peak:,.1f} GiB" in memory
 

@@ -1,4 +1,4 @@
-"""Hardware: names, descriptions, this machine, and what is said of anything else."""
+"""Hardware: names, descriptions, this machine, and the error for anything else."""
 
 from __future__ import annotations
 

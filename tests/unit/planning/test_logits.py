@@ -1,4 +1,4 @@
-"""Logits: by hand, and against what torch really makes and keeps of them."""
+"""Logits: by hand, and against the tensors that torch really makes and keeps."""
 
 from __future__ import annotations
 

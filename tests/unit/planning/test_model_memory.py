@@ -1,4 +1,4 @@
-"""Held: bytes by ZeRO stage, as docs/planning.md tabulates them."""
+"""Model memory: bytes by ZeRO stage, as docs/planning.md tabulates them."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_a_24_gb_card_keeps_all_it_can_on_the_host(planned):
     assert lora.experiment.cluster.policy.offload == "none"
 
 
-def test_70b_cannot_write_on_80_gib(planned):
+def test_70b_cannot_generate_on_80_gib(planned):
     asked = planned("70b")
     shapes, hardware = role_shapes(asked), read_hardware("8xh100")
     assert propose(asked, shapes, hardware) is None
@@ -50,7 +50,7 @@ def test_70b_cannot_write_on_80_gib(planned):
     assert other.fits
 
 
-def test_idle_ranks_are_told(planned):
+def test_idle_ranks_are_reported(planned):
     fit = proposed(planned(), "8x8xh100")
     assert fit is not None
     assert str(idle_note(fit)).startswith("32 of 64 ranks get no row of a minibatch")

@@ -29,7 +29,7 @@ def test_adapters_leave_out_the_reference(planned):
     assert policy.num_trainable == 8 * 32 * (4 * 2 * 4096 + 3 * (4096 + 11008))
 
 
-def test_a_reward_model_in_training_is_an_act_of_its_own(planned):
+def test_a_reward_model_in_training_is_a_stage_of_its_own(planned):
     trained = planned(reward_model={}, data={"preferences": "x.jsonl"})
     trained = trained.model_copy(
         update={"reward_model": trained.reward_model.model_copy(update={"path": None})}
@@ -44,6 +44,6 @@ def test_a_function_needs_no_model(folder):
     assert "reward" not in {shape.role for shape in role_shapes(asked)}
 
 
-def test_no_model_is_said():
+def test_no_model_is_reported():
     with pytest.raises(ConfigError, match="policy.path is not set; give a folder with config.json"):
         role_shapes(models.experiment())

@@ -1,4 +1,4 @@
-"""Writing: by hand; tests/contract/test_planning.py holds the sum to real ranks."""
+"""Generation: by hand; tests/contract/test_planning.py compares the sum with real ranks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_large_plain_layers_are_arranged():
     assert arranged_bytes(replace(GPT2, plain_linears=(2**16,)), FP32, SPARE) == 0
 
 
-def test_nothing_is_arranged_on_a_gpu_or_without_room():
+def test_nothing_is_arranged_on_a_gpu_or_without_memory():
     assert arranged_bytes(LLAMA, replace(FP32, on_gpu=True), SPARE) == 0
     assert arranged_bytes(LLAMA, FP32, 4 * HEAD) == 0
 

@@ -1,4 +1,4 @@
-"""FILE.py:NAME is loaded, or the one line says what to correct."""
+"""FILE.py:NAME is loaded, or one line names what to correct."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_what_it_buffers_is_written(file):
     assert Path(f"{file}.log").read_text() == "buffered"
 
 
-def test_a_request_that_it_never_reads_is_told_in_time(file):
+def test_a_request_that_it_never_reads_is_reported_in_time(file):
     reward = RewardProcess(f"{file}:holds", 2.0)
     reward.score(*TWO)
     time.sleep(0.6)

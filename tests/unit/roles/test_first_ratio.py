@@ -19,7 +19,7 @@ def k3_of(log_ratios):
     return float((log_ratios.exp() - 1 - log_ratios).mean())
 
 
-def test_one_token_far_off_is_told_and_decides_nothing():
+def test_one_token_far_off_is_reported_and_decides_nothing():
     # SmolLM2-135M in other microbatches: 5e-4, and one token in a hundred is 0.2 off.
     assert "within 0.3" in checked_first_ratio(report(5e-4, 0.3), "bf16")
     assert checked_first_ratio(report(0.0, 0.0), "bf16") == "first ratio 1"

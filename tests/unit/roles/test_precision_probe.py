@@ -56,7 +56,7 @@ def test_a_small_model_is_fp32_without_being_loaded():
 
 
 @pays
-def test_what_cannot_be_measured_is_said():
+def test_what_cannot_be_measured_is_reported():
     found = probe(num_weights=10**15).measure(prompts(8))
     assert (found.precision, found.measured) == ("bf16", False)
     assert "not measured: in fp32 the model takes" in found.why

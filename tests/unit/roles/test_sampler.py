@@ -1,4 +1,4 @@
-"""Writer: seeded by run, step and sample; what it wrote, it can judge."""
+"""Sampler: seeded by run, step and sample; it can score its own responses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.models import prompts
 from tests.specs import logprobs
 
 
-def test_the_step_and_the_runs_seed_decide_what_is_written(role):
+def test_the_step_and_the_runs_seed_determine_what_is_generated(role):
     writer = role("sampler")
     first = joined(writer.generate(prompts(), 0)).response_tokens()
     assert joined(role("sampler").generate(prompts(), 0)).response_tokens() == first

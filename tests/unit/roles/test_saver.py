@@ -1,4 +1,4 @@
-"""Keeper: a role's folder is an ordinary Hugging Face folder, adapters merged and beside it."""
+"""ModelSaver: a role's folder is a plain Hugging Face folder, adapters merged and apart."""
 
 from __future__ import annotations
 

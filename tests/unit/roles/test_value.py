@@ -1,4 +1,4 @@
-"""Value: read before each token is written; fitted to the returns."""
+"""Value: read before each token is generated; fitted to the returns."""
 
 from __future__ import annotations
 

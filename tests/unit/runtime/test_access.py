@@ -1,4 +1,4 @@
-"""Access: a cluster that anybody may enter who reaches it is refused, unless somebody said so."""
+"""Access: a cluster open to anybody who reaches it is refused, unless a setting allows it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_what_others_cannot_reach(address):
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1:6379", "[fe80::1]:6379", "ray://head:10001"])
-def test_an_open_door(address, monkeypatch):
+def test_an_open_cluster(address, monkeypatch):
     with pytest.raises(ConfigError, match="run any code .* RAY_AUTH_MODE is not set; make one"):
         check_token(address)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")

@@ -1,4 +1,4 @@
-"""A parcel: what of a folder travels with a job, and what never does."""
+"""Archive: which files of a folder travel with a job, and which never do."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_environments_results_and_caches_stay(folder, tmp_path):
     assert shipped(folder, tmp_path) == {"rlhf/main.py", "prompts.jsonl", "data/runs/kept.jsonl"}
 
 
-def test_in_a_checkout_git_says_what_travels(folder, tmp_path):
+def test_in_a_checkout_git_determines_what_travels(folder, tmp_path):
     subprocess.run(["git", "init", "-q", folder.parent], check=True)
     (folder / ".gitignore").write_text("data/\n")
     subprocess.run(["git", "add", "rlhf/main.py"], cwd=folder, check=True)
@@ -53,7 +53,7 @@ def test_in_a_checkout_git_says_what_travels(folder, tmp_path):
     assert shipped(folder, tmp_path) == {"rlhf/main.py", "prompts.jsonl", "new.py", ".gitignore"}
 
 
-def test_the_size_is_told(tmp_path):
+def test_the_size_is_shown(tmp_path):
     work = fill(tmp_path / "work", "a", "b")
     (work / "c").write_bytes(bytes(3 * 2**20))
     archive = pack(work, tmp_path / "parcel.zip")

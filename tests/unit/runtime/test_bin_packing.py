@@ -1,4 +1,4 @@
-"""Room: who fits where, GPU by GPU and node by node."""
+"""Bin packing: which slots fit where, GPU by GPU and node by node."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def test_two_halves_are_no_whole_gpu():
     assert packed([request("policy", 2, 0.5)], halves) == {"policy": ["a", "b"]}
 
 
-def test_parts_of_a_gpu_do_not_cross_gpus():
+def test_fractions_of_a_gpu_do_not_cross_gpus():
     requests = [request("policy", 3, 0.6)]
     assert packed(requests, [node("a", gpus=2.0)]) == {}
     assert packed(requests, [node("a", gpus=3.0)]) == {"policy": ["a"] * 3}
 
 
-def test_the_rest_of_a_gpu_in_use_is_room_for_a_part():
+def test_the_rest_of_a_gpu_in_use_fits_a_fraction():
     assert packed([request("policy", 1, 0.4)], [node("a", gpus=1.4)]) == {"policy": ["a"]}
     assert packed([request("policy", 2, 1.0)], [node("a", gpus=1.9)]) == {}
 
 
-def test_large_seats_go_first_whoever_was_asked_first():
+def test_large_slots_go_first_in_any_order_of_requests():
     requests = [request("value", 2, 0.5), request("policy", 1, 1.0)]
     found = packed(requests, [node("a", gpus=2.0)])
     assert found == {"policy": ["a"], "value": ["a", "a"]}

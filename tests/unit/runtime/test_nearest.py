@@ -62,7 +62,7 @@ def test_guests_move_with_their_host():
     )
 
 
-def test_parts_of_a_gpu_get_smaller_where_parts_were_asked_for():
+def test_fractions_of_a_gpu_get_smaller_where_fractions_were_requested():
     assert proposed(ClusterConfig(gpus_per_rank=0.5), gpus=1) == "cluster.gpus_per_rank=0.25"
     own = ClusterConfig(value=RolePlacement(gpus=0.75), policy=RolePlacement(gpus=0.75))
     assert proposed(own, gpus=1) == "cluster.policy.gpus=0.5 cluster.value.gpus=0.5"
@@ -81,5 +81,5 @@ def test_without_gpus_the_cpu_is_what_is_left():
     assert proposed(own, gpus=0) == "cluster.policy.gpus=null"
 
 
-def test_what_never_fits_is_said():
+def test_what_never_fits_has_no_plan():
     assert nearest(ClusterConfig(), ROLES, lambda other: False) is None

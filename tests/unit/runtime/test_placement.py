@@ -1,4 +1,4 @@
-"""The plan of processes: everybody gets a seat, or the message says what would fit."""
+"""The plan of processes: every rank gets a slot, or the message names what would fit."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_ranks_beside_each_other_split_a_bundle():
     assert value[0].gpus == 0.3333 == value[0].cpus
 
 
-def test_beside_a_role_that_is_not_started_is_a_seat_of_its_own():
+def test_beside_a_role_that_is_not_started_is_a_slot_of_its_own():
     config = ClusterConfig(gpus_per_rank=1.0, value=RolePlacement(colocate_with="reference"))
     seating = plan(config, ["policy", "value"], [node(gpus=2.0)])
     assert [seating.slots(role)[0].gpus for role in ("policy", "value")] == [1.0, 1.0]
@@ -92,20 +92,20 @@ def test_more_ranks_than_cores_are_refused_unless_allowed():
     assert len(plan(allowed, ROLES, [node(cpus=2.0)]).bundles) == 6
 
 
-def test_what_is_missing_is_told_by_node():
+def test_what_is_missing_is_reported_by_node():
     config = ClusterConfig(gpus_per_rank=1.0, policy=RolePlacement(ranks=4))
     busy = NodeCapacity(name="10.0.0.2", cpus=8.0, gpus=4.0, free_cpus=3.5, free_gpus=1.0)
     message = refused(config, ["policy", "value"], [node("10.0.0.1", gpus=2.0), busy])
     assert message == (
-        "the cluster has no room for policy: needed are 5 GPUs (seats x GPUs: policy 4 x 1, "
-        "value 1 x 1) and 0.01 CPU a seat; free are 3 GPUs\n"
+        "the cluster has no room for policy: needed are 5 GPUs (slots x GPUs: policy 4 x 1, "
+        "value 1 x 1) and 0.01 CPU a slot; free are 3 GPUs\n"
         "  10.0.0.1: 2 of 2 GPUs and 8 of 8 CPUs free\n"
         "  10.0.0.2: 1 of 4 GPUs and 3.5 of 8 CPUs free\n"
         "nearest plan that fits: cluster.policy.ranks=3 cluster.value.colocate_with=policy"
     )
 
 
-def test_parts_of_gpus_must_be_there():
+def test_fractions_of_gpus_must_be_there():
     message = refused(ClusterConfig(gpus_per_rank=0.5), ROLES, [node(gpus=1.0)])
     assert message.endswith("nearest plan that fits: cluster.gpus_per_rank=0.25")
     seating = plan(ClusterConfig(gpus_per_rank=0.25), ROLES, [node(gpus=1.0)])
@@ -118,7 +118,7 @@ def test_a_rank_has_one_gpu_at_most():
     assert message.endswith("cluster.gpus_per_rank=1")
 
 
-def test_two_ranks_of_a_role_get_no_parts_of_gpus():
+def test_two_ranks_of_a_role_get_no_fractions_of_gpus():
     config = ClusterConfig(policy=RolePlacement(ranks=2, gpus=0.5))
     message = refused(config, ["policy"], [node(gpus=2.0)])
     assert message.startswith("cluster.policy.gpus=0.5, but NCCL takes only one rank")
@@ -130,14 +130,14 @@ def test_an_empty_cluster_has_no_nearest_plan():
     assert "no smaller plan fits either" in refused(ClusterConfig(), ROLES, [full])
 
 
-def test_ranks_are_told_by_node():
+def test_ranks_are_listed_by_node():
     assert where({0: "a", 1: "a", 2: "b", 3: "b"}) == "a: 0-1, b: 2-3"
     assert where({1: "a", 3: "a", 4: "a"}) == "a: 1, a: 3-4"
     many = where({rank: str(rank) for rank in range(9)})
     assert many == "0: 0, 1: 1, 2: 2, 3: 3, and 5 more"
 
 
-def test_the_table_says_what_was_asked_and_where_it_goes():
+def test_the_table_shows_what_was_requested_and_where_it_runs():
     config = ClusterConfig(
         gpus_per_rank=1.0,
         policy=RolePlacement(ranks=2, zero_stage=3, offload="optimizer"),
@@ -207,7 +207,7 @@ started = st.sets(st.sampled_from(ROLES), min_size=1).map(sorted)
 
 @settings(max_examples=150, deadline=None)
 @given(tables(), clusters(), started)
-def test_seats_fit_their_nodes_or_the_nearest_plan_does(config, nodes, roles):
+def test_slots_fit_their_nodes_or_the_nearest_plan_does(config, nodes, roles):
     assert not list(cross_checks(Experiment(cluster=config)))
     try:
         seating = plan(config, roles, nodes)
@@ -237,7 +237,7 @@ def changed(config, typed):
 
 
 def check(seating, nodes, config, roles):
-    """Check that nothing is given out twice, and that everybody asked has a seat."""
+    """Check that no resource is assigned twice, and that every rank has a slot."""
     used = Counter()
     for bundle, place in zip(seating.bundles, seating.nodes, strict=True):
         used[place.name, "CPU"] += bundle["CPU"]

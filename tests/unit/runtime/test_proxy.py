@@ -1,4 +1,4 @@
-"""RoleProxy: what each rank is asked, and what becomes of the answers, as the role's marks say."""
+"""RoleProxy: the arguments of each rank, and how answers are joined, by the role's marks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = pytest.mark.parametrize("size", (1, 2, 3, 9))
 
 
 class Many:
-    """A group that notes what it is asked, and gives prepared answers."""
+    """A group that records its calls, and returns prepared answers."""
 
     name = "policy"
 

@@ -1,4 +1,4 @@
-"""Reach: a cluster that is not there, or too small, is told in a moment."""
+"""Reach: a cluster that is not there, or too small, is reported in a moment."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_another_service_is_not_taken_for_a_cluster(reply):
         check_reach(ClusterConfig(address=address), ["policy"])
 
 
-def test_a_service_that_says_nothing_is_not_waited_for():
+def test_a_service_that_does_not_answer_is_not_waited_for():
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert silence(f"127.0.0.1:{server.getsockname()[1]}", 0.1) == "timed out"
 

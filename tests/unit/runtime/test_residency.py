@@ -1,4 +1,4 @@
-"""Residency: who is offloaded and woken, in which order, and who waits for it."""
+"""Residency: which roles are offloaded and onloaded, in which order, and which calls wait."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WITH_POLICY = RolePlacement(colocate_with="policy")
 
 @dataclass
 class Asked:
-    """One call of a seat; its answer is its own words."""
+    """One call of a group; its answer is its own text."""
 
     slot: RankSlot
     words: tuple[object, ...]
@@ -37,7 +37,7 @@ class Asked:
 
 @dataclass
 class RankSlot:
-    """A group that only writes down what it is asked, in the log of all."""
+    """A group that only records its calls, in the log of all groups."""
 
     name: str
     log: list[Asked]
@@ -73,7 +73,7 @@ def log():
 
 @pytest.fixture
 def groups(log):
-    """All four roles on one device, each with its part."""
+    """All four roles on one device, each already built."""
     shared = time_shared({role: RankSlot(role, log) for role in ROLES}, [ROLES])
     for group in shared.values():
         group.become(object)
@@ -127,14 +127,14 @@ def test_a_step_of_ppo_moves_each_role_once(log, groups):
     assert all(call.taken == 1 for call in log)
 
 
-def test_what_is_streamed_is_given_at_the_end_of_the_turn(log, groups):
+def test_what_is_streamed_is_yielded_at_the_end_of_the_time_slot(log, groups):
     streamed = groups["policy"].stream("generate", [()])
     assert words(log) == ["value offload", "policy onload value offload", "policy generate"]
     assert list(streamed) == [[(0, "first"), (1, "second"), (0, "third")]]
     assert all(move.taken == 1 for move in log[:2])
 
 
-def test_what_went_wrong_in_a_move_is_told_before_a_stream_is_waited_for(log, groups):
+def test_an_error_in_a_move_is_raised_before_a_stream_is_waited_for(log, groups):
     groups["policy"]._group.broken.add("onload")
     with pytest.raises(WorkerError, match="policy died in onload"):
         groups["policy"].stream("generate", [()])
@@ -146,7 +146,7 @@ def test_nobody_moves_for_a_function(log, groups):
     assert words(log) == ["reward score_by_function"]
 
 
-def test_what_went_wrong_in_a_move_is_told_not_what_it_led_to(log):
+def test_an_error_in_a_move_is_raised_not_what_it_led_to(log):
     slots = {role: RankSlot(role, log) for role in ROLES}
     groups = time_shared(slots, [ROLES])
     groups["policy"].become(object)
@@ -156,7 +156,7 @@ def test_what_went_wrong_in_a_move_is_told_not_what_it_led_to(log):
         on_every_rank(groups["value"], "values").result()
 
 
-def test_a_role_with_seats_of_its_own_is_left_alone(log):
+def test_a_role_with_slots_of_its_own_is_never_moved(log):
     slots = {role: RankSlot(role, log) for role in ROLES}
     groups = time_shared(slots, [["policy", "value"]])
     assert groups["reward"] is slots["reward"]
@@ -184,12 +184,12 @@ def test_a_role_with_seats_of_its_own_is_left_alone(log):
         ),
     ],
 )
-def test_who_takes_turns(changes, wanted):
+def test_which_roles_time_share(changes, wanted):
     slots = {"reference": WITH_POLICY, "value": WITH_POLICY}
     config = ClusterConfig(**{**slots, **changes})
     assert sharers(config, ROLES) == wanted
 
 
-def test_roles_without_processes_take_no_turns():
+def test_roles_without_processes_do_not_time_share():
     config = ClusterConfig(residency="in_turn", reference=WITH_POLICY)
     assert sharers(config, ["policy", "reward"]) == []

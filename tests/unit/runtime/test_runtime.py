@@ -1,4 +1,4 @@
-"""Runtime: roles take turns on processes that start once, each with what its settings say."""
+"""Runtime: processes start once and take one role after another, each by its settings."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def recomputing(engine):
 
 
 @pytest.mark.parametrize("method", ("none", "lora"))
-def test_gradient_checkpointing_changes_nothing_that_a_policy_writes_or_learns(role, method):
+def test_gradient_checkpointing_changes_nothing_that_a_policy_generates_or_learns(role, method):
     found = []
     for asked in (False, True):
         engine = {"backend": "torch", "gradient_checkpointing": asked}

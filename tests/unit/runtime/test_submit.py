@@ -1,4 +1,4 @@
-"""Jobs: how they end here, and what is said when no cluster takes them.
+"""Jobs: how they end here, and the error when no cluster takes them.
 
 `tests/integration/test_multinode.py` hands real ones to real nodes.
 """
@@ -38,7 +38,7 @@ def test_what_is_no_dashboard_is_refused_with_an_example(address):
         Jobs(address)
 
 
-def test_a_closed_port_is_told_at_once():
+def test_a_closed_port_is_reported_at_once():
     with pytest.raises(ConfigError, match="no Ray dashboard answers there"):
         Jobs("http://127.0.0.1:9")
 

@@ -39,7 +39,7 @@ def test_a_child_ends_with_its_killed_parent():
     parent.wait()
 
 
-def test_a_child_reads_its_line_and_is_told_when_the_parent_lets_go():
+def test_a_child_reads_its_line_and_notices_when_the_parent_closes():
     child = started(LINE)
     child.stdin.write(b"the order\n")
     child.stdin.flush()

@@ -95,7 +95,7 @@ def test_becoming_drops_the_old_role_even_when_the_new_one_fails(worker):
         worker.call("add", 1, 2)
 
 
-def test_a_parked_rank_refuses_all_but_what_needs_no_device(worker):
+def test_an_offloaded_rank_refuses_calls_that_need_the_device(worker):
     freed, start, end = worker.move("offload", "a result to wait for")
     assert freed == 4 * 6
     assert start <= end
@@ -109,7 +109,7 @@ def test_a_parked_rank_refuses_all_but_what_needs_no_device(worker):
     assert worker._role.weight.tolist() == [1.0] * 6
 
 
-def test_a_parked_rank_that_becomes_is_awake_and_an_empty_one_holds_nothing(worker):
+def test_an_offloaded_rank_that_becomes_is_onloaded_and_an_empty_one_has_no_tensors(worker):
     worker.move("offload")
     worker.become(Role)
     assert worker.call("add", 1, 2)[0] == 3

@@ -74,7 +74,7 @@ def logged(tmp_path) -> Callable[[str], RunLog]:
 
 
 def recorded(folder: Path) -> list[dict[str, object]]:
-    """Return every recorded step, without what a clock says."""
+    """Return every recorded step, without metrics of time."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [
         {

@@ -10,7 +10,7 @@ from rlhf.stages.best import Best
 
 
 class Writes:
-    """A role that writes down how often it was saved."""
+    """A role that counts how often it was saved."""
 
     def __init__(self) -> None:
         self.saved = 0
@@ -27,7 +27,7 @@ class Writes:
         raise AssertionError(folder)
 
 
-def test_only_a_new_lowest_is_written_down(tmp_path):
+def test_only_a_new_lowest_is_saved(tmp_path):
     best, role = Best(tmp_path / "best", patience=2), Writes()
     for loss in (3.0, 2.0, 2.0, 1.0):
         best.observe(loss, role)

@@ -67,7 +67,7 @@ def test_a_test_file_takes_the_place_of_the_test_side(data, tmp_path):
     assert described[str(test)].keys() == {"sha256"}
 
 
-def test_no_room_for_a_response_says_what_fits(data):
+def test_a_context_too_short_for_a_response_names_what_fits(data):
     experiment = models.experiment(
         policy={"new": {**NEW["new"], "context": 12}},
         data=data,

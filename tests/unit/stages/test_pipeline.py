@@ -1,4 +1,4 @@
-"""The acts in order: each takes up what the one before left, and is not played twice."""
+"""The stages in order: each starts from the one before, and none runs twice."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_given_start_is_used_as_it_is(run_of, folder):
     assert not (run.folder / "start").exists()
 
 
-def test_three_acts_leave_four_whole_models_and_are_not_played_again(run_of, tmp_path):
+def test_three_stages_leave_four_whole_models_and_do_not_run_again(run_of, tmp_path):
     run, told = run_of()
     with run.log:
         start = run_start(run)

@@ -41,7 +41,7 @@ class Noted:
     def stream(
         self, method: str, arguments: Sequence[tuple[Any, ...]], mark: Remote
     ) -> Iterator[list[tuple[int, Any]]]:
-        """Give what came at once in two pieces."""
+        """Yield the whole rollout in two chunks."""
         self.notes.append(("asked", self.name, method))
         (answers,) = self.group.stream(method, arguments, mark)
         ((rank, chunk),) = answers
@@ -91,7 +91,7 @@ def test_all_roles_are_asked_before_any_is_waited_for(noted):
     stage.step(0)
     writing, scoring, learning = notes[:1], notes[1:15], notes[15:]
     assert writing == [("asked", "policy", "generate")]
-    # In this order roles that take turns on a device move least.
+    # In this order roles that time-share a device move least.
     models, judges = ["policy", "reference"], ["reward", "value"]
     asked = [("piece", "0"), *[("asked", r) for r in judges]]
     asked += [("piece", "1"), *[("asked", r) for r in models + judges]]
@@ -171,7 +171,7 @@ def test_a_step_reports_every_side_and_moves_both_learners(ppo_of):
 
 
 class Stranger(RoleProxy):
-    """A policy whose sampler says other log-probabilities than it has."""
+    """A policy whose sampler returns other log-probabilities than its own."""
 
     def generate(self, prompts, step):
         for chunk in super().__getattr__("generate")(prompts, step):
@@ -220,7 +220,7 @@ def test_the_adaptive_coefficient_is_observed_kept_and_taken_up(ppo_of):
     assert other.terms.kl.coef == stage.terms.kl.coef
 
 
-def test_steps_go_from_the_first_to_the_last_and_keepers_are_those_that_learn(ppo_of):
+def test_steps_go_from_the_first_to_the_last_and_roles_that_learn_are_saved(ppo_of):
     stage = ppo_of(ppo={"num_steps": 2, "num_epochs": 1}).stage
     assert stage.total_steps == 2
     assert len(list(stage.steps(1))) == 1
@@ -248,7 +248,7 @@ def test_the_scale_of_scores_is_kept_and_taken_up(ppo_of):
 
 
 class Listener(FixedKL):
-    """A constant coefficient that writes down what it is told."""
+    """A constant coefficient that records the KL it is given."""
 
     def __init__(self, coef: float) -> None:
         super().__init__(coef)

@@ -52,7 +52,7 @@ def test_the_interval_is_wilsons_where_every_row_is_a_pair():
 
 
 def test_pairs_of_one_row_are_not_independent():
-    # correctness 20: 40 rows of 6 pairs, each all right or all wrong, tell as much as 40 pairs.
+    # correctness 20: 40 rows of 6 pairs, each all right or all wrong, count as much as 40 pairs.
     rows = rankings([[2, 2, 2, 2]] * 40, [0.0] * 40)
     sorted_K = torch.arange(4.0)
     scores_BK = torch.stack([-sorted_K] * 30 + [sorted_K] * 10)
@@ -77,7 +77,7 @@ def test_groups_are_by_margin_and_missing_when_nothing_varies():
 
 
 def test_margins_are_of_rows_of_two_and_longer_rows_are_told_by_rank():
-    # correctness 20: a margin says how much better the first of two is, no more.
+    # correctness 20: a margin is how much better the first of two is, no more.
     rows = rankings([[2, 2, 2], [2, 2, 0], [2, 2, 0]], [9.0, 1.0, 2.0])
     report = report_rankings(torch.tensor([[3.0, 2.0, 1.0]] * 3), rows)
     assert [(g["label"], g["count"]) for g in report["by_margin"]] == [("1", 1), ("2", 1)]

@@ -1,4 +1,4 @@
-"""What the acts share: the prompts of any step, the KL controller, when a result still holds."""
+"""What the stages share: the prompts of any step, the KL controller, when a result is valid."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_answers_are_scored_and_repeat_exactly(made, folder):
     assert all(1 <= sample.length <= 8 for sample in first)
 
 
-def test_without_a_judge_there_is_no_score_and_without_prompts_no_sample(made, folder):
+def test_without_a_reward_there_is_no_score_and_without_prompts_no_sample(made, folder):
     writer, tokenizer = made.assign(spec("sampler", folder())), models.tokenizer()
     assert {s.score for s in take_samples(writer, None, models.prompts(2), tokenizer)} == {None}
     assert take_samples(writer, None, models.prompts(2).select([]), tokenizer) == []

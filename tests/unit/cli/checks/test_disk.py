@@ -1,4 +1,4 @@
-"""Disk: whose folder it is, and whether all that the run writes has room there."""
+"""Disk: which run the folder belongs to, and whether all that the run writes fits there."""
 
 from __future__ import annotations
 

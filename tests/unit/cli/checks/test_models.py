@@ -1,4 +1,4 @@
-"""Models: whatever cannot serve is told before anything is written."""
+"""Models: those that cannot be used are reported before anything is written."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_whole_models_pass(context, folder):
     assert check_models(context(**given)).count("path=") == 3
 
 
-def test_all_that_cannot_serve_are_told_at_once(context, folder, tmp_path):
+def test_all_models_that_cannot_be_used_are_reported_at_once(context, folder, tmp_path):
     broken = context(reward_model={"path": folder()}, reference={"path": str(tmp_path / "nowhere")})
     with pytest.raises(ModelError) as caught:
         check_models(broken)
@@ -97,7 +97,7 @@ def test_a_head_whose_record_says_untrained_is_refused(context, copied):
         check_reward_head(context(reward_model=given))
 
 
-def test_every_folder_with_damaged_files_is_told(context, copied):
+def test_every_folder_with_damaged_files_is_reported(context, copied):
     one, other = copied(), copied("classifier")
     (one / "generation_config.json").write_text("[]")
     (other / "config.json").write_text("{")

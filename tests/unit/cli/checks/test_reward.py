@@ -1,4 +1,4 @@
-"""What a score is made of is said, and so is what is there and left out."""
+"""The terms of a score are reported, and so are models and functions left out of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_model_of_the_run_is_used_without_a_function(context, own):
 
 
 @pytest.mark.parametrize("inside", ["", "trial"])
-def test_a_model_that_a_function_leaves_out_is_told_with_its_remedy(context, own, inside):
+def test_a_model_that_a_function_leaves_out_is_reported_with_its_remedy(context, own, inside):
     said = check_reward(context(run_dir=str(own / inside), reward=FUNCTION))
     assert isinstance(said, CheckWarning)
     assert "the reward is 0.5 x function own.py:f; " in said
@@ -66,9 +66,7 @@ def test_a_weight_that_weighs_nothing(context, reward, told):
 def test_sft_is_paid_no_reward(context, tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"text": "a film"}\n')
-    assert (
-        check_reward(context("sft", data={"demonstrations": str(rows)})) == "no stage is paid one"
-    )
+    assert check_reward(context("sft", data={"demonstrations": str(rows)})) == "no stage uses one"
 
 
 def test_a_model_that_is_yet_to_be_trained(context, tmp_path):

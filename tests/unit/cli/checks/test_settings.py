@@ -18,7 +18,7 @@ def test_settings_that_would_run(context):
     assert check_settings(context("pipeline")) == "pipeline would run ppo"
 
 
-def test_everything_missing_is_told(context):
+def test_everything_missing_is_reported(context):
     bare = context(policy={}, data={}, reward={}, ppo={"advantage_estimator": "grop"})
     with pytest.raises(ConfigError) as caught:
         check_settings(bare)

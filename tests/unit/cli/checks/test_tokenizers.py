@@ -1,4 +1,4 @@
-"""Tokenizers: every way in which models may fail to read what the policy wrote."""
+"""Tokenizers: every way in which models may fail to read the policy's responses."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_answers_that_their_common_template_refuses(context, copied, tmp_path):
         check_tokenizers(context(**given, policy={"path": str(both["causal"])}))
 
 
-def test_a_damaged_generation_config_is_told_beforehand(context, copied):
+def test_a_damaged_generation_config_is_reported_beforehand(context, copied):
     broken = copied()
     (broken / "generation_config.json").write_text("[]")
     with pytest.raises(ModelError, match=r"generation_config\.json: holds list"):

@@ -11,7 +11,7 @@ def test_text_and_attributes_are_escaped():
     )
 
 
-def test_own_markup_nests_and_missing_parts_vanish():
+def test_own_markup_nests_and_missing_children_vanish():
     assert el("p", el("b", "x"), None, class_="a", hidden=True, lang=None) == (
         '<p class="a" hidden><b>x</b></p>'
     )

@@ -1,4 +1,4 @@
-"""The page tells the outcome, leaves out what is missing, and runs nothing it was given."""
+"""The page shows the outcome, leaves out what is missing, and runs nothing it was given."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _whole_run(run):
     append_trace(run, KeptTrace("ppo", 1, StepTrace(2.0, (Span(ATTACK, 0, ATTACK, 0.0, 1.0),))))
 
 
-def test_a_whole_run_is_told_in_one_page(tmp_path):
+def test_a_whole_run_is_shown_in_one_page(tmp_path):
     _whole_run(tmp_path)
     path = write_report(tmp_path)
     assert path == tmp_path / "report.html"
@@ -181,7 +181,7 @@ def test_a_weak_outcome_is_called_what_it_is(tmp_path, interval, win_rate, words
     assert words in _read(write_report(tmp_path))[1]
 
 
-def test_a_run_without_a_timeline_has_every_other_part(tmp_path):
+def test_a_run_without_a_timeline_has_every_other_section(tmp_path):
     _whole_run(tmp_path)
     _, before = _read(write_report(tmp_path))
     (tmp_path / files.TIMELINE).unlink()

@@ -1,4 +1,4 @@
-"""The picture of a step: lanes in order, the right step, words that say who waits."""
+"""The picture of a step: tracks in order, the right step, words on which role waits."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def share(text):
     return float(text.removesuffix("%"))
 
 
-def test_lanes_stand_in_the_order_of_the_documents_and_their_calls_in_that_of_time():
+def test_tracks_are_in_the_order_of_the_documents_and_their_calls_in_that_of_time():
     grouped = tracks(TOGETHER)
     assert list(grouped) == ["policy", "value", "guest"]
     assert [track.rank for track in grouped["policy"]] == [0, 1]
@@ -56,7 +56,7 @@ def test_the_median_step_is_one_that_was(seconds, wanted):
     assert median_trace(traces).trace.seconds == wanted
 
 
-def test_one_sentence_says_who_limits_and_how_idle_the_others_are():
+def test_one_sentence_names_the_limiting_role_and_how_idle_the_others_are():
     assert who_limits(StepTrace(10.0, TOGETHER)) == (
         "The policy limits the step, busy for 90\u00a0% of its 10 s; idle is the value for "
         "60\u00a0% and the guest for 100\u00a0%; for 10\u00a0% no role works."
@@ -99,7 +99,7 @@ def test_every_bar_stays_inside_the_picture(tmp_path):
         assert share(bar.get("x")) + share(bar.get("width")) <= 100
 
 
-def test_the_picture_is_told_in_words_too(tmp_path):
+def test_the_picture_is_described_in_words_too(tmp_path):
     root = drawn(tmp_path, StepTrace(10.0, TOGETHER))
     (svg,) = root.iter("svg")
     title, description = (

@@ -1,4 +1,4 @@
-"""A line keeps the shape of its points: averaged, made fewer, and drawn where the scales say."""
+"""A line keeps the shape of its points: averaged, made fewer, and drawn by the scales."""
 
 from __future__ import annotations
 
