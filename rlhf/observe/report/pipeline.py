@@ -17,7 +17,7 @@ STAGES: Final = (
 
 def pipeline_section(run: RunFiles) -> Markup | None:
     """Return a card for each stage that ran, in order; None when none did."""
-    cards = [_card(run, *act) for act in STAGES if _has_run(run, act[0])]
+    cards = [_card(run, *stage) for stage in STAGES if _has_run(run, stage[0])]
     if not cards:
         return None
     return el("ol", *cards, class_="pipeline", aria_label="The stages of this run")

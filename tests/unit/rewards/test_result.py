@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlhf.errors import DataError, described
+from rlhf.errors import DataError
 from rlhf.rewards.result import LARGEST, checked_scores, excerpt
 
 
@@ -94,15 +94,6 @@ def test_a_long_prompt_is_cut() -> None:
 def test_the_largest_score_squares_within_floats_of_32_bits():
     assert checked_scores([LARGEST, -LARGEST], PROMPTS, "f") == [LARGEST, -LARGEST]
     assert torch.isfinite(torch.tensor(LARGEST, dtype=torch.float32) ** 2)
-
-
-def test_an_error_that_cannot_be_written_is_described_all_the_same():
-    class Odd(Exception):
-        def __str__(self):
-            raise ValueError
-
-    assert described(Odd()) == "Odd: (no message)"
-    assert described(KeyError("a\nb")) == "KeyError: 'a\\nb'"
 
 
 def test_a_message_without_content_has_an_excerpt():
