@@ -6,15 +6,12 @@ Help needs neither torch nor Hydra and answers at once.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Sequence
 
 from rlhf import __version__
-from rlhf.cli.terminal import speak_plainly
-from rlhf.errors import ConfigError, RLHFError
+from rlhf.cli.exit import end_with
+from rlhf.errors import ConfigError
 
 COMMANDS = {
     "pipeline": "SFT, reward model and PPO, one after another, then evaluation and report",
@@ -38,8 +35,6 @@ DRIVER_ENVIRONMENT = {
 }
 """For libraries the driver imports: no forks after threads, no bars of theirs, no device (peft
 imports deepspeed, which would look for one)."""
-INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM."""
 
 USAGE = f"""rlhf {__version__}: SFT, reward model and PPO as Ray actors over DeepSpeed engines.
 
@@ -72,23 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     end_with(lambda: _dispatch(arguments[0], arguments[1:]))
 
 
-def end_with(callback: Callable[[], object]) -> NoReturn:
-    """Run a callback and end this process with the documented code."""
-    speak_plainly()
-    if threading.current_thread() is threading.main_thread():
-        # A scheduler's request to end is handled and reported as Ctrl-C is.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        callback()
-    except RLHFError as error:
-        _print(f"{error}")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _print("interrupted; the same command goes on from the last checkpoint")
-        sys.exit(INTERRUPTED)
-    sys.exit(0)
-
-
 def _dispatch(command: str, overrides: list[str]) -> None:
     if command not in COMMANDS:
         import difflib
@@ -118,11 +96,6 @@ def _dispatch(command: str, overrides: list[str]) -> None:
     from rlhf.cli.compose import compose_and_run
 
     return compose_and_run(command, overrides)
-
-
-def _print(message: str) -> None:
-    for line in message.splitlines():
-        sys.stderr.write(f"rlhf: {line}\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rlhf.cli.main import INTERRUPTED
+from rlhf.cli.exit import INTERRUPTED
 from rlhf.cli.several import run_several
 from rlhf.cli.trial import Trial
 from rlhf.errors import ConfigError, RLHFError, TrainingError, WorkerError

@@ -15,7 +15,7 @@ from typing import IO, cast
 
 from rlhf.checkpoint.run import TRIAL_LOG
 from rlhf.cli.commands import run_command
-from rlhf.cli.main import INTERRUPTED, end_with
+from rlhf.cli.exit import INTERRUPTED, end_with
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
 from rlhf.errors import RLHFError, TrainingError

@@ -98,3 +98,45 @@ def without_type_checking(tree: ast.Module) -> ast.Module:
         if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     ]
     return ast.Module(body=kept, type_ignores=[])
+
+
+def imports_of(module) -> set[str]:
+    """Modules of ours that a module imports, those within functions too; not for types alone."""
+    for_types = [
+        inside
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inside in ast.walk(node)
+    ]
+    found: set[str] = set()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ImportFrom) and node not in for_types:
+            source = node.module or ""
+            found |= {source, *(f"{source}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import) and node not in for_types:
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Modules that reach each other."""
+    reached = {name: set(graph[name]) for name in graph}
+    for _ in graph:
+        wider = {
+            name: of | {far for near in of for far in reached[near]} for name, of in reached.items()
+        }
+        if wider == reached:
+            break
+        reached = wider
+    return [
+        {other for other in graph if other in reached[name] and name in reached[other]}
+        for name in graph
+        if name in reached[name]
+    ]
+
+
+def test_no_imports_go_in_a_circle_even_lazy_ones(modules):
+    names = {module.name for module in modules}
+    graph = {module.name: (imports_of(module) & names) - {module.name} for module in modules}
+    assert not circles(graph), circles(graph)
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})[0] == {"a", "b", "c"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rlhf import __version__
-from rlhf.cli.main import COMMANDS, end_with, main
+from rlhf.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -62,16 +60,3 @@ def test_help_needs_neither_torch_nor_hydra_and_half_a_second():
         seconds.append(time.perf_counter() - start)
     assert done.stdout.endswith("loaded []\n")
     assert min(seconds) < 0.5
-
-
-def test_a_request_to_end_is_reported_as_an_interruption(capsys):
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as caught:
-            end_with(lambda: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(10)))
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert caught.value.code == 130
-    assert capsys.readouterr().err == (
-        "rlhf: interrupted; the same command goes on from the last checkpoint\n"
-    )
