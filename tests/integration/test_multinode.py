@@ -233,6 +233,15 @@ def test_the_same_command_goes_on_with_the_nodes_that_are_left(story):
     assert "is done" in story.again.said()
 
 
+def test_the_manifest_says_on_how_many_nodes_each_stage_ended(story, home):
+    stages = json.loads((home / "run/manifest.json").read_text())["stages"]
+    assert {name: of["nodes"] for name, of in stages.items()} == {
+        "sft": 3,
+        "reward_model": 3,
+        "ppo": 2,
+    }
+
+
 def test_nodes_ranks_and_a_lost_node_change_no_figure(story, home):
     alone = [sys.executable, "-m", "rlhf", *RUN, *ENGINE, "run_dir=alone"]
     subprocess.run(alone, cwd=home, env=environment(), check=True, capture_output=True)

@@ -84,6 +84,10 @@ def test_the_figures_are_those_of_every_step(whole):
     # Scoring and learning pack rows differently, which may move the last digit of fp32.
     assert first["policy/ratio_first_max_error"] < 1e-6
     assert first["sampling/logprob_difference_max"] < 1e-4
+    clocked = [json.loads(line) for line in (whole / "run/metrics.jsonl").open()]
+    for row in clocked:
+        phases = ("generate", "score", "learn") if row["stage"] == "ppo" else ("learn",)
+        assert all(row["metrics"][f"time/{phase}_s"] > 0 for phase in phases), row
     samples = [json.loads(line) for line in (whole / "run/samples.jsonl").open()]
     assert {(row["stage"], row["step"]) for row in samples} == {("sft", 0), ("ppo", 3)}
     judged = json.loads((whole / "run/evaluation.json").read_text())
@@ -96,6 +100,7 @@ def test_the_manifest_names_the_data_and_the_stages(whole):
     assert set(manifest["data"]) == {f"{s.partition('=')[2]}" for s in SOURCES}
     assert set(manifest["stages"]) == {"sft", "reward_model", "ppo"}
     assert manifest["stages"]["ppo"]["steps"] == 3
+    assert {stage["nodes"] for stage in manifest["stages"].values()} == {1}
 
 
 def test_the_report_is_one_page_that_asks_no_other_host(whole):
