@@ -129,7 +129,8 @@ class Gauged:
         learned = experience(written, logprobs_BR, torch.zeros_like(logprobs_BR))
         self._improve(learned)  # moments and the libraries' own are there from now on
         rest = live_bytes() - self._before - _bytes(written, learned, logprobs_BR)
-        learn = taken(lambda: self._improve(learned))
+        # The less of two: where ranks wait for each other, more buckets may be there at one time.
+        learn = min(taken(lambda: self._improve(learned)) for _ in range(2))
         score = taken(lambda: logprobs(self._policy, written, 0))
         prompts = prompt_rows(num_prompts, prompt, vocabulary)
         self._policy.chosen_backend(prompts)

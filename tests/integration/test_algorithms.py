@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
-from rlhf.algo import estimators
 from tests import models
 from tests.integration.conftest import ENGINE, SMALL, metrics
 
@@ -105,14 +103,11 @@ def test_all_that_may_be_added_works_together_and_is_resumed(start, home, rlhf):
 
 def test_the_estimator_of_the_guide_runs(start, home, rlhf):
     page = (Path(__file__).parents[2] / "docs/algorithms.md").read_text(encoding="utf-8")
-    source = page.partition("```python\n")[2].partition("```")[0]
-    settings = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])["ppo"]
-    exec(source, {**vars(estimators)})  # noqa: S102 - the guide's own words
-    try:
-        asked = [f"ppo.{name}={value}" for name, value in settings.items()]
-        data = (f"policy.path={start}", *REWARDED, "ppo.minibatch_size=5")
-        outcome = rlhf("ppo", "run_dir=run", *ENGINE, *SMALL, *data, *asked)
-    finally:
-        del estimators.ESTIMATORS["median_baseline"]
+    guide = page.partition("## An estimator of your own")[2]
+    (home / "mine.py").write_text(guide.partition("```python\n")[2].partition("```")[0])
+    asked = guide.partition("```\nrlhf ppo ")[2].partition(" ...\n```")[0].split()
+    assert asked[0] == "ppo.advantage_estimator=mine.py:median_baseline"
+    data = (f"policy.path={start}", *REWARDED, "ppo.minibatch_size=5")
+    outcome = rlhf("ppo", "run_dir=run", *ENGINE, *SMALL, *data, *asked)
     assert outcome.code == 0, outcome.err
     assert not (home / "run/value").exists()
