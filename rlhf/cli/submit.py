@@ -142,7 +142,7 @@ def _start(jobs: Jobs, job_id: str, command_line: str, env: dict[str, str]) -> N
     from rlhf.runtime.archive import pack
 
     with tempfile.TemporaryDirectory() as folder:
-        archive = pack(Path.cwd(), Path(folder) / "parcel.zip")
+        archive = pack(Path.cwd(), Path(folder) / "archive.zip")
         _print(f"job {job_id} at {jobs.address}, with {archive} of {Path.cwd()}")
         jobs.submit(job_id, command_line, archive, env)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -30,6 +29,7 @@ from rlhf.roles.passes import map_rows, packed_rows
 from rlhf.roles.remote import KEEP, LEARN, SCORE, Remote, remote
 from rlhf.roles.remote import rows as row_answers
 from rlhf.roles.saver import ModelSaver
+from rlhf.roles.trained import Trained
 
 if TYPE_CHECKING:
     from rlhf.data.template import Text
@@ -144,7 +144,7 @@ class Reward:
         return self._config.function_weight * self._function.score(rollout)
 
 
-class RewardTrainer:
+class RewardTrainer(Trained):
     """A reward model in training."""
 
     def __init__(
@@ -203,21 +203,6 @@ class RewardTrainer:
         model = self._scorer.engine.module
         assert isinstance(model, ScalarModel)
         model.normalize(statistics["mean"], statistics["std"])
-
-    @remote(KEEP)
-    def save(self, folder: Path) -> None:
-        """Save the model as a plain Hugging Face folder."""
-        self.saver.save(folder)
-
-    @remote(KEEP)
-    def save_state(self, folder: Path) -> None:
-        """Save weights and moments for a resume."""
-        self.learner.save_state(folder)
-
-    @remote(KEEP)
-    def load_state(self, folder: Path) -> None:
-        """Restore what `save_state` saved."""
-        self.learner.load_state(folder)
 
 
 def _flatten(batch: Rankings) -> Answers:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rlhf.engine.base import TrainableEngine
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.text import Demonstrations
@@ -11,12 +9,13 @@ from rlhf.generation.sampling import Sampling
 from rlhf.roles.imitation import Imitation
 from rlhf.roles.learner import Learner
 from rlhf.roles.passes import Settings
-from rlhf.roles.remote import KEEP, LEARN, Remote, metrics, remote
+from rlhf.roles.remote import LEARN, Remote, metrics, remote
 from rlhf.roles.sampler import Sampler
 from rlhf.roles.saver import ModelSaver
+from rlhf.roles.trained import Trained
 
 
-class SFTPolicy(Sampler):
+class SFTPolicy(Trained, Sampler):
     """A language model that generates, and learns from demonstrations."""
 
     def __init__(
@@ -49,18 +48,3 @@ class SFTPolicy(Sampler):
     def imitation_loss(self, batch: Demonstrations) -> Metrics:
         """Return the SFT loss of this rank's rows as loss/validation, without learning."""
         return self._imitation.loss(batch)
-
-    @remote(KEEP)
-    def save(self, folder: Path) -> None:
-        """Save the model as a plain Hugging Face folder."""
-        self.saver.save(folder)
-
-    @remote(KEEP)
-    def save_state(self, folder: Path) -> None:
-        """Save weights and moments for a resume."""
-        self.learner.save_state(folder)
-
-    @remote(KEEP)
-    def load_state(self, folder: Path) -> None:
-        """Restore what `save_state` saved."""
-        self.learner.load_state(folder)

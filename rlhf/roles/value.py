@@ -5,8 +5,6 @@ Axes: B rows, R response tokens.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor
 
 from rlhf.algo.losses import value_loss
@@ -21,11 +19,12 @@ from rlhf.roles.passes import (
     minibatches,
     packed_rows,
 )
-from rlhf.roles.remote import KEEP, LEARN, SCORE, remote
+from rlhf.roles.remote import LEARN, SCORE, remote
 from rlhf.roles.saver import ModelSaver
+from rlhf.roles.trained import Trained
 
 
-class Value:
+class Value(Trained):
     """A scalar model that learns the baseline of the advantages."""
 
     def __init__(
@@ -86,18 +85,3 @@ class Value:
             self._config.value_clip_range,
         )
         return LossSum(result.loss, {"value/clipfrac_avg": result.clipped})
-
-    @remote(KEEP)
-    def save(self, folder: Path) -> None:
-        """Save the model as a plain Hugging Face folder."""
-        self.saver.save(folder)
-
-    @remote(KEEP)
-    def save_state(self, folder: Path) -> None:
-        """Save weights and moments for a resume."""
-        self.learner.save_state(folder)
-
-    @remote(KEEP)
-    def load_state(self, folder: Path) -> None:
-        """Restore what `save_state` saved."""
-        self.learner.load_state(folder)

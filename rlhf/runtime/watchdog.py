@@ -53,7 +53,7 @@ def on_end(callback: Callable[[], None]) -> None:
         wait_for_end()
         callback()
 
-    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+    threading.Thread(target=wait, name="watchdog", daemon=True).start()
 
 
 def read_line() -> bytes:

@@ -15,6 +15,10 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "tests/unit/checkpoint/test_store.py",
         "damage in any file is seen where a store reads its newest checkpoint",
     ),
+    "rlhf.roles.trained": (
+        "tests/unit/roles/test_saver.py",
+        "each role that learns is saved and taken up again there",
+    ),
     "rlhf.roles.sft_policy": (
         "tests/unit/roles/test_policy.py",
         "the policy that PPO improves learns from demonstrations too",
