@@ -127,7 +127,7 @@ def _of_file(spec: str, file: Path, changed_ns: int) -> Estimator:
     def checked(episodes: Episodes) -> Tensor:
         try:
             advantages_BR = cast("object", marked.function(episodes))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise TrainingError(f"ppo.advantage_estimator {spec}: {described(error)}") from error
         wanted = episodes.rewards_BR
         if not isinstance(advantages_BR, Tensor) or advantages_BR.shape != wanted.shape:

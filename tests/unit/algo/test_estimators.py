@@ -242,6 +242,10 @@ def broken(episodes):
 def raises(episodes):
     return episodes.rewards
 
+@estimator(reads_values=False, min_samples=1)
+def leaves(episodes):
+    raise SystemExit(0)
+
 def plain(episodes):
     return episodes.rewards_BR
 """
@@ -270,6 +274,7 @@ def test_one_of_the_users_own_is_found_by_its_file(mine: str) -> None:
     [
         ("gae", r"mine.py:gae gave torch.Size\(\[8, 1\]\); it must return a tensor of \(8, 6\)"),
         ("broken", "not finite"),
+        ("leaves", "SystemExit: 0"),
         ("raises", "AttributeError: 'Episodes' object has no attribute 'rewards'"),
     ],
 )
