@@ -70,6 +70,7 @@ families: $(READY) ## every causal family of transformers through every stage; w
 	@$(BIN)/python -m tests.families $(ARGS)
 
 hostile: $(READY) ## reward functions and command lines of a bad day; each ends well or in one line
+	@$(BIN)/python -m tests.hostile $(ARGS)
 
 # torch is installed apart, by $(TORCH): left out here with the CUDA packages it would bring; what
 # its CPU build needs is named.
