@@ -22,9 +22,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlhf.cli.evaluated import as_the_run_had
 from rlhf.cli.multirun import Multirun
 from rlhf.cli.overrides import for_hydra
+from rlhf.commands.evaluated import as_the_run_had
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
 from rlhf.config.rates import LEARNERS, rate
@@ -132,7 +132,7 @@ def _take(command: str, config: DictConfig, multirun: Multirun) -> float | None:
             "setting several values, or leave it at 1"
         )
     # Torch and transformers take seconds to import; a wrong setting is reported before that.
-    from rlhf.cli.commands import run_command
+    from rlhf.commands.table import run_command
 
     return run_command(command, experiment)
 

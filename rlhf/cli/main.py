@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from rlhf import __version__
-from rlhf.cli.exit import end_with
+from rlhf.commands.exit import end_with
 from rlhf.errors import ConfigError
 
 COMMANDS = {

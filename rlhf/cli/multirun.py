@@ -16,7 +16,7 @@ from rlhf.config.load import load
 from rlhf.errors import ConfigError, RLHFError
 
 if TYPE_CHECKING:
-    from rlhf.cli.sweep import Sweep
+    from rlhf.sweeps.sweep import Sweep
 
 COMPARED = ("sft", "reward_model", "ppo", "pipeline", "evaluate")
 """Commands whose trials leave something to compare; others run once a combination."""
@@ -85,7 +85,7 @@ class Multirun:
     def _opened(self, folder: Path) -> Sweep:
         if self._sweep is None:
             # Torch and transformers take seconds to import; single runs report faults before.
-            from rlhf.cli.sweep import Sweep
+            from rlhf.sweeps.sweep import Sweep
 
             self._sweep = self._open.enter_context(Sweep(self._command, folder))
         return self._sweep
@@ -93,7 +93,7 @@ class Multirun:
     def _trial(
         self, name: str, settings: dict[str, str], overrides: Sequence[str], experiment: Experiment
     ) -> Any:
-        from rlhf.cli.trial import Trial
+        from rlhf.sweeps.trial import Trial
 
         shared = [word.lstrip("+") for word in overrides]
         typed = [word for word in shared if not word.startswith("run_dir=")]
@@ -107,7 +107,7 @@ class Multirun:
 
     def _run(self, name: str, mapping: Mapping[str, object]) -> float | None:
         """Run a command that leaves nothing to compare."""
-        from rlhf.cli.commands import run_command
+        from rlhf.commands.table import run_command
 
         try:
             return run_command(self._command, load(mapping))

@@ -14,8 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlhf.checkpoint.files import write_json
 from rlhf.checkpoint.settings import differences
-from rlhf.cli.commands import run_command
 from rlhf.cli.diff import Difference, compare_runs
+from rlhf.commands.table import run_command
 from rlhf.config.commands import stages_of
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import load

@@ -6,10 +6,11 @@ import ast
 
 # Rooms whose modules need a cluster or a whole program to say anything, and the other folders
 # of tests/ in which their test_<module>.py may stand.
-OTHER_FOLDERS = {"runtime": ("contract", "integration"), "cli": ("contract", "integration")}
+RUNS = ("contract", "integration")
+OTHER_FOLDERS = {"runtime": RUNS, "cli": RUNS, "commands": RUNS, "sweeps": RUNS}
 
 # Modules without a test of their own name: the file that covers each, and why it is there.
-PAGE = "tests/unit/observe/report/test_page.py"
+PAGE = "tests/unit/report/test_page.py"
 COVERED_BY: dict[str, tuple[str, str]] = {
     "rlhf.checkpoint.manifest": (
         "tests/unit/checkpoint/test_store.py",
@@ -43,14 +44,14 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "tests/contract/test_engines.py",
         "it needs a DeepSpeed engine, on one rank and on two",
     ),
-    "rlhf.observe.report.answers": (PAGE, "a section is judged on the page that holds it"),
-    "rlhf.observe.report.curves": (PAGE, "a section is judged on the page that holds it"),
-    "rlhf.observe.report.outcome": (PAGE, "a section is judged on the page that holds it"),
-    "rlhf.observe.report.quality": (PAGE, "a section is judged on the page that holds it"),
-    "rlhf.observe.report.setup": (PAGE, "a section is judged on the page that holds it"),
-    "rlhf.observe.report.read": (PAGE, "whole, partial and damaged runs are read for a page"),
-    "rlhf.observe.report.stack": (
-        "tests/unit/observe/report/test_chart.py",
+    "rlhf.report.answers": (PAGE, "a section is judged on the page that holds it"),
+    "rlhf.report.curves": (PAGE, "a section is judged on the page that holds it"),
+    "rlhf.report.outcome": (PAGE, "a section is judged on the page that holds it"),
+    "rlhf.report.quality": (PAGE, "a section is judged on the page that holds it"),
+    "rlhf.report.setup": (PAGE, "a section is judged on the page that holds it"),
+    "rlhf.report.read": (PAGE, "whole, partial and damaged runs are read for a page"),
+    "rlhf.report.stack": (
+        "tests/unit/report/test_chart.py",
         "stacked areas are charts, and keep the rules of charts",
     ),
 }

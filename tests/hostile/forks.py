@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-SLOW = ("rlhf.cli.commands", "rlhf.cli.compose", "transformers.models.llama.modeling_llama")
+SLOW = ("rlhf.commands.table", "rlhf.cli.compose", "transformers.models.llama.modeling_llama")
 LIMIT_S = 60.0
 POLL_S = 0.01
 

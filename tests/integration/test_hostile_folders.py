@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.cli.checks.context import CheckContext
-from rlhf.cli.preflight import preflight
+from rlhf.checks.context import CheckContext
+from rlhf.checks.preflight import preflight
 from rlhf.errors import RLHFError
 from tests import models
 from tests.damaged import FILES, SETTINGS, WEIGHTS, changed, damages

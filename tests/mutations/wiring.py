@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.mutations.mutation import Mutation
 
 CONTEXT, SPECS = "rlhf/runtime/context.py", "rlhf/runtime/specs.py"
-PIPELINE, COMMANDS = "rlhf/stages/pipeline.py", "rlhf/cli/commands.py"
+PIPELINE, COMMANDS = "rlhf/stages/pipeline.py", "rlhf/commands/evaluate.py"
+TRAIN = "rlhf/commands/train.py"
 REWARD_ROLE = "rlhf/roles/reward.py"
 LEARNER, PASSES = "rlhf/roles/learner.py", "rlhf/roles/passes.py"
 POLICY, VALUE = "rlhf/roles/policy.py", "rlhf/roles/value.py"
@@ -37,7 +38,7 @@ EVALUATION = (
     f"{FIGURES}::test_evaluate_compares_the_folders_named_as_the_settings_say",
 )
 SAMPLES = (f"{FIGURES}::test_samples_are_the_answers_of_sft_and_policy_with_the_rewards_scores",)
-JUDGE = ("tests/unit/cli/test_commands.py",)
+JUDGE = ("tests/unit/commands/test_table.py",)
 REWARD = (
     f"{FIGURES}::test_the_reward_model_is_the_plain_programs_and_normalised_on_training_rows",
     f"{FIGURES}::test_its_report_is_of_rows_never_seen_and_of_raw_scores",
@@ -295,15 +296,15 @@ MUTATIONS = (
     Mutation(
         "baseline-of-the-pipeline-is-the-start",
         "the pipeline judges against the weights before SFT",
-        COMMANDS,
-        "_compare(run, candidate, policy, context.judge)",
-        "_compare(run, candidate, start, context.judge)",
+        TRAIN,
+        "compare_policies(run, candidate, policy, context.judge)",
+        "compare_policies(run, candidate, start, context.judge)",
         EVALUATION,
     ),
     Mutation(
         "ppo-from-before-sft",
         "PPO goes on from the start, not from SFT",
-        COMMANDS,
+        TRAIN,
         "run_ppo(run, policy, reward_model)",
         "run_ppo(run, start, reward_model)",
         (f"{FIGURES}::test_ppo_after_them_is_the_plain_programs",),
@@ -311,7 +312,7 @@ MUTATIONS = (
     Mutation(
         "reward-model-from-before-sft",
         "the reward model's trunk is the start's, not SFT's",
-        COMMANDS,
+        TRAIN,
         "_reward_model(run, context, policy)",
         "_reward_model(run, context, start)",
         REWARD,
@@ -407,7 +408,7 @@ MUTATIONS = (
     Mutation(
         "after-shown-as-before",
         "the terminal's table of answers has its two sides exchanged",
-        COMMANDS,
+        TRAIN,
         "run.log.compare(before, after)",
         "run.log.compare(after, before)",
         SAMPLES,

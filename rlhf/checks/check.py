@@ -1,0 +1,66 @@
+"""Check: one fault that can be found before a run, and the result of looking for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from rlhf.checks.context import CheckContext
+from rlhf.errors import RLHFError
+
+Level = Literal["ok", "warn", "skip", "FAIL"]
+
+
+class CheckWarning(str):
+    """The result of a check that found no fault but something to know; a line each."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One check of `rlhf doctor`: its name and the function that makes it."""
+
+    name: str
+    look: Callable[[CheckContext], str]
+    """Returns what it found, a CheckWarning where that is doubtful; raises RLHFError where a run
+    would fail, with a line a problem."""
+    needs: str | None = None
+    """Name of an earlier check; this one is skipped where that one failed."""
+    connects: bool = False
+    """Whether it asks a live cluster; a run does so itself, once it is connected."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckResult:
+    """The result of one check: its level and its lines."""
+
+    name: str
+    level: Level
+    text: str
+    """One line, or one a problem."""
+    error: RLHFError | None = None
+    """What was raised, of a FAIL."""
+
+
+def examine(context: CheckContext, checks: Iterable[Check]) -> Iterator[CheckResult]:
+    """Make every check; after a failed one only the checks that need it are skipped."""
+    unknown: set[str] = set()
+    for check in checks:
+        if check.needs in unknown:
+            result = CheckResult(name=check.name, level="skip", text=f"needs {check.needs}")
+        else:
+            result = _run(check, context)
+        if result.level in ("FAIL", "skip"):
+            unknown.add(check.name)
+        yield result
+
+
+def _run(check: Check, context: CheckContext) -> CheckResult:
+    try:
+        text = check.look(context)
+    except RLHFError as error:
+        return CheckResult(name=check.name, level="FAIL", text=str(error), error=error)
+    level = "warn" if isinstance(text, CheckWarning) else "ok"
+    return CheckResult(name=check.name, level=level, text=text)

@@ -1,0 +1,54 @@
+"""The list of all checks, in the order in which they are made."""
+
+from __future__ import annotations
+
+from rlhf.checks.check import Check, CheckWarning
+from rlhf.checks.cluster import check_access, check_cluster, check_nodes
+from rlhf.checks.context import CheckContext
+from rlhf.checks.disk import check_disk, check_run_folder
+from rlhf.checks.machine import check_machine
+from rlhf.checks.models import check_folders, check_models, check_reward_head
+from rlhf.checks.reward import check_reward
+from rlhf.checks.settings import check_packages, check_settings
+from rlhf.checks.tokenizers import check_tokenizers
+
+
+def check_data(context: CheckContext) -> str:
+    """Read and tokenize every row.
+
+    Raises:
+        ConfigError, DataError, ModelError: with file:line where a row is at fault.
+    """
+    inputs = context.inputs
+    if inputs.warnings:
+        return CheckWarning("\n".join(inputs.warnings))
+    rows = ", ".join(f"{count:,} {kind}" for kind, count in inputs.rows().items())
+    return "; ".join([f"{rows} to learn from", *inputs.left_out])
+
+
+def check_judge(context: CheckContext) -> str:
+    """Load the judge of the evaluation.
+
+    Raises:
+        ConfigError: when it does not load.
+    """
+    return "none" if context.judge is None else str(context.experiment.evaluation.judge)
+
+
+CHECKS = (
+    Check(name="packages", look=check_packages),
+    Check(name="settings", look=check_settings),
+    Check(name="folders", look=check_folders, needs="settings"),
+    Check(name="data", look=check_data, needs="folders"),
+    Check(name="judge", look=check_judge, needs="settings"),
+    Check(name="models", look=check_models, needs="data"),
+    Check(name="tokenizers", look=check_tokenizers, needs="models"),
+    Check(name="reward head", look=check_reward_head, needs="models"),
+    Check(name="reward", look=check_reward, needs="settings"),
+    Check(name="run folder", look=check_run_folder),
+    Check(name="disk", look=check_disk, needs="models"),
+    Check(name="machine", look=check_machine),
+    Check(name="cluster", look=check_cluster),
+    Check(name="token", look=check_access, needs="cluster"),
+    Check(name="nodes", look=check_nodes, needs="token", connects=True),
+)

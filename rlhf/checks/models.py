@@ -1,0 +1,100 @@
+"""Whether every model the stages load is there, whole, of the right kind, and really trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from rlhf.checkpoint.artifact import read_artifact, verify
+from rlhf.checks.context import CheckContext
+from rlhf.data.tokenizer import fingerprint, load_tokenizer
+from rlhf.errors import CheckpointError, ModelError
+from rlhf.models.folder import check_folder
+from rlhf.models.head import check_head
+from rlhf.models.weights import check_weights
+
+WRITERS, SCORERS = ("policy", "sft"), ("reward_model", "value")
+"""Kinds of finished folders that may serve as a language model, and as a scalar model."""
+SCORED = ("reward_model.path", "value.path")
+
+
+def check_folders(context: CheckContext) -> str:
+    """Check the files of every model folder, before a tokenizer is read from one.
+
+    Raises:
+        ModelError: one line for each folder with damaged files, or an impossible config.
+    """
+    paths = dict.fromkeys(context.models.values())
+    _raise_all(partial(check_folder, path) for path in paths)
+    return f"{len(paths)} to load"
+
+
+def check_models(context: CheckContext) -> str:
+    """Check every model that a stage will load.
+
+    Raises:
+        ModelError: one line for each model that cannot be used.
+        CheckpointError: when a folder that a stage made is damaged, or of another kind.
+    """
+    wanted = [(path, name in SCORED) for name, path in context.models.items()]
+    _raise_all(
+        partial(check_weights, path, scored=scored) for path, scored in dict.fromkeys(wanted)
+    )
+    for path, scored in wanted:
+        _check_handed_over(path, scored=scored)
+    return ", ".join(f"{name}={path}" for name, path in context.models.items()) or _start(context)
+
+
+def check_reward_head(context: CheckContext) -> str:
+    """Check the numbers of the reward model's head.
+
+    Raises:
+        ModelError: when it was not trained.
+        CheckpointError: when its record, made by a stage of ours, has it as untrained.
+    """
+    path = context.models.get("reward_model.path")
+    if path is None:
+        return "no trained reward model is given"
+    artifact = read_artifact(Path(path))
+    if artifact is not None and not artifact.head_trained:
+        raise CheckpointError(f"{path}: by its record, its head was never trained")
+    return check_head(path)
+
+
+def _raise_all(checks: Iterable[Callable[[], None]]) -> None:
+    """Check every path, then raise one ModelError with all faults."""
+    problems: list[str] = []
+    for look in checks:
+        try:
+            look()
+        except ModelError as error:
+            problems.append(str(error))
+    if problems:
+        raise ModelError("\n".join(dict.fromkeys(problems)))
+
+
+def _check_handed_over(path: str, *, scored: bool) -> None:
+    """Check a folder that a stage of ours made: whole, of the right kind, with its own tokenizer.
+
+    Raises:
+        CheckpointError: when it is not; a folder made by other software passes.
+    """
+    folder = Path(path)
+    if read_artifact(folder) is None:
+        return
+    artifact, kinds = verify(folder), SCORERS if scored else WRITERS
+    if artifact.kind not in kinds:
+        raise CheckpointError(
+            f"{path} is a {artifact.kind}; what is wanted here is one of: {', '.join(kinds)}"
+        )
+    if artifact.tokenizer_sha256 != fingerprint(load_tokenizer(path)):
+        raise CheckpointError(
+            f"{path}: its tokenizer or chat template is not the one it was trained with; put the "
+            "files of its training back"
+        )
+
+
+def _start(context: CheckContext) -> str:
+    start = context.inputs.start
+    return "a new one is made" if start is None else f"policy.path={start}, which is converted"

@@ -1,0 +1,1 @@
+"""Commands: what each of them does with a checked configuration."""

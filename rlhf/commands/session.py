@@ -1,0 +1,77 @@
+"""A command's session: the run's folder, log and processes, open while its stages run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rlhf.checkpoint.run import open_run
+from rlhf.checks.context import roles_needed
+from rlhf.config.arithmetic import arithmetic
+from rlhf.config.commands import StageName
+from rlhf.config.experiment import Experiment
+from rlhf.observe.log import RunLog
+from rlhf.observe.manifest import note_stage, write_manifest
+from rlhf.report import write_report
+from rlhf.report.figures import figures_of, objective
+from rlhf.report.read import read_run
+from rlhf.runtime.runtime import Processes
+from rlhf.stages.inputs import Inputs
+from rlhf.stages.rehearsal import Rehearsal
+from rlhf.stages.run import Run
+
+TRAINING = ("pipeline", "sft", "reward_model", "ppo")
+
+
+@contextmanager
+def opened(
+    command: str, experiment: Experiment, inputs: Inputs, stages: list[StageName]
+) -> Iterator[Run]:
+    """Open the run's folder, log and (when first needed) processes; close all at the end."""
+    config = experiment.model_dump(mode="json")
+    with ExitStack() as stack:
+        folder = stack.enter_context(open_run(Path(experiment.run_dir), config, command))
+        log = stack.enter_context(
+            RunLog(
+                folder.path,
+                experiment.tracking,
+                config=config,
+                run_id=folder.run_id,
+                max_kl=experiment.sweep.max_kl,
+            )
+        )
+        if command in TRAINING:
+            data = inputs.described(experiment.data)
+            write_manifest(folder.path, command, _typed(command), config, data)
+            for line in inputs.left_out:
+                log.note(line)
+            table = arithmetic(experiment, inputs.rows())
+            log.table("batch arithmetic", ["stage", "quantity", "value"], table)
+        roles = roles_needed(stages, experiment)
+        processes = stack.enter_context(Processes(experiment, roles, log))
+        yield Run(
+            experiment=experiment,
+            opened=folder,
+            inputs=inputs,
+            runtime=processes.runtime,
+            log=log,
+            timings=processes.timings,
+            rehearsal=Rehearsal(inputs, processes.runtime, log.note),
+            finished=lambda stage, figures: note_stage(
+                folder.path, stage, {**figures, "nodes": processes.num_nodes}
+            ),
+        )
+
+
+def _typed(command: str) -> list[str]:
+    """Return the command line as the user typed it."""
+    verb = "reproduce" if sys.argv[0] == "rlhf reproduce" else command
+    return ["rlhf", verb, *(argument.removeprefix("++") for argument in sys.argv[1:])]
+
+
+def reported(run: Run) -> float | None:
+    """Write the report; return the figure a sweep would compare."""
+    run.log.note(f"report: {write_report(run.folder)}")
+    return objective(figures_of(read_run(run.folder)))

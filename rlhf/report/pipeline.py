@@ -1,0 +1,74 @@
+"""The pipeline at a glance: three stages, each with its one figure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rlhf.observe.numbers import counted, duration, percent, short
+from rlhf.report.html import Markup, el
+from rlhf.report.read import RunFiles, ends, number, section, sft_loss
+
+STAGES: Final = (
+    ("sft", "SFT", "learns to answer from demonstrations"),
+    ("reward_model", "Reward model", "learns what people prefer"),
+    ("ppo", "PPO", "learns to generate what the reward prefers"),
+)
+
+
+def pipeline_section(run: RunFiles) -> Markup | None:
+    """Return a card for each stage that ran, in order; None when none did."""
+    cards = [_card(run, *stage) for stage in STAGES if _has_run(run, stage[0])]
+    if not cards:
+        return None
+    return el("ol", *cards, class_="pipeline", aria_label="The stages of this run")
+
+
+def _has_run(run: RunFiles, stage: str) -> bool:
+    return stage in run.curves or bool(section(run.manifest, "stages", stage))
+
+
+def _card(run: RunFiles, stage: str, title: str, purpose: str) -> Markup:
+    figure, label = _figure(run, stage)
+    return el(
+        "li",
+        el("h3", title),
+        el("p", purpose, class_="soft"),
+        el("p", el("strong", figure), el("span", label), class_="big") if figure else None,
+        el("p", _effort(run, stage), class_="soft small"),
+    )
+
+
+def _figure(run: RunFiles, stage: str) -> tuple[str, str]:
+    """Return the stage's figure and what it is."""
+    if stage == "ppo":
+        first, last = _ends(run, "ppo", "objective/scores")
+        return (f"{first} \u2192 {last}", "score") if last else ("", "")
+    if stage == "reward_model":
+        accuracy = number(run.reward_model, "accuracy")
+        points = run.curve(stage, "accuracy/validation")
+        share = accuracy if accuracy is not None or not points else points[-1][1]
+        return (percent(share), "of held-out pairs right") if share is not None else ("", "")
+    metric, kind = sft_loss(run)
+    first, last = _ends(run, stage, metric)
+    return (f"{first} \u2192 {last}", f"{kind} loss") if last else ("", "")
+
+
+def _ends(run: RunFiles, stage: str, metric: str) -> tuple[str, str]:
+    points = run.curve(stage, metric)
+    if not points:
+        return "", ""
+    is_noisy = not metric.endswith("/validation")
+    first, last = ends(points) if is_noisy else (points[0][1], points[-1][1])
+    return short(first), short(last)
+
+
+def _effort(run: RunFiles, stage: str) -> str:
+    done = section(run.manifest, "stages", stage)
+    seconds = number(done, "seconds")
+    steps = number(done, "steps")
+    if steps is None:
+        recorded = [points[-1][0] for points in run.curves.get(stage, {}).values()]
+        steps = max(recorded) + 1 if recorded else None
+    parts = [counted(round(steps), "step") if steps is not None else ""]
+    parts.append(duration(seconds) if seconds is not None else "")
+    return " \u00b7 ".join(part for part in parts if part)

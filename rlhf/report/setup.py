@@ -1,0 +1,147 @@
+"""What was trained on what: models, data, seed, machine, and the whole configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import cast
+
+from rlhf.observe import files
+from rlhf.observe.numbers import duration, finite
+from rlhf.report.html import Markup, el, join
+from rlhf.report.read import RunFiles, number, section, words
+
+
+def setup_section(run: RunFiles) -> Markup | None:
+    """Return the run's provenance; None without a manifest."""
+    if not run.manifest:
+        return None
+    parts = [
+        el("h2", "What was trained on what"),
+        _facts(run),
+        _data_table(run),
+        _folded("Configuration", dict(flatten(run.config))),
+        _folded("Versions and machine", {**_named(run, "versions"), **_named(run, "machine")}),
+    ]
+    return join(parts)
+
+
+def facts(run: RunFiles) -> list[tuple[str, str]]:
+    """Return the few facts shown under the title: model, data, seed, time, day."""
+    data = section(run.manifest, "data")
+    rows = sum(number(section(data, path), "rows") or 0 for path in data)
+    seconds = sum(number(stage, "seconds") or 0 for stage in _stages(run))
+    files_word = "file" if len(data) == 1 else "files"
+    found = [
+        ("Policy", _policy(run) if run.config else ""),
+        ("Data", f"{rows:,.0f} rows in {len(data)} {files_word}" if data else ""),
+        ("Seed", words(run.manifest, "seed")),
+        ("Training", duration(seconds) if seconds else ""),
+        ("Started", _day(run.manifest.get("created"))),
+    ]
+    return [(name, value) for name, value in found if value]
+
+
+def flatten(row: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted path, value as text) for every setting."""
+    for key, value in row.items():
+        if isinstance(value, dict) and value:
+            yield from flatten(cast("files.Row", value), f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _written(value)
+
+
+def _written(value: object) -> str:
+    if value is None:
+        return "\u2013"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _stages(run: RunFiles) -> list[files.Row]:
+    stages = section(run.manifest, "stages")
+    return [section(stages, name) for name in stages]
+
+
+def _policy(run: RunFiles) -> str:
+    new = section(run.config, "policy", "new")
+    if not new:
+        return words(section(run.config, "policy"), "path")
+    size = f"{words(new, 'num_layers')} layers, width {words(new, 'hidden_size')}"
+    return f"new small Llama ({size})"
+
+
+def _day(created: object) -> str:
+    moment = finite(created)
+    if moment is None:
+        return str(created)[:16].replace("T", " ") if created else ""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _facts(run: RunFiles) -> Markup:
+    config = run.config
+    rows = [
+        ("Policy starts from", _policy(run)),
+        ("Reference", words(section(config, "reference"), "path") or "the policy before PPO"),
+        ("Reward", _reward(config)),
+        ("Learns", _learns(config)),
+        ("Seed", words(run.manifest, "seed")),
+        ("rlhf", words(run.manifest, "rlhf_version")),
+        ("Command", _command(run.manifest.get("command"))),
+    ]
+    if not config:
+        rows = rows[4:]
+    pairs = [join([el("dt", name), el("dd", value)]) for name, value in rows if value]
+    return el("dl", *pairs, class_="facts wide")
+
+
+def _reward(config: files.Row) -> str:
+    function = words(section(config, "reward"), "function")
+    model = words(section(config, "reward_model"), "path") or "a reward model trained in this run"
+    return f"function {function}" if function else model
+
+
+def _learns(config: files.Row) -> str:
+    peft = section(config, "peft")
+    if words(peft, "method") == "lora":
+        return f"LoRA adapters of rank {words(peft, 'rank')}"
+    return "all weights"
+
+
+def _command(command: object) -> str:
+    if isinstance(command, list):
+        return " ".join(str(part) for part in cast("list[object]", command))
+    return str(command or "")
+
+
+def _data_table(run: RunFiles) -> Markup | None:
+    data = section(run.manifest, "data")
+    if not data:
+        return None
+    rows = [
+        el(
+            "tr",
+            el("th", path, scope="row"),
+            el("td", f"{number(section(data, path), 'rows') or 0:,.0f}"),
+            el("td", el("code", words(section(data, path), "sha256")[:12])),
+        )
+        for path in data
+    ]
+    heads = [el("th", name, scope="col") for name in ("Data file", "Rows", "SHA-256")]
+    return el("table", el("thead", el("tr", *heads)), el("tbody", *rows), class_="numbers")
+
+
+def _named(run: RunFiles, name: str) -> dict[str, str]:
+    return dict(flatten(section(run.manifest, name)))
+
+
+def _folded(title: str, settings: Mapping[str, str]) -> Markup | None:
+    if not settings:
+        return None
+    rows = [
+        el("tr", el("th", el("code", name), scope="row"), el("td", value))
+        for name, value in settings.items()
+    ]
+    heads = el("tr", el("th", "Setting", scope="col"), el("th", "Value", scope="col"))
+    table = el("table", el("thead", heads), el("tbody", *rows), class_="settings")
+    return el("details", el("summary", f"{title} ({len(rows)} entries)"), table)

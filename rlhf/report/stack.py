@@ -1,0 +1,117 @@
+"""Stacked areas: where the seconds of each PPO step go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from rlhf.observe.numbers import duration, percent
+from rlhf.report.chart import BOTTOM, HEIGHT, LETTER, TOP, WIDTH, figure
+from rlhf.report.html import Markup, el, join
+from rlhf.report.read import Points
+from rlhf.report.scale import Scale, span, tick_labels
+from rlhf.report.trace import path, smooth, thin
+
+TONES: Final = {"generate": "a", "score": "b", "learn": "c", "other": "e"}
+"""Colour of a phase, the same in every picture of the page."""
+MOST_PHASES: Final = 4
+"""Phases with a layer of their own; the rest is `other`."""
+WHOLE: Final = "time/step_s"
+
+
+def time_phases(metrics: Mapping[str, Points]) -> dict[str, Points]:
+    """Return the seconds of each phase by step, largest phase first, the rest as `other`.
+
+    Args:
+        metrics: the curves of one stage; phases are `time/<phase>_s`, the whole is `time/step_s`.
+    """
+    phases = {
+        name.removeprefix("time/").removesuffix("_s"): dict(points)
+        for name, points in metrics.items()
+        if name.startswith("time/") and name != WHOLE
+    }
+    steps = sorted(set.intersection(*(set(points) for points in phases.values()))) if phases else []
+    stacked = {name: [(at, points[at]) for at in steps] for name, points in phases.items()}
+    ordered = dict(sorted(stacked.items(), key=lambda item: -_total(item[1]))[:MOST_PHASES])
+    whole = dict(metrics.get(WHOLE, []))
+    other = [
+        (at, max(0.0, whole.get(at, 0.0) - sum(dict(p)[at] for p in ordered.values())))
+        for at in steps
+    ]
+    if _total(other) > 0.01 * sum(whole.values()):
+        ordered["other"] = other
+    return {name: points for name, points in ordered.items() if points}
+
+
+def stacked_chart(key: str, phases: Mapping[str, Points]) -> Markup:
+    """Return a figure with one area a phase, its name and share of the time beside it."""
+    layers = _layers(phases)
+    tops = [top for _, top in layers[-1][1]]
+    low, high = span(tops, zero=True)
+    y = Scale(low, high, HEIGHT - BOTTOM, TOP)
+    xs = [x for x, _ in layers[0][1]]
+    left = 8 + LETTER * max(len(label) for label in tick_labels(y.ticks()))
+    right = 14 + LETTER * max(len(name) for name in phases)
+    x = Scale(xs[0], max(xs[-1], xs[0] + 1), left, WIDTH - right)
+    floor: Points = [(at, 0.0) for at in xs]
+    parts = [_axes(x, y)]
+    for (name, points), (_, below) in zip(layers, [("", floor), *layers], strict=False):
+        parts.append(_area(points, below, (x, y), tone_of(name)))
+    total = sum(_total(points) for points in phases.values())
+    shares = {name: _total(points) / total if total else 0.0 for name, points in phases.items()}
+    parts.append(_labels(layers, shares, x, y))
+    described = ", ".join(f"{name} {percent(share)}" for name, share in shares.items())
+    text = f"Shares of {duration(total)} in all: {described}."
+    return figure(key, ("Time a step", "seconds, by phase"), text, join(parts))
+
+
+def tone_of(phase: str) -> str:
+    """Return the colour of a phase."""
+    return TONES.get(phase, "d")
+
+
+def _total(points: Points) -> float:
+    return sum(value for _, value in points)
+
+
+def _layers(phases: Mapping[str, Points]) -> list[tuple[str, Points]]:
+    """Return the upper edge of each area, lowest first."""
+    layers: list[tuple[str, Points]] = []
+    below: list[float] = []
+    for name, points in phases.items():
+        drawn = smooth(thin(points))
+        below = [b + v for b, (_, v) in zip(below or [0.0] * len(drawn), drawn, strict=True)]
+        layers.append((name, [(x, top) for (x, _), top in zip(drawn, below, strict=True)]))
+    return layers
+
+
+def _area(top: Points, bottom: Points, scales: tuple[Scale, Scale], tone: str) -> Markup:
+    outline = path([*top, *reversed(bottom)], *scales)
+    return el("path", d=f"{outline}Z", class_=f"area {tone}")
+
+
+def _axes(x: Scale, y: Scale) -> Markup:
+    parts: list[Markup] = []
+    for tick, label in zip(y.ticks(), tick_labels(y.ticks()), strict=True):
+        at = y(tick)
+        parts.append(el("line", x1=x.start, x2=x.end, y1=at, y2=at, class_="grid"))
+        parts.append(el("text", label, x=x.start - 6, y=at + 3.5, class_="tick end"))
+    for tick, label in zip(x.ticks(), tick_labels(x.ticks()), strict=True):
+        parts.append(el("text", label, x=x(tick), y=HEIGHT - BOTTOM + 16, class_="tick mid"))
+    parts.append(el("text", "step", x=WIDTH, y=HEIGHT - BOTTOM + 16, class_="tick end unit"))
+    return join(parts)
+
+
+def _labels(
+    layers: list[tuple[str, Points]], shares: Mapping[str, float], x: Scale, y: Scale
+) -> Markup:
+    """Return the names from the bottom up, at least two lines apart."""
+    parts: list[Markup] = []
+    below, ceiling = 0.0, float(HEIGHT)
+    for name, points in layers:
+        top = points[-1][1]
+        at = min(y((below + top) / 2) + 1, ceiling - 27)
+        parts.append(el("text", name, x=x.end + 8, y=at - 2, class_=f"name {tone_of(name)}"))
+        parts.append(el("text", percent(shares[name]), x=x.end + 8, y=at + 11, class_="value"))
+        below, ceiling = top, at
+    return join(parts)

@@ -1,0 +1,1 @@
+"""Sweeps: trials, one after another or side by side; their table and their page."""

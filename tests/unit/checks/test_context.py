@@ -1,0 +1,46 @@
+"""Case: which stages, models and roles a command comes to."""
+
+from __future__ import annotations
+
+import shutil
+
+from rlhf.checks.context import roles_needed
+from tests import models
+
+
+def test_a_stage_starts_from_what_this_run_made_before(context, folder, tmp_path):
+    shutil.copytree(folder(), tmp_path / "run/sft")
+    shutil.copytree(folder(kind="classifier"), tmp_path / "run/reward_model")
+    nothing = {"policy": {}, "reward": {}}
+    own = context(**nothing)
+    assert own.start == str(tmp_path / "run/sft")
+    assert own.reward_model == str(tmp_path / "run/reward_model")
+    assert context("pipeline", **nothing).start is None
+    assert context().start == folder()
+    assert context().reward_model is None, "a function judges alone"
+
+
+def test_models_are_those_that_the_stages_load(context, folder):
+    given = {"reference": {"path": folder()}, "value": {"path": folder(kind="classifier")}}
+    assert list(context(**given).models) == ["policy.path", "reference.path", "value.path"]
+    demonstrations = context().experiment.data.prompts
+    sft = context("sft", data={"demonstrations": demonstrations}, **given)
+    assert sft.stages == ["sft"]
+
+
+def test_processes_are_started_for_the_roles_that_are_read():
+    with_value = models.experiment()
+    without = models.experiment(ppo={"advantage_estimator": "reinforce_pp"})
+    assert roles_needed(["ppo"], with_value) == ["policy", "reference", "reward", "value"]
+    assert roles_needed(["ppo"], without) == ["policy", "reference", "reward"]
+
+
+def test_whose_ray_is_used(context, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    here, own = context(), context(backend="deepspeed")
+    joined = context(backend="deepspeed", cluster={"address": "10.0.0.1:6379"})
+    assert [(c.starts_ray, c.joins_ray) for c in (here, own, joined)] == [
+        (False, False),
+        (True, False),
+        (False, True),
+    ]

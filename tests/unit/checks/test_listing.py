@@ -1,0 +1,50 @@
+"""Listing: every check is named once, comes after what it needs, and stands in the documents."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rlhf.checks.check import CheckWarning
+from rlhf.checks.listing import CHECKS, check_data, check_judge
+from rlhf.errors import ConfigError, DataError
+
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "doctor.md"
+
+
+def test_the_page_has_one_row_a_check_in_order():
+    table = PAGE.read_text(encoding="utf-8").partition("| check |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `([a-z ]+)` \|", table, re.MULTILINE)
+    assert rows == [check.name for check in CHECKS]
+
+
+def test_what_a_check_needs_was_looked_at_before():
+    seen: list[str] = []
+    for check in CHECKS:
+        assert check.needs is None or check.needs in seen
+        assert check.name not in seen
+        seen.append(check.name)
+
+
+def test_rows_are_read(context, tmp_path):
+    assert re.match(r"\d prompts to learn from", check_data(context()))
+    broken = context(data={"prompts": str(tmp_path / "broken.jsonl")})
+    (tmp_path / "broken.jsonl").write_text('{"prompt": "a"}\n{oops\n')
+    with pytest.raises(DataError, match=r"broken\.jsonl:2: not JSON at column 2"):
+        check_data(broken)
+
+
+def test_a_judge_is_loaded(context, tmp_path):
+    assert check_judge(context()) == "none"
+    with pytest.raises(ConfigError, match="nowhere"):
+        check_judge(context(evaluation={"judge": str(tmp_path / "nowhere.py:one")}))
+
+
+def test_what_may_be_wrong_with_rows_is_a_caution(context, tmp_path):
+    (tmp_path / "glued.jsonl").write_text('{"prompt": "w2", "completion": "w3"}\n' * 2)
+    glued = {"demonstrations": str(tmp_path / "glued.jsonl")}
+    said = check_data(context("sft", data=glued))
+    assert isinstance(said, CheckWarning)
+    assert re.match(r"2 of 2 plain answers run into .* the first at .*glued\.jsonl:1: 'w2'", said)

@@ -1,0 +1,60 @@
+"""Preflight: a run stops before it starts, with all that is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlhf.checks.context import CheckContext
+from rlhf.checks.preflight import preflight
+from rlhf.errors import ConfigError, ModelError
+from tests import models
+
+
+@pytest.fixture
+def asked(tmp_path, folder):
+    """Make a PPO run that would work, with changes."""
+    prompts, reward = tmp_path / "prompts.jsonl", tmp_path / "reward.py"
+    prompts.write_text('{"prompt": "film"}\n' * 4)
+    reward.write_text("def one(completions, **columns):\n    return [1.0] * len(completions)\n")
+
+    def make(backend: str = "torch", **sections: object) -> CheckContext:
+        given = {"policy": {"path": folder()}, "data": {"prompts": str(prompts)}}
+        given |= {"reward": {"function": f"{reward}:one"}, **sections}
+        run_dir = {"run_dir": str(tmp_path / "run")}
+        return CheckContext("ppo", models.experiment(backend, **given).model_copy(update=run_dir))
+
+    return make
+
+
+def test_a_run_that_would_work(asked, tmp_path):
+    assert preflight(asked()) == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_problems_of_several_checks_are_reported_at_once(asked, tmp_path):
+    nowhere = {"reference": {"path": str(tmp_path / "nowhere")}}
+    broken = asked("deepspeed", cluster={"address": "local", "value": {"ranks": 999}}, **nowhere)
+    with pytest.raises(ModelError) as caught:
+        preflight(broken)
+    first, *others = str(caught.value).splitlines()
+    assert "nowhere: not a model" in first
+    assert "cluster.value.ranks=999" in others[0]
+
+
+def test_a_problem_that_two_checks_meet_is_reported_once(asked):
+    with pytest.raises(ConfigError) as caught:
+        preflight(asked(ppo={"advantage_estimator": "grop"}))
+    assert str(caught.value).count("grop:") == 1
+
+
+def test_warnings_are_handed_on(asked, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    (warning,) = preflight(asked("deepspeed", cluster={"address": "local"}))
+    assert "RAY_AUTH_MODE=disabled asks for no token" in warning
+
+
+def test_raw_settings_that_deepspeed_does_not_know_are_refused(asked):
+    engine = {"zero_stage": 2, "deepspeed": {"zero_optimization": {"overlap_com": True}}}
+    broken = asked("deepspeed", engine={"backend": "deepspeed", **engine})
+    with pytest.raises(ConfigError, match=r"zero_optimization\.overlap_com=True.*no such key"):
+        preflight(broken)

@@ -1,0 +1,67 @@
+"""Commands, run on a checked Experiment without the command line before them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rlhf.commands.table import run_command
+from rlhf.config.load import load
+from rlhf.errors import ConfigError
+from tests import models
+
+
+@pytest.fixture
+def asked(tmp_path, folder):
+    """A PPO run of two steps, scored by a function and evaluated by another."""
+    prompts = tmp_path / "q.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": f"film {i}"}) + "\n" for i in range(12)))
+    reward = tmp_path / "reward.py"
+    reward.write_text(
+        "def length(completions, **columns):\n    return [float(len(c)) for c in completions]\n"
+    )
+    return {
+        "run_dir": str(tmp_path / "run"),
+        "tracking": {"console": False},
+        "data": {"prompts": str(prompts)},
+        "policy": {"path": folder(), "optimizer": models.optimizer()},
+        "reward": {"function": f"{reward}:length"},
+        "ppo": {"num_steps": 2, "rollout_batch_size": 4, "minibatch_size": 4, "num_epochs": 1},
+        "generation": {"max_new_tokens": 6},
+        "engine": {"backend": "torch"},
+        "cluster": {"backend": "in_process"},
+    }
+
+
+def test_training_gives_the_last_mean_score(asked, tmp_path):
+    score = run_command("ppo", load(asked))
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").open()]
+    assert score == rows[-1]["metrics"]["objective/scores"]
+
+
+def test_with_a_judge_it_gives_the_win_rate(asked, tmp_path):
+    judged = {**asked, "evaluation": {"judge": asked["reward"]["function"]}}
+    rate = run_command("ppo", load(judged))
+    assert rate == json.loads((tmp_path / "run/evaluation.json").read_text())["win_rate"]
+
+
+def test_what_is_missing_is_reported_before_a_folder_is_made(asked, tmp_path):
+    with pytest.raises(ConfigError, match=r"data\.preferences is not set"):
+        run_command("reward_model", load(asked))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_report_of_no_run(asked):
+    with pytest.raises(ConfigError, match="holds no run"):
+        run_command("report", load(asked))
+
+
+@pytest.mark.parametrize("command", ["ppo", "evaluate"])
+def test_a_judge_has_the_time_limit_of_a_reward_function(asked, tmp_path, command):
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time; time.sleep(1000)")
+    reward = {**asked["reward"], "timeout_s": 6.0}
+    own = {"reward": reward, "evaluation": {"judge": f"{slow}:f"}}
+    with pytest.raises(ConfigError, match=r"slow.py:f: loading .* after reward.timeout_s=6 s"):
+        run_command(command, load({**asked, **own}))
