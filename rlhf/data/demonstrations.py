@@ -8,9 +8,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.config.data import DataConfig
+from rlhf.data.canonical import key_of
 from rlhf.data.columns import Columns, same_kind, spoken, text_of
 from rlhf.data.encode import encode_answers, pad_rows, short_enough
-from rlhf.data.examples import Asked, key_of, read_examples
+from rlhf.data.examples import Asked, read_examples
 from rlhf.data.plain import Learned
 from rlhf.data.rows import Row
 from rlhf.data.split import Splits, divide
@@ -58,13 +59,7 @@ def parse_demonstration(row: Row, columns: Columns) -> Asked:
     if isinstance(whole, str) is (column == "messages"):
         rule = "a list of messages" if column == "messages" else "text"
         raise DataError(f"{column} is of type {type(whole).__name__}; it must be {rule}")
-    return Asked(None, (whole,), key_of(whole) if isinstance(whole, str) else _opening(whole))
-
-
-def _opening(messages: list[dict[str, object]]) -> str:
-    """Return the prompt of the last assistant turn, so that equal prompts share a split."""
-    turns = [number for number, m in enumerate(messages) if m["role"] == "assistant"]
-    return key_of(messages[: turns[-1]] if turns else messages)
+    return Asked(None, (whole,), key_of(whole))
 
 
 def _batch(rows: Sequence[Learned]) -> Demonstrations:

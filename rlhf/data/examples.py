@@ -101,8 +101,3 @@ def _understand(
         problems.add(places[0], misfit(found, legal) + more)
     problems.check()
     return examples
-
-
-def key_of(text: Text | Sequence[Message]) -> str:
-    """Return a text, or messages as one text, to hash a row's side from."""
-    return text if isinstance(text, str) else json.dumps(text, sort_keys=True, default=str)

@@ -8,9 +8,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.config.data import DataConfig
+from rlhf.data.canonical import key_of
 from rlhf.data.columns import Columns, text_of
 from rlhf.data.encode import encode_prompts, pad_rows, short_enough
-from rlhf.data.examples import Asked, Example, key_of, read_examples
+from rlhf.data.examples import Asked, Example, read_examples
 from rlhf.data.rows import Row
 from rlhf.data.split import Splits, divide
 from rlhf.flow.text import PromptBatch

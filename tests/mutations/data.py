@@ -117,9 +117,9 @@ MUTATIONS = (
         "the worse answer is learned to be the better one",
         PREFERENCES,
         "texts = (str(chosen), str(rejected))\n"
-        "        return Asked(None, (chosen, rejected), _shared_lines(*texts))",
+        "        return Asked(None, (chosen, rejected), key_of(_shared_lines(*texts)))",
         "texts = (str(chosen), str(rejected))\n"
-        "        return Asked(None, (rejected, chosen), _shared_lines(*texts))",
+        "        return Asked(None, (rejected, chosen), key_of(_shared_lines(*texts)))",
         PREFERENCE_TESTS,
     ),
     Mutation(

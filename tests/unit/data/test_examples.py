@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rlhf.config.data import SourceConfig
-from rlhf.data.examples import Asked, key_of, read_examples
+from rlhf.data.examples import Asked, read_examples
 from rlhf.errors import ConfigError, DataError
 
 LEGAL = (("prompt", "completion"), ("text",))
@@ -59,10 +59,3 @@ def test_a_rows_side_hangs_on_its_key_and_its_content_not_on_the_order_of_column
     assert first == second
     assert first.content != third.content
     assert (third.key, third.weight) == ("text", 1.0)
-
-
-def test_the_key_of_messages_does_not_hang_on_the_order_of_their_keys():
-    assert key_of("hello") == "hello"
-    one, other = {"role": "user", "content": "x"}, {"content": "x", "role": "user"}
-    assert key_of([one]) == key_of([other])
-    assert key_of([one]) != key_of([{**one, "content": "y"}])
