@@ -11,7 +11,15 @@ from rlhf.data.template import Message, Options, Text
 from rlhf.errors import DataError
 
 Columns = tuple[str, ...]
-TEMPLATE_COLUMNS = ("tools", "chat_template_kwargs")
+_SYSTEM = ("system", "system_prompt")
+_BEFORE = (*_SYSTEM, "history", "context", "input")
+_ASKED = (
+    *("question", "query", "instruction", "instructions", "inputs", "problem", "user", "human"),
+    *("document", "passage", "article", "conversation", "conversations", "dialogue", *_BEFORE),
+)
+_ANSWERED = ("completion", "response", "answer", "output", "summary", "target", "chosen")
+# What would be missed where rows are read by these columns, for want of a place for it.
+_MISSED: Mapping[str, Columns] = {"text": _ANSWERED, "messages": _SYSTEM, "prompt": _BEFORE}
 
 
 def fitting(values: Mapping[str, object], legal: Sequence[Columns]) -> Columns | None:
@@ -27,16 +35,42 @@ def present(values: Mapping[str, object]) -> frozenset[str]:
 
 def misfit(found: frozenset[str], legal: Sequence[Columns]) -> str:
     """Return why columns fit no format: those found, the legal sets and the nearest of them."""
-    nearest = max(legal, key=lambda columns: _difference(found, columns))
+    shown = sorted(name[:40] for name in found)[:20]
+    nearest = max(legal, key=lambda columns: _difference(shown, columns))
     missing = ", ".join(name for name in nearest if name not in found)
+    more = f" and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
     return (
-        f"columns {', '.join(sorted(found)) or '(none)'} fit no format; "
+        f"columns {', '.join(shown) or '(none)'}{more} fit no format; "
         f"legal: {' | '.join(' + '.join(columns) for columns in legal)}; "
-        f"nearest: {' + '.join(nearest)} (missing: {missing})"
+        f"nearest: {' + '.join(nearest)} (missing: {missing}); "
+        "data.columns says which column is which"
     )
 
 
-def _difference(found: frozenset[str], columns: Columns) -> float:
+def missed(values: Mapping[str, object], columns: Columns) -> str:
+    """Return why a row cannot do without a column that is not read, empty where it can."""
+    names = _MISSED.get(columns[0], _ASKED)
+    found = [
+        name for name in names if values.get(name) not in (None, "", []) and name not in columns
+    ]
+    if not found:
+        return ""
+    own, first = " + ".join(columns), found[0]
+    place = "completion" if columns == ("text",) else "prompt"
+    remedy = (
+        f"write it into the {columns[0]}"
+        if "prompt" in columns or columns == ("messages",)
+        else f"say data.columns={{{place}: {first}}}"
+        if place == "prompt"
+        else f"say data.columns={{prompt: text, completion: {first}}}"
+    )
+    return (
+        f"{first} would not be read beside {own}; {remedy}, or data.columns={{{first}: null}} to "
+        "do without it"
+    )
+
+
+def _difference(found: Sequence[str], columns: Columns) -> float:
     best = [
         max((difflib.SequenceMatcher(None, name, other).ratio() for other in found), default=0.0)
         for name in columns

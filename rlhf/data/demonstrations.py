@@ -11,7 +11,7 @@ from rlhf.config.data import DataConfig
 from rlhf.data.canonical import key_of
 from rlhf.data.columns import Columns, same_kind, spoken, text_of
 from rlhf.data.encode import encode_answers, pad_rows, short_enough
-from rlhf.data.examples import Asked, read_examples
+from rlhf.data.examples import Asked, Form, read_examples
 from rlhf.data.plain import Learned
 from rlhf.data.rows import Row
 from rlhf.data.split import Splits, divide
@@ -34,7 +34,9 @@ def load_demonstrations(
         ConfigError: when there is no source.
         DataError: listing `file:line` of every row that is wrong or too long.
     """
-    examples = read_examples(config, "demonstrations", LEGAL, parse_demonstration)
+    examples = read_examples(
+        config, Form("demonstrations", LEGAL, parse_demonstration, bool(tokenizer.chat_template))
+    )
     learned = [answers[0] for answers in encode_answers(tokenizer, examples)]
     lengths = [len(ids) for ids, _ in learned]
     kept = short_enough(examples, lengths, ("max_length", config.max_length), config)

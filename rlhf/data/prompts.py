@@ -11,7 +11,7 @@ from rlhf.config.data import DataConfig
 from rlhf.data.canonical import key_of
 from rlhf.data.columns import Columns, text_of
 from rlhf.data.encode import encode_prompts, pad_rows, short_enough
-from rlhf.data.examples import Asked, Example, read_examples
+from rlhf.data.examples import Asked, Example, Form, read_examples
 from rlhf.data.rows import Row
 from rlhf.data.split import Splits, divide
 from rlhf.flow.text import PromptBatch
@@ -30,7 +30,9 @@ def load_prompts(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Spli
         ConfigError: when there is no source.
         DataError: listing `file:line` of every row that is wrong or too long.
     """
-    examples = read_examples(config, "prompts", LEGAL, parse_prompt)
+    examples = read_examples(
+        config, Form("prompts", LEGAL, parse_prompt, bool(tokenizer.chat_template))
+    )
     ids = encode_prompts(tokenizer, examples)
     limit = ("max_prompt_length", config.max_prompt_length)
     kept = short_enough(examples, [len(prompt) for prompt in ids], limit, config)
