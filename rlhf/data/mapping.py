@@ -33,5 +33,5 @@ def _renamed(values: Mapping[str, object], columns: Mapping[str, str | None]) ->
     taken = {own for own in columns.values() if own in values}
     absent = {name for name, own in columns.items() if own is None or own in values}
     kept = {k: v for k, v in values.items() if k not in taken and k not in absent}
-    new = {name: values[own] for name, own in columns.items() if own in values}
+    new = {name: values[own] for name, own in columns.items() if own is not None and own in values}
     return {**kept, **new}

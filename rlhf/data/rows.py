@@ -119,7 +119,8 @@ def _read_file(path: Path, problems: Problems) -> Located:
         return read_table(content, name, "," if suffix == ".csv" else "\t", problems)
     if suffix == ".txt":
         text = decoded(content, name)
-        return iter([({"text": text}, f"{name}:1")] if text.strip() else [])
+        values: dict[str, object] = {"text": text}
+        return iter([(values, f"{name}:1")] if text.strip() else [])
     return read_json(content, name, problems) if suffix == ".json" else read_lines(
         content, name, problems
     )  # fmt: skip

@@ -9,14 +9,21 @@ from rlhf.data.layouts.layout import Exchange, Kind, Layout, Values, need
 from rlhf.data.template import Text
 from rlhf.errors import DataError
 
-_GOOD = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
+_GOOD: dict[object, bool] = {
+    True: True,
+    False: False,
+    "true": True,
+    "false": False,
+    "1": True,
+    "0": False,
+}
 
 
 def _label(values: Values) -> bool | None:
     """Return whether a completion is good; None where the column says something else."""
     value = values.get("label")
     word = value.strip().lower() if isinstance(value, str) else value
-    return _GOOD.get(word) if isinstance(word, bool | int | str) else None
+    return _GOOD.get(word) if isinstance(word, int | str) else None
 
 
 def _kto(rows: Sequence[Values], kind: Kind) -> Iterable[Exchange]:

@@ -132,7 +132,7 @@ def entries(values: Values, column: str) -> list[Values]:
     """
     value = values.get(column)
     if isinstance(value, dict):
-        lists = cast("dict[str, list[object]]", value)
+        lists = cast("dict[str, Any]", value)
         if all(isinstance(entry, list) for entry in lists.values()):
             value = [
                 dict(zip(lists, row, strict=False)) for row in zip(*lists.values(), strict=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 from rlhf.data.canonical import key_of
 from rlhf.data.columns import as_text
@@ -56,7 +56,7 @@ def _is_binarized(values: Values) -> bool:
     both = (values["chosen"], values["rejected"])
     return isinstance(values["prompt"], str) and all(
         isinstance(side, list) and side and isinstance(side[0], dict) and "role" in side[0]
-        for side in cast("Sequence[list[object]]", both)
+        for side in cast("Sequence[Any]", both)
     )
 
 
