@@ -24,8 +24,10 @@ _MISSED: Mapping[str, Columns] = {"text": _ANSWERED, "messages": _SYSTEM, "promp
 
 def fitting(values: Mapping[str, object], legal: Sequence[Columns]) -> Columns | None:
     """Return the first legal set of columns that the row has values in, if any."""
-    found = present(values)
-    return next((columns for columns in legal if found.issuperset(columns)), None)
+    for columns in legal:
+        if all(values.get(name) is not None for name in columns):
+            return columns
+    return None
 
 
 def present(values: Mapping[str, object]) -> frozenset[str]:
@@ -145,6 +147,8 @@ def options_of(values: Mapping[str, object]) -> Options:
     Raises:
         DataError: when `tools` is not a list, or `chat_template_kwargs` not an object.
     """
+    if "tools" not in values and "chat_template_kwargs" not in values:
+        return {}
     tools = _unjson(values.get("tools"), "tools", list)
     variables = _unjson(values.get("chat_template_kwargs"), "chat_template_kwargs", dict)
     options = cast("dict[str, object]", _without_nulls(variables or {}))
@@ -175,7 +179,9 @@ def _message(value: object, name: str) -> Message:
     if not isinstance(value, dict):
         kind = type(value).__name__
         raise DataError(f'{name} is of type {kind}; a message is {{"role": ..., "content": ...}}')
-    message = cast("dict[str, Any]", _without_nulls(value))
+    entries = cast("dict[str, Any]", value)
+    plain = all(isinstance(entry, str) for entry in entries.values())
+    message = entries if plain else cast("dict[str, Any]", _without_nulls(entries))
     if not isinstance(message.get("role"), str):
         keys = ", ".join(sorted(message))
         raise DataError(f'{name} has keys {keys}; a message is {{"role": ..., "content": ...}}')

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from rlhf.config.data import DataConfig, SourceConfig
 from rlhf.data.columns import Columns, fitting, misfit, missed, options_of, present
@@ -21,6 +23,7 @@ from rlhf.errors import ConfigError, DataError
 _log = logging.getLogger(__name__)
 _READ_BESIDE = {"tools", "chat_template_kwargs", "margin", "label"}
 """Columns that are read whatever the others are."""
+_ENCODER = json.JSONEncoder(sort_keys=True, default=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,30 +85,42 @@ def read_examples(config: DataConfig, form: Form) -> list[Example]:
         raise ConfigError(f"data.{form.kind} is not set; give a file or a data set")
     faults: list[str] = []
     examples: list[Example] = []
-    for source in sources:
-        problems = Problems(source.path, drop=config.invalid == "drop")
-        columns = config.columns if source.columns is None else source.columns
-        try:
-            found = _understand(_rows(source, columns, form, problems), form, problems)
-            examples += [replace(example, weight=source.weight) for example in found]
-        except DataError as error:
-            faults.append(str(error))
+    with _no_collection():
+        for source in sources:
+            problems = Problems(source.path, drop=config.invalid == "drop")
+            try:
+                rows = _rows(source, config, form, problems)
+                examples += _understand(rows, form, problems, source.weight)
+            except DataError as error:
+                faults.append(str(error))
     if faults:
         raise DataError("\n".join(faults))
     return examples
 
 
-def _rows(
-    source: SourceConfig, columns: Mapping[str, str | None], form: Form, problems: Problems
-) -> list[Row]:
-    rows = read_rows(source, problems)
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Look for no garbage while this is open: with millions of live rows that takes long."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _rows(source: SourceConfig, config: DataConfig, form: Form, problems: Problems) -> list[Row]:
+    columns = config.columns if source.columns is None else source.columns
+    rows = renamed(read_rows(source, problems), columns, source.path)
     if any(columns.values()):
-        return renamed(rows, columns, source.path)
-    rows = renamed(rows, columns, source.path)
+        return rows
     return as_trl(rows, form.kind, form.legal, problems, chats=form.chats)
 
 
-def _understand(rows: Sequence[Row], form: Form, problems: Problems) -> list[Example]:
+def _understand(
+    rows: Sequence[Row], form: Form, problems: Problems, weight: float
+) -> list[Example]:
     alike = _Alike()
     unread: set[str] = set()
     examples: list[Example] = []
@@ -121,7 +136,7 @@ def _understand(rows: Sequence[Row], form: Form, problems: Problems) -> list[Exa
         except DataError as error:
             problems.add(row.where, error)
             continue
-        examples.append(Example(row, asked, options, 1.0, content))
+        examples.append(Example(row, asked, options, weight, content))
         if not row.layout:
             unread |= row.values.keys() - columns
     alike.report(problems)
@@ -133,7 +148,7 @@ def _understand(rows: Sequence[Row], form: Form, problems: Problems) -> list[Exa
 
 
 def _content(row: Row) -> str:
-    return json.dumps(row.values, sort_keys=True, default=str)
+    return _ENCODER.encode(row.values)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any, cast
 
 from rlhf.data.layouts.layout import (
@@ -47,11 +46,16 @@ def _alpaca(values: Values) -> Exchange:
 def _history(value: object) -> list[Message]:
     """Return earlier turns: a list of [question, answer]."""
     turns: list[Message] = []
-    for turn in cast("list[Any]", value or []):
-        if not isinstance(turn, Sequence) or [type(text) for text in turn] != [str, str]:
-            raise DataError("history must be a list of [question, answer]")
-        turns += [user(turn[0]), *assistant(turn[1])]
+    listed = cast("list[Any]", value or [])
+    if not isinstance(value or [], list) or not all(map(_is_turn, listed)):
+        raise DataError("history must be a list of [question, answer]")
+    for question, answer in listed:
+        turns += [user(question), *assistant(answer)]
     return turns
+
+
+def _is_turn(turn: object) -> bool:
+    return isinstance(turn, list) and [type(text) for text in cast("list[Any]", turn)] == [str, str]
 
 
 def _sharegpt(values: Values) -> Exchange:

@@ -49,10 +49,6 @@ class Layout:
     note: str = ""
     """Told where its rows are demonstrations."""
 
-    def fits(self, values: Values) -> bool:
-        """Return whether a row looks like one of this layout."""
-        return any(values.keys() >= need for need in self.columns) and self.holds(values)
-
 
 def by_row(read: Callable[[Values], Exchange]) -> Read:
     """Return how rows are read that stand alone."""

@@ -46,7 +46,7 @@ def as_trl(
         names = frozenset(row.values)
         if names not in known:
             known[names] = [x for x in LAYOUTS if any(names >= need for need in x.columns)]
-        fits = [x for x in known[names] if x.fits(row.values) and not _is_trl(row, x, legal)]
+        fits = [x for x in known[names] if x.holds(row.values) and not _is_trl(row, x, legal)]
         if len(fits) > 1:
             problems.add(row.where, _ambiguous(row, fits))
         else:
@@ -61,6 +61,8 @@ def _sorted(
     marked: Sequence[tuple[Layout | None, Row]],
 ) -> list[tuple[Layout | None, Row]]:
     """Return rows of one layout next to each other, each layout where its first row was."""
+    if not any(layout for layout, _ in marked):
+        return list(marked)
     first = {id(layout): place for place, (layout, _) in reversed(list(enumerate(marked)))}
     return sorted(marked, key=lambda entry: first[id(entry[0])])
 
