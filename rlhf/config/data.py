@@ -75,8 +75,8 @@ class DataConfig(Section):
     """The file's name of a column: {prompt: question}. null: not read, {source: null}. With it
     rows are read as TRL's, whatever layout they look like."""
     invalid: Literal["error", "drop"] = "error"
-    """A row that cannot be used (empty or equal answers, a copy of another row, no JSON) stops the
-    run with its file:line, or is dropped and counted."""
+    """A row that cannot be used (empty or equal answers, no JSON, refused by the chat template)
+    stops the run with its file:line, or is dropped and counted; a copy is told, or dropped."""
 
     def sources(
         self, kind: Literal["demonstrations", "preferences", "prompts", "pretraining"]

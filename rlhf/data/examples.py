@@ -131,8 +131,10 @@ def _understand(
                 continue
             content = _content(row)
             asked, options = form.parse(row, columns), options_of(row.values)
-            if form.kind != "prompts":  # a prompt may be asked several times
-                alike.refuse_copy(content, row.where)
+            is_copy = form.kind != "prompts" and alike.is_copy(content, row.where)
+            if is_copy and problems.drop:
+                problems.add(row.where, "is a copy of another row")
+                continue
         except DataError as error:
             problems.add(row.where, error)
             continue
@@ -167,6 +169,8 @@ class _Alike:
         default_factory=dict[frozenset[str], list[str]]
     )
     """Where rows are whose columns are no format, by those columns."""
+    copies: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Where copies are, and what they are copies of."""
     legal: Sequence[Columns] = ()
 
     def columns(self, row: Row, form: Form) -> Columns | None:
@@ -184,18 +188,23 @@ class _Alike:
                 raise DataError(left_out)
         return columns
 
-    def refuse_copy(self, content: str, where: str) -> None:
-        """Refuse a row that was there before.
-
-        Raises:
-            DataError: naming the first one.
-        """
+    def is_copy(self, content: str, where: str) -> bool:
+        """Return whether a row was there before, and keep it in mind."""
         first = self.first.setdefault(content, where)
         if first != where:
-            raise DataError(f"is a copy of {first}; a row counts more often by its source's weight")
+            self.copies.append((where, first))
+        return first != where
 
     def report(self, problems: Problems) -> None:
         """Note rows with wrong columns, once for all that have the same; all are counted."""
         for found, places in self.misfits.items():
             more = f" (and {len(places) - 1} more rows like it)" if len(places) > 1 else ""
             problems.add(places[0], misfit(found, self.legal) + more, len(places))
+        if self.copies and not problems.drop:
+            _log.warning(
+                "%s: %s rows are copies of others, the first: %s of %s; they count as often as "
+                "they stand there (data.invalid=drop leaves them out)",
+                problems.subject,
+                f"{len(self.copies):,}",
+                *self.copies[0],
+            )

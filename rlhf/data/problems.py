@@ -28,7 +28,7 @@ class Problems:
             drop: rows with a problem are left out (data.invalid=drop).
         """
         self.subject = subject
-        self._drop = drop
+        self.drop = drop
         self._found: list[tuple[str, str]] = []
         self._rows = 0
 
@@ -53,7 +53,7 @@ class Problems:
         if not self._found:
             return
         count = len(self._found)
-        if self._drop and left:
+        if self.drop and left:
             self._count(left)
             return
         head = f"{count} problem{'s' if count > 1 else ''} in {self.subject}"

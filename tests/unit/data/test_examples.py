@@ -59,10 +59,11 @@ def test_a_rows_side_hangs_on_its_key_and_its_content_not_on_the_order_of_column
     assert (third.key, third.weight) == ("text", 1.0)
 
 
-def test_a_copy_of_a_row_is_an_error_and_with_drop_a_count(write, configured, caplog):
+def test_a_copy_of_a_row_is_told_and_with_drop_left_out(write, configured, caplog):
     path = write("a.jsonl", [{"text": "x"}, {"text": "y"}, {"text": "x"}, {"text": "bad"}])
-    with pytest.raises(DataError, match=rf"a\.jsonl:3: is a copy of {path}:1"):
+    with pytest.raises(DataError, match=r"1 problem in .*\n.*a\.jsonl:4: this row is bad"):
         read(configured, path)
+    assert f"1 rows are copies of others, the first: {path}:3 of {path}:1" in caplog.text
     config = configured(demonstrations=path, invalid="drop")
     found = read_examples(config, Form("demonstrations", LEGAL, parse))
     assert [example.row.values["text"] for example in found] == ["x", "y"]
