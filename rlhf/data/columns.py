@@ -25,7 +25,10 @@ _MISSED: Mapping[str, Columns] = {"text": _ANSWERED, "messages": _SYSTEM, "promp
 def fitting(values: Mapping[str, object], legal: Sequence[Columns]) -> Columns | None:
     """Return the first legal set of columns that the row has values in, if any."""
     for columns in legal:
-        if all(values.get(name) is not None for name in columns):
+        for name in columns:
+            if values.get(name) is None:
+                break
+        else:
             return columns
     return None
 
@@ -111,8 +114,8 @@ def same_kind(texts: Mapping[str, Text]) -> None:
     Raises:
         DataError: when they are mixed.
     """
-    kinds = {name: "text" if isinstance(text, str) else "messages" for name, text in texts.items()}
-    if len(set(kinds.values())) > 1:
+    if len({type(text) for text in texts.values()}) > 1:
+        kinds = {name: "text" if isinstance(t, str) else "messages" for name, t in texts.items()}
         listed = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
         raise DataError(f"{listed}; all must be text, or all messages")
 

@@ -89,9 +89,9 @@ LAYOUTS = (
         (need("chosen", "rejected"),),
         by_row(_hh_rlhf),
         lambda values: (
-            is_dialogue(values["chosen"])
+            not values.get("prompt")
+            and is_dialogue(values["chosen"])
             and is_dialogue(values["rejected"])
-            and not values.get("prompt")
         ),
     ),
     Layout("Nectar", (need("prompt", "answers"),), by_row(_nectar), _is_ranked),

@@ -54,9 +54,13 @@ def _binarized(values: Values) -> Exchange:
 
 def _is_binarized(values: Values) -> bool:
     both = (values["chosen"], values["rejected"])
-    return isinstance(values["prompt"], str) and all(
-        isinstance(side, list) and side and isinstance(side[0], dict) and "role" in side[0]
-        for side in cast("Sequence[Any]", both)
+    return (
+        not isinstance(both[0], str)
+        and isinstance(values["prompt"], str)
+        and all(
+            isinstance(side, list) and side and isinstance(side[0], dict) and "role" in side[0]
+            for side in cast("Sequence[Any]", both)
+        )
     )
 
 

@@ -46,7 +46,8 @@ def as_trl(
         names = frozenset(row.values)
         if names not in known:
             known[names] = [x for x in LAYOUTS if any(names >= need for need in x.columns)]
-        fits = [x for x in known[names] if x.holds(row.values) and not _is_trl(row, x, legal)]
+        likely = known[names]
+        fits = [x for x in likely if x.holds(row.values) and not _is_trl(row, x, legal)]
         if len(fits) > 1:
             problems.add(row.where, _ambiguous(row, fits))
         else:
