@@ -175,23 +175,27 @@ def _unjson(value: object, column: str, kind: type) -> object:
 def _messages(values: list[object], column: str) -> list[Message]:
     if not values:
         raise DataError(f"{column} is empty")
-    return [_message(value, f"{column}[{number}]") for number, value in enumerate(values)]
+    return [_message(value, column, number) for number, value in enumerate(values)]
 
 
-def _message(value: object, name: str) -> Message:
+def _message(value: object, column: str, number: int) -> Message:
     if not isinstance(value, dict):
         kind = type(value).__name__
-        raise DataError(f'{name} is of type {kind}; a message is {{"role": ..., "content": ...}}')
+        raise DataError(
+            f'{column}[{number}] is of type {kind}; a message is {{"role": ..., "content": ...}}'
+        )
     entries = cast("dict[str, Any]", value)
     plain = all(isinstance(entry, str) for entry in entries.values())
     message = entries if plain else cast("dict[str, Any]", _without_nulls(entries))
     if not isinstance(message.get("role"), str):
         keys = ", ".join(sorted(message))
-        raise DataError(f'{name} has keys {keys}; a message is {{"role": ..., "content": ...}}')
+        raise DataError(
+            f'{column}[{number}] has keys {keys}; a message is {{"role": ..., "content": ...}}'
+        )
     content = message.get("content")
     said_otherwise = content is None and len(message) > 1
     if not isinstance(content, str | list) and not said_otherwise:
-        raise DataError(f"{name} has no content; it must be text or a list of parts")
+        raise DataError(f"{column}[{number}] has no content; it must be text or a list of parts")
     return message
 
 

@@ -16,7 +16,7 @@ from datasets import Dataset
 from rlhf.config.data import DataConfig
 from rlhf.data.columns import fitting
 from rlhf.data.demonstrations import load_demonstrations
-from rlhf.data.layouts.recognise import as_trl
+from rlhf.data.layouts import recognise
 from rlhf.data.preferences import LEGAL, load_rankings, parse_ranking
 from rlhf.data.problems import Problems
 from rlhf.data.rows import Row
@@ -270,7 +270,9 @@ def test_two_texts_stay_whole_and_share_what_trl_finds(row, shared):
 
 def meant(kind, row):
     """What a row of a public layout is read as, before any tokenizer."""
-    (found,) = as_trl([Row(row, "a.jsonl:1")], kind, LEGAL, Problems("a.jsonl"), chats=True)
+    (found,) = recognise.as_trl(
+        [Row(row, "a.jsonl:1")], kind, LEGAL, Problems("a.jsonl"), chats=True
+    )
     return {name: found.values[name] for name in ("prompt", "chosen", "rejected", "messages")
             if name in found.values}  # fmt: skip
 
