@@ -112,7 +112,7 @@ def _no_collection() -> Iterator[None]:
 
 def _rows(source: SourceConfig, config: DataConfig, form: Form, problems: Problems) -> list[Row]:
     columns = config.columns if source.columns is None else source.columns
-    rows = renamed(read_rows(source, problems), columns, source.path)
+    rows = renamed(read_rows(source, problems), columns, source.path, form.legal)
     if any(columns.values()):
         return rows
     return as_trl(rows, form.kind, form.legal, problems, chats=form.chats)

@@ -89,7 +89,9 @@ class _Listener(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+        line = record.getMessage()
+        if line not in self.lines:  # a source may be read twice
+            self.lines.append(line)
 
 
 @contextmanager

@@ -94,6 +94,17 @@ def test_columns_are_read_by_their_own_names(write, configured):
     assert found.asked.key == "text"
 
 
+def test_a_column_that_no_row_has_is_an_error_unless_rows_do_without_it(write, configured):
+    path = write("a.jsonl", [{"question": "p", "reply": "c"}])
+    columns = {"prompt": "question", "completion": "replies", "chosen": "good"}
+    with pytest.raises(DataError, match=r"data\.columns\.completion=replies, but its columns are"):
+        read_examples(
+            configured(demonstrations=path, columns=columns), Form("demonstrations", LEGAL, parse)
+        )
+    texts = configured(demonstrations=write("b.jsonl", [{"text": "x"}]), columns=columns)
+    assert len(read_examples(texts, Form("demonstrations", LEGAL, parse))) == 1
+
+
 MISSED = [
     ({"text": "x", "answer": "y"}, "answer would not be read beside text"),
     ({"prompt": "x", "completion": "y", "system": "z"}, "system would not be read"),
