@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from rlhf.config.section import Place, Section
+
+COLUMNS = (
+    *("text", "messages", "prompt", "completion", "label"),
+    *("chosen", "rejected", "answers", "margin", "tools", "chat_template_kwargs"),
+)
+"""The columns that are read, by TRL's names."""
+
+
+def _columns(mapping: dict[str, str | None]) -> dict[str, str | None]:
+    unknown = [name for name, own in mapping.items() if own is not None and name not in COLUMNS]
+    if unknown:
+        raise ValueError(
+            f"{', '.join(unknown)}: no such column; legal: {', '.join(COLUMNS)}, each with the "
+            "file's name for it, and any name with null for a column that is not to be read"
+        )
+    return mapping
+
+
+ColumnMap = Annotated[dict[str, str | None], AfterValidator(_columns)]
 
 
 class SourceConfig(Section):
     """One file or data set of a mixture."""
 
     path: Place
-    """FILE.jsonl, .json or .parquet, a `datasets` name (NAME or NAME:SPLIT), or packaged:NAME."""
+    """A file, a `datasets` name (NAME, NAME:SPLIT or NAME:CONFIG:SPLIT), or packaged:NAME."""
     weight: float = Field(default=1.0, gt=0)
     """How often each training row is used an epoch: 0.5 a fixed half, 2 every row twice."""
+    columns: ColumnMap | None = None
+    """In place of data.columns, for this source."""
 
 
 Sources = Place | list[Place | SourceConfig]
@@ -50,6 +71,12 @@ class DataConfig(Section):
     """Longest prompt of PPO, in tokens."""
     overlong: Literal["error", "drop"] = "error"
     """A row longer than its limit stops the run with its file:line, or is dropped and counted."""
+    columns: ColumnMap = Field(default={})
+    """The file's name of a column: {prompt: question}. null: not read, {source: null}. With it
+    rows are read as TRL's, whatever layout they look like."""
+    invalid: Literal["error", "drop"] = "error"
+    """A row that cannot be used (empty or equal answers, no JSON, refused by the chat template)
+    stops the run with its file:line, or is dropped and counted; a copy is told, or dropped."""
 
     def sources(
         self, kind: Literal["demonstrations", "preferences", "prompts", "pretraining"]

@@ -11,13 +11,26 @@ from rlhf.data.template import Message, Options, Text
 from rlhf.errors import DataError
 
 Columns = tuple[str, ...]
-TEMPLATE_COLUMNS = ("tools", "chat_template_kwargs")
+_SYSTEM = ("system", "system_prompt")
+_BEFORE = (*_SYSTEM, "history", "context", "input")
+_ASKED = (
+    *("question", "query", "instruction", "instructions", "inputs", "problem", "user", "human"),
+    *("document", "passage", "article", "conversation", "conversations", "dialogue", *_BEFORE),
+)
+_ANSWERED = ("completion", "response", "answer", "output", "summary", "target", "chosen")
+# What would be missed where rows are read by these columns, for want of a place for it.
+_MISSED: Mapping[str, Columns] = {"text": _ANSWERED, "messages": _SYSTEM, "prompt": _BEFORE}
 
 
 def fitting(values: Mapping[str, object], legal: Sequence[Columns]) -> Columns | None:
     """Return the first legal set of columns that the row has values in, if any."""
-    found = present(values)
-    return next((columns for columns in legal if found.issuperset(columns)), None)
+    for columns in legal:
+        for name in columns:
+            if values.get(name) is None:
+                break
+        else:
+            return columns
+    return None
 
 
 def present(values: Mapping[str, object]) -> frozenset[str]:
@@ -27,16 +40,42 @@ def present(values: Mapping[str, object]) -> frozenset[str]:
 
 def misfit(found: frozenset[str], legal: Sequence[Columns]) -> str:
     """Return why columns fit no format: those found, the legal sets and the nearest of them."""
-    nearest = max(legal, key=lambda columns: _difference(found, columns))
+    shown = sorted(name[:40] for name in found)[:20]
+    nearest = max(legal, key=lambda columns: _difference(shown, columns))
     missing = ", ".join(name for name in nearest if name not in found)
+    more = f" and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
     return (
-        f"columns {', '.join(sorted(found)) or '(none)'} fit no format; "
+        f"columns {', '.join(shown) or '(none)'}{more} fit no format; "
         f"legal: {' | '.join(' + '.join(columns) for columns in legal)}; "
-        f"nearest: {' + '.join(nearest)} (missing: {missing})"
+        f"nearest: {' + '.join(nearest)} (missing: {missing}); "
+        "data.columns says which column is which"
     )
 
 
-def _difference(found: frozenset[str], columns: Columns) -> float:
+def missed(values: Mapping[str, object], columns: Columns) -> str:
+    """Return why a row cannot do without a column that is not read, empty where it can."""
+    names = _MISSED.get(columns[0], _ASKED)
+    found = [
+        name for name in names if values.get(name) not in (None, "", []) and name not in columns
+    ]
+    if not found:
+        return ""
+    own, first = " + ".join(columns), found[0]
+    place = "completion" if columns == ("text",) else "prompt"
+    remedy = (
+        f"write it into the {columns[0]}"
+        if "prompt" in columns or columns == ("messages",)
+        else f"say data.columns={{{place}: {first}}}"
+        if place == "prompt"
+        else f"say data.columns={{prompt: text, completion: {first}}}"
+    )
+    return (
+        f"{first} would not be read beside {own}; {remedy}, or data.columns={{{first}: null}} to "
+        "do without it"
+    )
+
+
+def _difference(found: Sequence[str], columns: Columns) -> float:
     best = [
         max((difflib.SequenceMatcher(None, name, other).ratio() for other in found), default=0.0)
         for name in columns
@@ -75,8 +114,8 @@ def same_kind(texts: Mapping[str, Text]) -> None:
     Raises:
         DataError: when they are mixed.
     """
-    kinds = {name: "text" if isinstance(text, str) else "messages" for name, text in texts.items()}
-    if len(set(kinds.values())) > 1:
+    if len({type(text) for text in texts.values()}) > 1:
+        kinds = {name: "text" if isinstance(t, str) else "messages" for name, t in texts.items()}
         listed = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
         raise DataError(f"{listed}; all must be text, or all messages")
 
@@ -111,6 +150,8 @@ def options_of(values: Mapping[str, object]) -> Options:
     Raises:
         DataError: when `tools` is not a list, or `chat_template_kwargs` not an object.
     """
+    if "tools" not in values and "chat_template_kwargs" not in values:
+        return {}
     tools = _unjson(values.get("tools"), "tools", list)
     variables = _unjson(values.get("chat_template_kwargs"), "chat_template_kwargs", dict)
     options = cast("dict[str, object]", _without_nulls(variables or {}))
@@ -134,21 +175,27 @@ def _unjson(value: object, column: str, kind: type) -> object:
 def _messages(values: list[object], column: str) -> list[Message]:
     if not values:
         raise DataError(f"{column} is empty")
-    return [_message(value, f"{column}[{number}]") for number, value in enumerate(values)]
+    return [_message(value, column, number) for number, value in enumerate(values)]
 
 
-def _message(value: object, name: str) -> Message:
+def _message(value: object, column: str, number: int) -> Message:
     if not isinstance(value, dict):
         kind = type(value).__name__
-        raise DataError(f'{name} is of type {kind}; a message is {{"role": ..., "content": ...}}')
-    message = cast("dict[str, Any]", _without_nulls(value))
+        raise DataError(
+            f'{column}[{number}] is of type {kind}; a message is {{"role": ..., "content": ...}}'
+        )
+    entries = cast("dict[str, Any]", value)
+    plain = all(isinstance(entry, str) for entry in entries.values())
+    message = entries if plain else cast("dict[str, Any]", _without_nulls(entries))
     if not isinstance(message.get("role"), str):
         keys = ", ".join(sorted(message))
-        raise DataError(f'{name} has keys {keys}; a message is {{"role": ..., "content": ...}}')
+        raise DataError(
+            f'{column}[{number}] has keys {keys}; a message is {{"role": ..., "content": ...}}'
+        )
     content = message.get("content")
     said_otherwise = content is None and len(message) > 1
     if not isinstance(content, str | list) and not said_otherwise:
-        raise DataError(f"{name} has no content; it must be text or a list of parts")
+        raise DataError(f"{column}[{number}] has no content; it must be text or a list of parts")
     return message
 
 

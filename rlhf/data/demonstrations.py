@@ -8,9 +8,11 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.config.data import DataConfig
+from rlhf.data.canonical import key_of
 from rlhf.data.columns import Columns, same_kind, spoken, text_of
-from rlhf.data.encode import encode_answers, pad_rows, short_enough
-from rlhf.data.examples import Asked, key_of, read_examples
+from rlhf.data.documents import cut_documents
+from rlhf.data.encode import encode_answers, pad_rows, rendered, short_enough
+from rlhf.data.examples import Asked, Form, read_examples
 from rlhf.data.plain import Learned
 from rlhf.data.rows import Row
 from rlhf.data.split import Splits, divide
@@ -33,13 +35,21 @@ def load_demonstrations(
         ConfigError: when there is no source.
         DataError: listing `file:line` of every row that is wrong or too long.
     """
-    examples = read_examples(config, "demonstrations", LEGAL, parse_demonstration)
-    learned = [answers[0] for answers in encode_answers(tokenizer, examples)]
-    lengths = [len(ids) for ids, _ in learned]
-    kept = short_enough(examples, lengths, ("max_length", config.max_length), config)
-    sides = divide([examples[index].member() for index in kept], config)
-    batches = {name: _batch([learned[kept[i]] for i in rows]) for name, rows in sides.items()}
-    return Splits(**batches, dropped=len(examples) - len(kept))
+    examples = read_examples(
+        config, Form("demonstrations", LEGAL, parse_demonstration, bool(tokenizer.chat_template))
+    )
+    documents = [example for example in examples if example.row.document]
+    found = [example for example in examples if not example.row.document]
+    encoded = encode_answers(tokenizer, found, drop=config.invalid == "drop")
+    rows, answers = rendered(found, encoded)
+    lengths = [len(ids) for ((ids, _), *_) in answers]
+    limit = ("max_length", config.max_length)
+    kept = short_enough(rows, lengths, limit, config) if rows or not documents else []
+    entries = [(rows[index].member(), answers[index][0]) for index in kept]
+    entries += cut_documents(tokenizer, documents, config.max_length)
+    sides = divide([member for member, _ in entries], config)
+    batches = {name: _batch([entries[i][1] for i in of]) for name, of in sides.items()}
+    return Splits(**batches, dropped=len(rows) - len(kept))
 
 
 def parse_demonstration(row: Row, columns: Columns) -> Asked:
@@ -58,13 +68,7 @@ def parse_demonstration(row: Row, columns: Columns) -> Asked:
     if isinstance(whole, str) is (column == "messages"):
         rule = "a list of messages" if column == "messages" else "text"
         raise DataError(f"{column} is of type {type(whole).__name__}; it must be {rule}")
-    return Asked(None, (whole,), key_of(whole) if isinstance(whole, str) else _opening(whole))
-
-
-def _opening(messages: list[dict[str, object]]) -> str:
-    """Return the prompt of the last assistant turn, so that equal prompts share a split."""
-    turns = [number for number, m in enumerate(messages) if m["role"] == "assistant"]
-    return key_of(messages[: turns[-1]] if turns else messages)
+    return Asked(None, (whole,), key_of(whole))
 
 
 def _batch(rows: Sequence[Learned]) -> Demonstrations:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -19,33 +20,40 @@ from rlhf.data.turns import reasons, typed_texts
 from rlhf.errors import DataError
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 _SHOWN = 12
 """Characters of a prompt and of an answer that a warning shows."""
 
 
 def encode_answers(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], *, drop: bool = False
 ) -> list[list[Learned]]:
     """Return each example's answers, every one with its prompt before it.
+
+    Args:
+        tokenizer: its chat template renders messages.
+        examples: the rows.
+        drop: a row that the chat template refuses has no answers, and is counted.
 
     Raises:
         DataError: listing the `file:line` of every row the chat template refuses.
     """
     pairs = [_pairs(example) for example in examples]
     flat = [pair for found in pairs for pair in found]
-    _warn_of_special_strings(tokenizer, [prompt + answer for prompt, answer in flat])
+    warn_of_special_strings(tokenizer, [prompt + answer for prompt, answer in flat])
     joined = encode_pairs(tokenizer, flat)
     places = [e.row.where for e, found in zip(examples, pairs, strict=True) for _ in found]
     _warn_of_glue(flat, glued(tokenizer, flat, joined), places)
     plain = iter(joined)
-    problems = Problems("the conversations")
+    problems = Problems("the conversations", drop=drop)
     encoded: list[list[Learned]] = []
     for example, found in zip(examples, pairs, strict=True):
         try:
             encoded.append([next(plain) for _ in found] or _converse(tokenizer, example))
         except DataError as error:
             problems.add(example.row.where, error)
-    problems.check()
+            encoded.append([])
+    problems.check(len(examples) - len(problems))
     _warn_of_reasoning(tokenizer, examples)
     return encoded
 
@@ -70,17 +78,22 @@ def _converse(tokenizer: PreTrainedTokenizerBase, example: Example) -> list[Lear
 
 
 def encode_prompts(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], *, drop: bool = False
 ) -> list[list[int]]:
     """Return the ids of each example's prompt.
+
+    Args:
+        tokenizer: its chat template renders messages.
+        examples: the rows.
+        drop: a row that the chat template refuses has no ids, and is counted.
 
     Raises:
         DataError: listing the `file:line` of every row the chat template refuses.
     """
     texts = [e.asked.prompt for e in examples if isinstance(e.asked.prompt, str)]
-    _warn_of_special_strings(tokenizer, texts)
+    warn_of_special_strings(tokenizer, texts)
     start, plain = opening(tokenizer), iter(tokenize(tokenizer, texts))
-    problems = Problems("the conversations")
+    problems = Problems("the conversations", drop=drop)
     encoded: list[list[int]] = []
     for example in examples:
         prompt: Text = example.asked.prompt or ""
@@ -93,8 +106,17 @@ def encode_prompts(
             encoded.append(ids)
         except DataError as error:
             problems.add(example.row.where, error)
-    problems.check()
+            encoded.append([])
+    problems.check(len(examples) - len(problems))
     return encoded
+
+
+def rendered(
+    examples: Sequence[Example], encoded: Sequence[list[T]]
+) -> tuple[list[Example], list[list[T]]]:
+    """Return examples and what they were encoded to, without those that were refused."""
+    kept = [pair for pair in zip(examples, encoded, strict=True) if pair[1]]
+    return [example for example, _ in kept], [found for _, found in kept]
 
 
 def _warn_of_glue(
@@ -143,7 +165,8 @@ def _loses_reasoning(tokenizer: PreTrainedTokenizerBase, example: Example) -> bo
     return False
 
 
-def _warn_of_special_strings(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> None:
+def warn_of_special_strings(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> None:
+    """Count the plain texts that spell special tokens in a warning."""
     pattern, eos = special_pattern(tokenizer), str(tokenizer.eos_token)
     count = sum(pattern.search(text.removesuffix(eos)) is not None for text in texts)
     if count:

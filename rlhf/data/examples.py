@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
-from rlhf.config.data import DataConfig
-from rlhf.data.columns import Columns, fitting, misfit, options_of, present
+from rlhf.config.data import DataConfig, SourceConfig
+from rlhf.data.columns import Columns, fitting, misfit, missed, options_of, present
+from rlhf.data.layouts.layout import Kind
+from rlhf.data.layouts.recognise import as_trl
+from rlhf.data.mapping import renamed
 from rlhf.data.problems import Problems
 from rlhf.data.rows import Row, read_rows
 from rlhf.data.split import Member
-from rlhf.data.template import Message, Options, Text
+from rlhf.data.template import Options, Text
 from rlhf.errors import ConfigError, DataError
 
-Kind = Literal["demonstrations", "preferences", "prompts"]
+_log = logging.getLogger(__name__)
+_READ_BESIDE = {"tools", "chat_template_kwargs", "margin", "label"}
+"""Columns that are read whatever the others are."""
+_ENCODER = json.JSONEncoder(sort_keys=True, default=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,69 +48,163 @@ class Example:
     """For the chat template."""
     weight: float
     """Weight of the row's source in the mixture."""
+    content: str = ""
+    """The whole row as one text."""
 
     def member(self) -> Member:
         """Return what divide() needs to know of the row."""
-        content = json.dumps(self.row.values, sort_keys=True, default=str)
-        return Member(key=self.asked.key, content=content, weight=self.weight)
+        return Member(key=self.asked.key, content=self.content, weight=self.weight)
 
 
 Parse = Callable[[Row, Columns], Asked]
 
 
-def read_examples(
-    config: DataConfig, kind: Kind, legal: Sequence[Columns], parse: Parse
-) -> list[Example]:
-    """Read every source of a kind.
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the rows of one kind look like."""
 
-    Args:
-        config: names the sources.
-        kind: which of them.
-        legal: the sets of columns a row may have; the first that fits is taken.
-        parse: understands a row with such columns; raises DataError with the reason when it cannot.
+    kind: Kind
+    """Which sources of the configuration they come from."""
+    legal: Sequence[Columns]
+    """The sets of columns a row may have; the first that fits is taken."""
+    parse: Parse
+    """Understands a row with such columns; raises DataError with the reason when it cannot."""
+    chats: bool = True
+    """Whether the tokenizer has a chat template."""
+
+
+def read_examples(config: DataConfig, form: Form) -> list[Example]:
+    """Read every source of a kind.
 
     Raises:
         ConfigError: when the kind has no source.
         DataError: listing what is wrong in all sources.
     """
-    sources = config.sources(kind)
+    sources = config.sources(form.kind)
     if not sources:
-        raise ConfigError(f"data.{kind} is not set; give a file or a data set")
+        raise ConfigError(f"data.{form.kind} is not set; give a file or a data set")
     faults: list[str] = []
     examples: list[Example] = []
-    for source in sources:
-        try:
-            examples += _understand(read_rows(source), (source.path, source.weight), legal, parse)
-        except DataError as error:
-            faults.append(str(error))
+    with _no_collection():
+        for source in sources:
+            problems = Problems(source.path, drop=config.invalid == "drop")
+            try:
+                rows = _rows(source, config, form, problems)
+                examples += _understand(rows, form, problems, source.weight)
+            except DataError as error:
+                faults.append(str(error))
     if faults:
         raise DataError("\n".join(faults))
     return examples
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Look for no garbage while this is open: with millions of live rows that takes long."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _rows(source: SourceConfig, config: DataConfig, form: Form, problems: Problems) -> list[Row]:
+    columns = config.columns if source.columns is None else source.columns
+    rows = renamed(read_rows(source, problems), columns, source.path, form.legal)
+    if any(columns.values()):
+        return rows
+    return as_trl(rows, form.kind, form.legal, problems, chats=form.chats)
+
+
 def _understand(
-    rows: list[Row], origin: tuple[str, float], legal: Sequence[Columns], parse: Parse
+    rows: Sequence[Row], form: Form, problems: Problems, weight: float
 ) -> list[Example]:
-    path, weight = origin
-    problems = Problems(path)
-    misfits: dict[frozenset[str], list[str]] = {}
+    alike = _Alike()
+    unread: set[str] = set()
     examples: list[Example] = []
     for row in rows:
-        columns = fitting(row.values, legal)
-        if columns is None:
-            misfits.setdefault(present(row.values), []).append(row.where)
-            continue
         try:
-            examples.append(Example(row, parse(row, columns), options_of(row.values), weight))
+            columns = alike.columns(row, form)
+            if columns is None:
+                continue
+            content = _content(row)
+            asked, options = form.parse(row, columns), options_of(row.values)
+            is_copy = form.kind != "prompts" and alike.is_copy(content, row.where)
+            if is_copy and problems.drop:
+                problems.add(row.where, "is a copy of another row")
+                continue
         except DataError as error:
             problems.add(row.where, error)
-    for found, places in misfits.items():
-        more = f" (and {len(places) - 1} more rows like it)" if len(places) > 1 else ""
-        problems.add(places[0], misfit(found, legal) + more)
-    problems.check()
+            continue
+        examples.append(Example(row, asked, options, weight, content))
+        if not row.layout:
+            unread |= row.values.keys() - columns
+    alike.report(problems)
+    problems.check(len(examples))
+    unread -= _READ_BESIDE
+    if unread and form.kind != "prompts":
+        _log.warning("%s: columns that are not read: %s", problems.subject, _listed(unread))
     return examples
 
 
-def key_of(text: Text | Sequence[Message]) -> str:
-    """Return a text, or messages as one text, to hash a row's side from."""
-    return text if isinstance(text, str) else json.dumps(text, sort_keys=True, default=str)
+def _content(row: Row) -> str:
+    return _ENCODER.encode(row.values)
+
+
+def _listed(names: Iterable[str]) -> str:
+    known = sorted(names)
+    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
+    return ", ".join(name[:40] for name in known[:12]) + more
+
+
+@dataclass
+class _Alike:
+    """What rows of one source have in common: wrong columns, or all of it."""
+
+    first: dict[str, str] = field(default_factory=dict[str, str])
+    """Where a content was seen first."""
+    misfits: dict[frozenset[str], list[str]] = field(
+        default_factory=dict[frozenset[str], list[str]]
+    )
+    """Where rows are whose columns are no format, by those columns."""
+    copies: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Where copies are, and what they are copies of."""
+    legal: Sequence[Columns] = ()
+
+    def columns(self, row: Row, form: Form) -> Columns | None:
+        """Return the columns that a row is read by; None, and kept in mind, where none fit.
+
+        Raises:
+            DataError: when a column that belongs to the prompt or the answer would be left out.
+        """
+        columns, self.legal = fitting(row.values, form.legal), form.legal
+        if columns is None:
+            self.misfits.setdefault(present(row.values), []).append(row.where)
+        elif form.kind != "prompts" and not row.layout and len(columns) < len(row.values):
+            left_out = missed(row.values, columns)
+            if left_out:
+                raise DataError(left_out)
+        return columns
+
+    def is_copy(self, content: str, where: str) -> bool:
+        """Return whether a row was there before, and keep it in mind."""
+        first = self.first.setdefault(content, where)
+        if first != where:
+            self.copies.append((where, first))
+        return first != where
+
+    def report(self, problems: Problems) -> None:
+        """Note rows with wrong columns, once for all that have the same; all are counted."""
+        for found, places in self.misfits.items():
+            more = f" (and {len(places) - 1} more rows like it)" if len(places) > 1 else ""
+            problems.add(places[0], misfit(found, self.legal) + more, len(places))
+        if self.copies and not problems.drop:
+            _log.warning(
+                "%s: %s rows are copies of others, the first: %s of %s; they count as often as "
+                "they stand there (data.invalid=drop leaves them out)",
+                problems.subject,
+                f"{len(self.copies):,}",
+                *self.copies[0],
+            )

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rlhf.config.data import SourceConfig
-from rlhf.data.rows import packaged_file, read_rows
+from rlhf.data.rows import is_file, packaged_file, read_rows
 from rlhf.errors import DataError
 
 
@@ -32,7 +32,7 @@ def _sha256(source: SourceConfig) -> str:
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
             digest.update(file.relative_to(path).as_posix().encode() + b"\0")
             digest.update(hashlib.sha256(file.read_bytes()).digest())
-    elif path.suffix in (".jsonl", ".json", ".parquet"):
+    elif is_file(source.path):
         raise DataError(f"{path}: no such file; paths are relative to the working folder")
     else:
         for row in read_rows(source):

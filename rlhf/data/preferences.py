@@ -10,9 +10,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.config.data import DataConfig
+from rlhf.data.canonical import key_of
 from rlhf.data.columns import Columns, as_text, same_kind, spoken, text_of
-from rlhf.data.encode import encode_answers, pad_rows, short_enough
-from rlhf.data.examples import Asked, Example, key_of, read_examples
+from rlhf.data.encode import encode_answers, pad_rows, rendered, short_enough
+from rlhf.data.examples import Asked, Example, Form, read_examples
 from rlhf.data.plain import common_length
 from rlhf.data.rows import Row
 from rlhf.data.split import Splits, divide
@@ -40,8 +41,10 @@ def load_rankings(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Spl
         ConfigError: when there is no source.
         DataError: listing `file:line` of every row that is wrong or too long.
     """
-    examples = read_examples(config, "preferences", LEGAL, parse_ranking)
-    encoded = encode_answers(tokenizer, examples)
+    form = Form("preferences", LEGAL, parse_ranking, bool(tokenizer.chat_template))
+    found = read_examples(config, form)
+    drop = config.invalid == "drop"
+    examples, encoded = rendered(found, encode_answers(tokenizer, found, drop=drop))
     ids = [[answer for answer, _ in answers] for answers in encoded]
     lengths = [max(map(len, answers)) for answers in ids]
     kept = short_enough(examples, lengths, ("max_length", config.max_length), config)
@@ -120,7 +123,7 @@ def _implicit(chosen: Text, rejected: Text) -> Asked:
     _check_distinct({"chosen": chosen, "rejected": rejected})
     if isinstance(chosen, str) or isinstance(rejected, str):
         texts = (str(chosen), str(rejected))
-        return Asked(None, (chosen, rejected), _shared_lines(*texts))
+        return Asked(None, (chosen, rejected), key_of(_shared_lines(*texts)))
     prompt = _shared_messages(chosen, rejected)
     answers = (chosen[len(prompt) :], rejected[len(prompt) :])
     for name, answer in zip(("chosen", "rejected"), answers, strict=True):

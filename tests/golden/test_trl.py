@@ -16,7 +16,9 @@ from datasets import Dataset
 from rlhf.config.data import DataConfig
 from rlhf.data.columns import fitting
 from rlhf.data.demonstrations import load_demonstrations
+from rlhf.data.layouts import recognise
 from rlhf.data.preferences import LEGAL, load_rankings, parse_ranking
+from rlhf.data.problems import Problems
 from rlhf.data.rows import Row
 from rlhf.data.tokenizer import CHAT_TEMPLATE
 from rlhf.flow.text import Rankings
@@ -264,3 +266,31 @@ def test_two_texts_stay_whole_and_share_what_trl_finds(row, shared):
     assert found.answers == tuple(wanted["prompt"] + wanted[n] for n in ("chosen", "rejected"))
     assert found.key == shared
     assert wanted["prompt"].startswith(shared)
+
+
+def meant(kind, row):
+    """What a row of a public layout is read as, before any tokenizer."""
+    (found,) = recognise.as_trl(
+        [Row(row, "a.jsonl:1")], kind, LEGAL, Problems("a.jsonl"), chats=True
+    )
+    return {name: found.values[name] for name in ("prompt", "chosen", "rejected", "messages")
+            if name in found.values}  # fmt: skip
+
+
+def test_layouts_are_read_as_by_trls_own_preparation():
+    from trl.data_utils import extract_prompt, maybe_convert_to_chatml, maybe_extract_prompt
+
+    turns = [{"from": "system", "value": "Be brief."}, {"from": "user", "value": ASKED},
+             {"from": "assistant", "value": GOOD}]  # fmt: skip
+    chat = {"conversations": turns}
+    assert meant("demonstrations", chat) == maybe_convert_to_chatml(json.loads(json.dumps(chat)))
+    for whole in (TALK_WHOLE, LONG_TALK_WHOLE):
+        first = whole["chosen"][0]["content"]
+        row = {"prompt": first, **whole}
+        assert meant("preferences", row) == maybe_extract_prompt(row) == extract_prompt(whole)
+        names = {"user": "Human", "assistant": "Assistant"}
+        dialogues = {
+            side: "".join(f"\n\n{names[m['role']]}: {m['content']}" for m in talk)
+            for side, talk in whole.items()
+        }
+        assert meant("preferences", dialogues) == extract_prompt(whole)

@@ -15,7 +15,34 @@ STREAM_TESTS = ("tests/unit/data/test_stream.py",)
 SPLIT_TESTS = ("tests/unit/data/test_split.py",)
 PREFERENCE_TESTS = ("tests/unit/data/test_preferences.py",)
 
+LAYOUT_TESTS = ("tests/unit/data/layouts/test_recognise.py",)
+CANONICAL_TESTS = ("tests/unit/data/test_canonical.py",)
+
 MUTATIONS = (
+    Mutation(
+        "the-worse-of-two-preferred",
+        "SHP's labels are read the other way round",
+        "rlhf/data/layouts/pairs.py",
+        'first, second = "AB" if',
+        'first, second = "BA" if',
+        LAYOUT_TESTS,
+    ),
+    Mutation(
+        "bad-completions-imitated",
+        "KTO rows whose label is false are demonstrations",
+        "rlhf/data/layouts/kto.py",
+        '(kind == "demonstrations" and is_good)',
+        'kind == "demonstrations"',
+        LAYOUT_TESTS,
+    ),
+    Mutation(
+        "held-out-prompts-leak",
+        "the side of a conversation hangs on more than what the user says first",
+        "rlhf/data/canonical.py",
+        "return key_of(said) if said.strip() else _whole(prompt)",
+        "return _whole(prompt)",
+        CANONICAL_TESTS,
+    ),
     Mutation(
         "sft-learns-the-prompt",
         "the loss is taken over prompt and answer",
@@ -117,9 +144,9 @@ MUTATIONS = (
         "the worse answer is learned to be the better one",
         PREFERENCES,
         "texts = (str(chosen), str(rejected))\n"
-        "        return Asked(None, (chosen, rejected), _shared_lines(*texts))",
+        "        return Asked(None, (chosen, rejected), key_of(_shared_lines(*texts)))",
         "texts = (str(chosen), str(rejected))\n"
-        "        return Asked(None, (rejected, chosen), _shared_lines(*texts))",
+        "        return Asked(None, (rejected, chosen), key_of(_shared_lines(*texts)))",
         PREFERENCE_TESTS,
     ),
     Mutation(

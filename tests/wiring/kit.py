@@ -258,6 +258,7 @@ def write_rows(folder: Path, num_rows: int = 40) -> None:
             {"prompt": f"One {i}", "chosen": bad[i], "rejected": good[i]} for i in range(5)
         ],
     }
+    asked["copies"] = [*asked["demonstrations"], *asked["demonstrations"][:20]]
     for name, written in asked.items():
         text = "".join(json.dumps(row) + "\n" for row in written)
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")

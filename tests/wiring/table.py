@@ -179,6 +179,19 @@ EFFECTS: dict[str, Effect] = {
         ("sft *",),
         "sft",
     ),
+    "data.columns": Effect(
+        "{prompt: completion, completion: prompt}",
+        ("sft 0 loss/train", "sft"),
+        ("sft *",),
+        "sft",
+    ),
+    "data.invalid": Effect(
+        "drop",
+        ("sft 0 loss/train", "sft"),
+        ("sft *",),
+        "sft",
+        ("data.demonstrations=copies.jsonl",),
+    ),
     "data.preferences": Effect(
         "other_preferences.jsonl",
         ("reward_model 0 loss/train", "reward_model", "reward_model.json"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from pydantic import ValidationError
+
 from rlhf.config.data import DataConfig, SourceConfig
 
 
@@ -17,3 +20,11 @@ def test_a_mixture_may_name_bare_paths_and_weighted_ones():
         ("a.jsonl", 1.0),
         ("b.jsonl", 0.5),
     ]
+
+
+def test_columns_map_known_names_or_leave_any_out():
+    columns = {"prompt": "question", "source": None}
+    assert DataConfig(columns=columns).columns == columns
+    assert SourceConfig(path="a.jsonl", columns=columns).columns == columns
+    with pytest.raises(ValidationError, match="promt: no such column; legal: text, messages"):
+        DataConfig(columns={"promt": "question"})

@@ -7,7 +7,7 @@ import logging
 import pytest
 import torch
 
-from rlhf.data.encode import encode_answers, encode_prompts, pad_rows, short_enough
+from rlhf.data.encode import encode_answers, encode_prompts, pad_rows, rendered, short_enough
 from rlhf.data.examples import Asked, Example
 from rlhf.data.rows import Row
 from rlhf.errors import DataError
@@ -131,3 +131,12 @@ def test_reasoning_that_a_template_leaves_out_is_reported(r1, chatml, caplog):
         with caplog.at_level(logging.WARNING):
             encode_answers(tokenizer, rows)
         assert all(part in caplog.text for part in (*told, "leaves out"))
+
+
+@pytest.mark.parametrize("encode", [encode_answers, encode_prompts])
+def test_a_refused_conversation_is_dropped_on_request(plain, encode, caplog):
+    rows = [example([USER], [GOOD], line=1), example("fine", "x", line=2)]
+    kept, encoded = rendered(rows, encode(plain, rows, drop=True))
+    assert [row.row.where for row in kept] == ["a.jsonl:2"]
+    assert len(encoded) == 1
+    assert "left out 1 of 2 rows (data.invalid=drop), the first at a.jsonl:1" in caplog.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rlhf.config.data import SourceConfig
-from rlhf.data.examples import Asked, key_of, read_examples
+from rlhf.data.examples import Asked, Form, read_examples
 from rlhf.errors import ConfigError, DataError
 
 LEGAL = (("prompt", "completion"), ("text",))
@@ -18,7 +18,7 @@ def parse(row, columns):
 
 
 def read(configured, sources):
-    return read_examples(configured(demonstrations=sources), "demonstrations", LEGAL, parse)
+    return read_examples(configured(demonstrations=sources), Form("demonstrations", LEGAL, parse))
 
 
 def test_each_row_has_the_first_format_that_fits_and_its_sources_weight(write, configured):
@@ -51,18 +51,80 @@ def test_faults_of_all_sources_are_reported_at_once(write, configured):
 def test_a_rows_side_hangs_on_its_key_and_its_content_not_on_the_order_of_columns(
     write, configured
 ):
-    path = write(
-        "a.jsonl",
-        [{"prompt": "p", "completion": "c"}, {"completion": "c", "prompt": "p"}, {"text": "c"}],
-    )
-    first, second, third = (example.member() for example in read(configured, path))
+    rows = [{"prompt": "p", "completion": "c"}, {"completion": "c", "prompt": "p"}, {"text": "c"}]
+    paths = [write(f"{n}.jsonl", [row]) for n, row in enumerate(rows)]
+    first, second, third = (example.member() for example in read(configured, paths))
     assert first == second
     assert first.content != third.content
     assert (third.key, third.weight) == ("text", 1.0)
 
 
-def test_the_key_of_messages_does_not_hang_on_the_order_of_their_keys():
-    assert key_of("hello") == "hello"
-    one, other = {"role": "user", "content": "x"}, {"content": "x", "role": "user"}
-    assert key_of([one]) == key_of([other])
-    assert key_of([one]) != key_of([{**one, "content": "y"}])
+def test_a_copy_of_a_row_is_told_and_with_drop_left_out(write, configured, caplog):
+    path = write("a.jsonl", [{"text": "x"}, {"text": "y"}, {"text": "x"}, {"text": "bad"}])
+    with pytest.raises(DataError, match=r"1 problem in .*\n.*a\.jsonl:4: this row is bad"):
+        read(configured, path)
+    assert f"1 rows are copies of others, the first: {path}:3 of {path}:1" in caplog.text
+    config = configured(demonstrations=path, invalid="drop")
+    found = read_examples(config, Form("demonstrations", LEGAL, parse))
+    assert [example.row.values["text"] for example in found] == ["x", "y"]
+    assert "left out 2 of 4 rows (data.invalid=drop), the first at" in caplog.text
+
+
+def test_a_malformed_line_is_dropped_and_counted_too(tmp_path, configured, caplog):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "x"}\n{"text": \n')
+    config = configured(demonstrations=str(path), invalid="drop")
+    assert len(read_examples(config, Form("demonstrations", LEGAL, parse))) == 1
+    assert "left out 1 of 2 rows" in caplog.text
+    path.write_text('{"text": \n')
+    with pytest.raises(DataError, match="1 problem"):
+        read_examples(config, Form("demonstrations", LEGAL, parse))
+
+
+def test_columns_are_read_by_their_own_names(write, configured):
+    path = write("a.jsonl", [{"question": "p", "reply": "c", "prompt": "other"}])
+    mapping = {"prompt": "question", "completion": "reply"}
+    config = configured(demonstrations=path, columns=mapping)
+    (found,) = read_examples(config, Form("demonstrations", LEGAL, parse))
+    assert found.row.values == {"prompt": "p", "completion": "c"}
+    own = configured(
+        demonstrations=[SourceConfig(path=path, columns={"text": "reply", "prompt": None})]
+    )
+    (found,) = read_examples(own, Form("demonstrations", LEGAL, parse))
+    assert found.asked.key == "text"
+
+
+def test_a_column_that_no_row_has_is_an_error_unless_rows_do_without_it(write, configured):
+    path = write("a.jsonl", [{"question": "p", "reply": "c"}])
+    columns = {"prompt": "question", "completion": "replies", "chosen": "good"}
+    with pytest.raises(DataError, match=r"data\.columns\.completion=replies, but its columns are"):
+        read_examples(
+            configured(demonstrations=path, columns=columns), Form("demonstrations", LEGAL, parse)
+        )
+    texts = configured(demonstrations=write("b.jsonl", [{"text": "x"}]), columns=columns)
+    assert len(read_examples(texts, Form("demonstrations", LEGAL, parse))) == 1
+
+
+MISSED = [
+    ({"text": "x", "answer": "y"}, "answer would not be read beside text"),
+    ({"prompt": "x", "completion": "y", "system": "z"}, "system would not be read"),
+    ({"prompt": "x", "completion": "y", "context": "z"}, "context would not be read"),
+]
+
+
+@pytest.mark.parametrize(("row", "reason"), MISSED)
+def test_what_belongs_to_prompt_or_answer_is_never_left_out_in_silence(
+    row, reason, write, configured
+):
+    path = write("a.jsonl", [row])
+    with pytest.raises(DataError, match=rf"a\.jsonl:1: {reason}.*data\.columns"):
+        read(configured, path)
+    config = configured(demonstrations=path, columns={reason.split()[0]: None})
+    assert len(read_examples(config, Form("demonstrations", LEGAL, parse))) == 1
+
+
+def test_other_columns_that_are_not_read_are_told_once(write, configured, caplog):
+    read(configured, write("a.jsonl", [{"text": "x", "id": 1}, {"text": "y", "source": "web"}]))
+    assert [r.getMessage().rpartition("/")[2] for r in caplog.records] == [
+        "a.jsonl: columns that are not read: id, source"
+    ]

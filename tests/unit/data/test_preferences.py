@@ -64,6 +64,12 @@ WRONG = [
     ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": float("nan")}, "margin=nan"),
     ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": 10**399}, "margin=1000.*at most 1e"),
     ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": -1e39}, "margin=-1e[+]39; it must"),
+    (
+        {"prompt": "x", "chosen": "a", "rejected": "b", "margin": -1e300},
+        "margin=-1e[+]300; it must",
+    ),
+    ({"question": "q", "chosen": "a", "rejected": "b"}, "question would not be read"),
+    ({"prompt": "x", "chosen": [USER, GOOD], "rejected": [USER, BAD]}, "prompt is no message"),
     ({"prompt": "x", "answer": ["a", "b"]}, r"nearest: prompt \+ answers"),
 ]
 

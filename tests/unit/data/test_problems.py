@@ -29,6 +29,7 @@ def test_warnings_about_rows_are_collected_and_not_repeated(caplog):
     logger = logging.getLogger("rlhf.data.encode")
     with heard() as lines:
         logger.warning("%d rows", 3)
+        logger.warning("3 rows")
         logger.info("nothing")
     logger.warning("after")
     assert lines == ["3 rows"]

