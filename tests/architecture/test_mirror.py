@@ -50,6 +50,22 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "tests/unit/data/test_chat.py",
         "the turns that are learned are judged on whole conversations",
     ),
+    "rlhf.commands.evaluate": (
+        "tests/wiring/test_figures.py",
+        "every figure of an evaluation is computed anew there",
+    ),
+    "rlhf.commands.session": (
+        "tests/unit/commands/test_table.py",
+        "a session is opened by the commands",
+    ),
+    "rlhf.commands.train": (
+        "tests/unit/commands/test_table.py",
+        "the training commands are run there",
+    ),
+    "rlhf.report.figures": (
+        "tests/unit/sweeps/test_table.py",
+        "the figures of runs are compared in a sweep's table",
+    ),
     "rlhf.engine.zero_state": (
         "tests/contract/test_engines.py",
         "it needs a DeepSpeed engine, on one rank and on two",

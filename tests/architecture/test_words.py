@@ -12,8 +12,8 @@ import pytest
 FOREIGN = {
     "keeper": {"runtime"},  # the child process that keeps a sweep's cluster
     "settle": {"runtime", "stages"},  # a precision is settled, and the moves of a time slot
-    "turn": {"data", "observe", "cli"},  # of a chat
-    "turns": {"data", "cli"},
+    "turn": {"data", "observe", "checks"},  # of a chat
+    "turns": {"data", "checks"},
     "writer": {"data", "observe"},  # the tokenizer that wrote a text; TensorBoard's class
 }
 FORBIDDEN_MODULES = {"utils", "util", "helpers", "common", "misc", "manager", "base_utils"}

@@ -27,7 +27,8 @@ def test_a_run_that_would_work(folder, tmp_path, capsys):
     )
     with pytest.raises(SystemExit) as ended:
         main(["doctor", "ppo", *settings])
-    lines = capsys.readouterr().out.splitlines()
+    # DeepSpeed logs a line of its own where this is the first test to import it.
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("[")]
     assert [line.split(":")[0] for line in lines] == [f"ok    {check.name}" for check in CHECKS]
     assert "ppo would run ppo" in lines[1]
     assert ended.value.code == 0

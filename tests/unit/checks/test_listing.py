@@ -11,7 +11,7 @@ from rlhf.checks.check import CheckWarning
 from rlhf.checks.listing import CHECKS, check_data, check_judge
 from rlhf.errors import ConfigError, DataError
 
-PAGE = Path(__file__).resolve().parents[4] / "docs" / "doctor.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "doctor.md"
 
 
 def test_the_page_has_one_row_a_check_in_order():
@@ -43,7 +43,9 @@ def test_a_judge_is_loaded(context, tmp_path):
 
 
 def test_what_may_be_wrong_with_rows_is_a_caution(context, tmp_path):
-    (tmp_path / "glued.jsonl").write_text('{"prompt": "w2", "completion": "w3"}\n' * 2)
+    (tmp_path / "glued.jsonl").write_text(
+        '{"prompt": "w2", "completion": "w3"}\n{"prompt": "w2", "completion": "w4"}\n'
+    )
     glued = {"demonstrations": str(tmp_path / "glued.jsonl")}
     said = check_data(context("sft", data=glued))
     assert isinstance(said, CheckWarning)
