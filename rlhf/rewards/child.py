@@ -23,6 +23,8 @@ from rlhf.errors import RLHFError
 from rlhf.rewards.function import FunctionReward
 from rlhf.rewards.load import files_of, load_function
 
+CLOSED_FILES = 74
+"""Exit code (EX_IOERR of sysexits.h) where an answer could not be sent."""
 POLL_S = 1.0
 """Between looks whether the asker is still there, should the function be busy when it goes."""
 GRACE_S = 2.0
@@ -81,8 +83,10 @@ def main() -> None:
         Connection(int(writing), readable=False),
     )
     sys.argv = [spec.rpartition(":")[0]]
-    with suppress(OSError):  # The function may have closed these, too; the caller reports it.
+    try:
         serve(spec, asked, answers)
+    except OSError:  # The function may have closed these, too; the caller reports it.
+        os._exit(CLOSED_FILES)
 
 
 if __name__ == "__main__":

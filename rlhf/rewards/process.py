@@ -21,6 +21,7 @@ from threading import Thread
 from typing import Any
 
 from rlhf.errors import ConfigError, DataError
+from rlhf.rewards.child import CLOSED_FILES
 from rlhf.rewards.result import excerpt
 
 ERRORS = {"ConfigError": ConfigError, "DataError": DataError}
@@ -115,9 +116,10 @@ class RewardProcess:
         try:
             code = self._process.wait(LOOK_S)
         except subprocess.TimeoutExpired:
-            self.close()
-            return "it closed the files of its process, or wrote into them"
+            code = CLOSED_FILES
         self.close()
+        if code == CLOSED_FILES:
+            return "it closed the files of its process, or wrote into them"
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"it ended its process ({name})"
 

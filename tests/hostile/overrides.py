@@ -203,7 +203,8 @@ def lines() -> Iterator[Line]:
     """Yield every line; texts are names of folders, which work for run_dir and nowhere else."""
     for name in POSITIVE:
         for value in NUMBERS:
-            yield Line((f"{name}={value}",))
+            is_default = (name, value) == ("policy.optimizer.lr", "null")
+            yield Line((f"{name}={value}",), works=is_default)
     for name in ("ppo.kl_coef", "run_dir", "data.prompts"):
         for value in INTERPOLATIONS:
             yield Line((f"{name}={value}",))

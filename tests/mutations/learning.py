@@ -32,7 +32,7 @@ MUTATIONS = (
         "a rank without rows adds the gradient of the row it runs to keep step",
         LEARNER,
         "weight = 1.0 if len(chunk) else 0.0",
-        "weight = 1.0 if len(piece) >= 0 else 0.0",
+        "weight = 1.0 if len(chunk) >= 0 else 0.0",
         LEARNER_TESTS,
     ),
     Mutation(

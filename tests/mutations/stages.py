@@ -139,11 +139,11 @@ MUTATIONS = (
         PPO_TESTS,
     ),
     Mutation(
-        "scores-in-the-order-of-the-pieces",
+        "scores-in-the-order-of-other-chunks",
         "rows get the scores of others: they come as rows end, and not in their order",
         PPO,
         "rows = [chunk.rows_B for chunk in chunks]",
-        "rows = [chunk.rows_B.sort().values for chunk in chunks]",
+        "rows = [chunk.rows_B for chunk in reversed(chunks)]",
         PPO_TESTS,
     ),
     Mutation(

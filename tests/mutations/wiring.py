@@ -418,7 +418,7 @@ MUTATIONS = (
         "a judge's time limit is read and not used",
         COMMANDS,
         "load_judge(judge, experiment.seed, experiment.reward.timeout_s)",
-        "load_judge(judge, experiment.seed, 300.0)",
+        "load_judge(judge, experiment.seed, 30.0)",
         JUDGE,
     ),
     Mutation(

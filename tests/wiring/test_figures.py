@@ -204,6 +204,8 @@ EVALUATED = (
         ("evaluation.num_prompts=6",),
         ("evaluation.samples_per_prompt=3",),
         ("seed=1", "generation.temperature=0.6"),
+        # The interval of these answers is another one under seed 0.
+        ("seed=12", "evaluation.num_prompts=6", "evaluation.samples_per_prompt=3"),
     ],
     ids=lambda changes: ",".join(changes) or "as it is",
 )

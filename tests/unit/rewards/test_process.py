@@ -68,6 +68,7 @@ def sleeps(completions): time.sleep(1000)
 def spins(completions): return [sum(itertools.repeat(0)) for _ in completions]
 async def waits(completions): await asyncio.sleep(1000)
 def closes(completions): os.closerange(3, 100); time.sleep(1000)
+def closes_and_answers(completions): os.closerange(3, 100); return [0.0] * len(completions)
 async def exits(completions): sys.exit(4)
 async def cancels(completions): raise asyncio.CancelledError
 def deep(completions): return deep(completions)
@@ -166,12 +167,13 @@ def test_what_it_prints_is_seen(file, capfd):
         ("crashes", "it ended its process (SIGSEGV)"),
         ("leaves_a_child", "it ended its process (exit code 3)"),
         ("scribbles", "it closed the files of its process, or wrote into them"),
+        ("closes_and_answers", "it closed the files of its process, or wrote into them"),
         ("exits", "raised SystemExit: 4 at"),
         ("cancels", "raised CancelledError"),
         ("deep", "raised RecursionError"),
     ],
 )
-def test_how_it_failed_is_one_line(file, name, told):
+def test_how_it_failed_is_one_line(file, name, told, capfd):
     with pytest.raises(DataError) as caught:
         RewardProcess(f"{file}:{name}", 60.0).score(*TWO)
     message = str(caught.value)
@@ -179,6 +181,7 @@ def test_how_it_failed_is_one_line(file, name, told):
     assert told in message
     assert "first prompt 'p'" in message
     assert "\n" not in message
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["sleeps", "spins", "waits", "closes"])
