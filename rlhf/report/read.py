@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from rlhf.observe import files
+from rlhf.observe import evaluations, files
 from rlhf.observe.health import named_alarms
 from rlhf.observe.numbers import finite
 from rlhf.observe.samples import Sample, read_samples
@@ -29,6 +29,8 @@ class RunFiles:
     """Answers to the fixed prompts by (stage, step)."""
     evaluation: files.Row
     """The judge's verdict; empty when there was none."""
+    other_evaluations: tuple[files.Row, ...]
+    """Verdicts of other judges, on other prompts or of other policies."""
     reward_model: files.Row
     """The reward model's quality on held-out pairs; empty when none was trained."""
     manifest: files.Row
@@ -51,11 +53,13 @@ class RunFiles:
 def read_run(run_dir: Path) -> RunFiles:
     """Read a run folder; files that are missing or damaged count as empty."""
     rows = files.read_steps(run_dir)
+    verdict = files.read_object(run_dir / files.EVALUATION)
     return RunFiles(
         name=run_dir.resolve().name,
         curves=_curves(rows),
         samples=read_samples(run_dir),
-        evaluation=files.read_object(run_dir / files.EVALUATION),
+        evaluation=verdict,
+        other_evaluations=tuple(row for row in evaluations.kept(run_dir) if row != verdict),
         reward_model=files.read_object(run_dir / files.REWARD_MODEL),
         manifest=files.read_object(run_dir / files.MANIFEST),
         warnings=_warnings(run_dir, rows),

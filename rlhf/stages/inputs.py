@@ -233,7 +233,9 @@ def _check_context(experiment: Experiment, prompts: PromptBatch, start: str | No
         )
 
 
-def held_out(splits: Splits[PromptBatch], num_prompts: int, *, samples: int = 1) -> PromptBatch:
+def held_out(
+    splits: Splits[PromptBatch], num_prompts: int | None, *, samples: int = 1
+) -> PromptBatch:
     """Return fixed prompts not trained on, if there are any: test, else validation, else train.
 
     Repeated prompts are left out; each prompt is then repeated `samples` times, with other draws.

@@ -11,7 +11,7 @@ from rlhf.checkpoint.files import write_json
 from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.models.pretrained import load_gguf, new_causal_lm, save_network
-from rlhf.observe.files import EVALUATION
+from rlhf.observe import evaluations
 from rlhf.roles.no_value import NoValue
 from rlhf.roles.ports import BaselinePort, LanguageModelPort, PolicyPort
 from rlhf.roles.reference import PolicyAsReference
@@ -142,7 +142,7 @@ def run_ppo(run: Run, start: Path, reward_model: Path | None) -> Path:
     fixed = held_out(splits, run.experiment.tracking.sample_prompts)
     # The policy has its first weights here, also where the stage will resume from a checkpoint.
     run.log.samples("sft", 0, take_samples(policy, reward, fixed, run.inputs.tokenizer))
-    (run.folder / EVALUATION).unlink(missing_ok=True)
+    evaluations.forget(run.folder, "policy")
     run.perform(stage, inputs_sha256)
     for kind, role in stage.checkpointables().items():
         role.save(run.partial(kind))  # type: ignore[arg-type]

@@ -143,8 +143,12 @@ def test_report_and_evaluate_work_on_a_finished_run(whole, rlhf, monkeypatch):
     asked = (*ENGINE, "generation.max_new_tokens=8", "data.prompts=prompts.jsonl")
     other = rlhf("evaluate", "run_dir=run", *asked, "evaluation.judge=reward.py:wanted")
     assert other.code == 0, other.err
-    judged = json.loads((whole / "run/evaluation.json").read_text())
-    assert judged["judge"] == "reward.py:wanted"
+    (kept,) = (whole / "run/evaluations").glob("reward.py_wanted-on-prompts.jsonl-*.json")
+    assert json.loads(kept.read_text())["judge"] == "reward.py:wanted"
+    own = json.loads((whole / "run/evaluation.json").read_text())
+    assert own["judge"] == "reward.py:length"
+    assert "evaluation.json stays as it is" in " ".join(other.out.split())
+    assert "reward.py:wanted" in (whole / "run/report.html").read_text()
 
 
 def test_a_judgement_is_made_anew_only_when_its_judge_changes(whole, rlhf, monkeypatch):

@@ -429,7 +429,7 @@ MUTATIONS = (
         'run.fingerprint("ppo", candidate, baseline)',
         (
             "tests/wiring/test_again.py::"
-            "test_ppo_is_done_again_when_a_file_that_the_reward_file_imports_changed",
+            "test_the_evaluation_alone_is_done_again_when_the_judge_changed",
         ),
     ),
     Mutation(

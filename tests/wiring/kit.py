@@ -131,8 +131,14 @@ def seen(ran: Ran, stages: Sequence[str] = ("sft", "reward_model", "ppo")) -> di
         found[f"samples {stage}"] = [(s["prompt"], s["response"]) for s in ran.samples(stage)]
         found[f"samples {stage} scores"] = [s["score"] for s in ran.samples(stage)]
     for name in ("reward_model.json", "evaluation.json"):
-        found[name] = {k: v for k, v in ran.json(name).items() if k != "inputs_sha256"}
+        found[name] = figures(ran.json(name))
     return found
+
+
+def figures(verdict: Mapping[str, object]) -> dict[str, object]:
+    """Return an evaluation without what it is of."""
+    of = ("inputs_sha256", "prompts", "candidate_path", "baseline_path")
+    return {name: value for name, value in verdict.items() if name not in of}
 
 
 def _bytes(weights: Mapping[str, Tensor]) -> dict[str, bytes]:

@@ -88,6 +88,20 @@ def test_ppo_is_done_again_when_a_file_that_the_reward_file_imports_changed(othe
     assert "evaluation: already done" not in again.out
 
 
+def test_the_evaluation_alone_is_done_again_when_the_judge_changed(other):
+    judge = other.folder / "judge.py"
+    judge.write_text("def score(completions): return [float(len(c)) for c in completions]")
+    asked = (*PPO, "evaluation.judge=judge.py:score", "evaluation.num_prompts=3")
+    first = other.again("ppo", *asked, within="judged")
+    assert first.code == 0, first.err
+    before = first.json("evaluation.json")
+    assert "evaluation: already done" in other.again("ppo", *asked, within="judged").out
+    edit(judge, "float(len(c))", "-float(len(c))")
+    again = other.again("ppo", *asked, within="judged")
+    assert again.code == 0 and DONE in again.out
+    assert again.json("evaluation.json")["win_rate"] == 1 - before["win_rate"]
+
+
 @pytest.mark.parametrize("what", CHANGES)
 def test_ppo_is_done_again_when_what_it_was_made_of_changed(other, what):
     before = kit.seen(kit.Ran(other.folder / "finished", 0, "", ""))
@@ -131,8 +145,7 @@ def test_evaluate_compares_policy_with_sft_where_no_folder_is_named(home, tmp_pa
         "evaluation": {"judge": "reward.py:wanted", "num_prompts": 4, "samples_per_prompt": 1},
     }
     folders = {"candidate": whole.folder / "policy", "baseline": whole.folder / "sft"}
-    got = ran.json("evaluation.json")
-    del got["inputs_sha256"]
+    got = kit.figures(ran.json("evaluation.json"))
     assert_same(got, plain.evaluation(home.folder, config, folders))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.wiring import kit
 from tests.wiring import plain_epochs as plain
 from tests.wiring.plain_ppo import Program
 from tests.wiring.table import HERE, optimizer
@@ -177,8 +178,7 @@ def test_samples_are_the_answers_of_sft_and_policy_with_the_rewards_scores(whole
 def test_the_evaluation_is_of_policy_against_sft(whole, home):
     config = whole.json("manifest.json")["config"]
     folders = {"candidate": whole.folder / "policy", "baseline": whole.folder / "sft"}
-    got = whole.json("evaluation.json")
-    del got["inputs_sha256"]
+    got = kit.figures(whole.json("evaluation.json"))
     assert got["candidate"] != got["baseline"]
     assert_same(got, plain.evaluation(home.folder, config, folders))
 
@@ -233,8 +233,7 @@ def test_evaluate_compares_the_folders_named_as_the_settings_say(home, changes):
     folders = {
         side: home.folder / words[f"evaluation.{side}"] for side in ("candidate", "baseline")
     }
-    got = ran.json("evaluation.json")
-    del got["inputs_sha256"]
+    got = kit.figures(ran.json("evaluation.json"))
     assert_same(got, plain.evaluation(home.folder, config, folders))
 
 

@@ -40,6 +40,21 @@ def test_other_prompts_take_the_place_of_both(run):
     found = as_the_run_had(SCHEMA, [f"run_dir={run}", "data.prompts=other.jsonl"])
     assert (found["data"]["prompts"], found["data"]["test_prompts"]) == (None, None)
     assert found["data"]["overlong"] == "drop"
+    assert (found["data"]["validation_fraction"], found["data"]["test_fraction"]) == (0.0, 0.0)
+    assert found["evaluation"]["num_prompts"] is None
+
+
+@pytest.mark.parametrize("typed", ["p.jsonl", "./p.jsonl", "'p.jsonl'"])
+def test_of_the_runs_own_prompts_those_held_out_are_asked(run, typed):
+    found = as_the_run_had(SCHEMA, [f"run_dir={run}", f"data.prompts={typed}"])
+    assert found["data"]["test_fraction"] == SCHEMA["data"]["test_fraction"] > 0
+    assert found["evaluation"] == SCHEMA["evaluation"]
+
+
+def test_given_prompts_are_all_asked_where_there_is_no_run(tmp_path):
+    found = as_the_run_had(SCHEMA, [f"run_dir={tmp_path}", "data.prompts=q.jsonl"])
+    assert found["data"]["test_fraction"] == found["data"]["validation_fraction"] == 0.0
+    assert found["evaluation"]["num_prompts"] is None
 
 
 def test_without_a_manifest_nothing_changes(tmp_path):

@@ -60,7 +60,7 @@ def _metrics(run, stage, values):
     files.append_rows(run / files.METRICS, rows)
 
 
-def _evaluation(run, interval=(0.68, 0.8), win_rate=0.74):
+def _evaluation(run, interval=(0.68, 0.8), win_rate=0.74, **changes):
     figures = {"mean_score": 1.0, "mean_length": 40.0, "distinct_2": 0.5, "eos_rate": 1.0}
     pair = {"prompt": ATTACK, "baseline": ATTACK, "candidate": ATTACK, "baseline_score": 1.0}
     verdict = {
@@ -73,6 +73,7 @@ def _evaluation(run, interval=(0.68, 0.8), win_rate=0.74):
         "candidate": figures,
         "baseline": figures,
         "pairs": [pair],
+        **changes,
     }
     (run / files.EVALUATION).write_text(json.dumps(verdict))
 
@@ -174,11 +175,34 @@ def test_ids_are_unique_and_cells_have_scope(tmp_path):
 
 @pytest.mark.parametrize(
     ("interval", "win_rate", "words"),
-    [((0.4, 0.6), 0.5, "coin toss"), ((0.2, 0.4), 0.3, "made the answers worse")],
+    [((0.4, 0.6), 0.5, "coin toss"), ((0.2, 0.4), 0.3, "finds the answers worse")],
 )
 def test_a_weak_outcome_is_called_what_it_is(tmp_path, interval, win_rate, words):
     _evaluation(tmp_path, interval, win_rate)
     assert words in _read(write_report(tmp_path))[1]
+
+
+@pytest.mark.parametrize("interval", [(0.9, 1.0), (0.0, 0.1), (0.4, 0.6)])
+def test_of_a_few_prompts_nothing_is_concluded(tmp_path, interval):
+    _evaluation(tmp_path, interval, sum(interval) / 2, num_prompts=29)
+    text = _read(write_report(tmp_path))[1]
+    assert "too few to say which is better" in text
+    assert "worse" not in text and "coin toss" not in text
+
+
+def test_the_policies_named_are_those_that_were_compared(tmp_path):
+    _evaluation(tmp_path, candidate_path="/models/new", baseline_path="sft")
+    assert "new preferred to SFT" in _read(write_report(tmp_path))[1]
+
+
+def test_verdicts_of_other_judges_stand_in_a_table(tmp_path):
+    _evaluation(tmp_path)
+    other = {"judge": "letters.py:f", "prompts": ["a/q.jsonl"], "candidate_path": "policy"}
+    other |= {"baseline_path": "sft", "num_prompts": 40, "win_rate": 0.25, "interval": [0.1, 0.4]}
+    (tmp_path / "evaluations").mkdir()
+    (tmp_path / "evaluations/letters.json").write_text(json.dumps(other))
+    text = _read(write_report(tmp_path))[1]
+    assert "letters.py:f" in text and "40 prompts of q.jsonl" in text and "10\u201340" in text
 
 
 def test_a_run_without_a_timeline_has_every_other_section(tmp_path):
