@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +10,7 @@ from rlhf.checkpoint.artifact import inputs_fingerprint
 from rlhf.commands.session import opened, reported
 from rlhf.config.data import DataConfig
 from rlhf.config.experiment import Experiment
-from rlhf.errors import ConfigError
+from rlhf.errors import ConfigError, RLHFError
 from rlhf.evaluation.compare import answer, compare
 from rlhf.evaluation.judges import Judge, load_judge
 from rlhf.models.weights import check_weights
@@ -19,15 +20,6 @@ from rlhf.runtime.reach import check_reach
 from rlhf.runtime.specs import SamplerSpec
 from rlhf.stages.inputs import held_out, load_inputs
 from rlhf.stages.run import Run
-
-
-def _judge(experiment: Experiment) -> Judge | None:
-    judge = experiment.evaluation.judge
-    return (
-        load_judge(judge, experiment.seed, experiment.reward.timeout_s)
-        if judge is not None
-        else None
-    )
 
 
 def compare_policies(
@@ -110,25 +102,54 @@ def _which(data: DataConfig) -> str:
 
 
 def evaluate(command: str, experiment: Experiment) -> float | None:
-    """Compare two policies' answers by the judge's scores."""
-    judge, run_dir = _judge(experiment), Path(experiment.run_dir)
-    if judge is None:
-        raise ConfigError(
-            "evaluation.judge is not set; give FILE.py:NAME or packaged:movie_reviews"
-        )
-    if experiment.data.prompts is None:
-        raise ConfigError("data.prompts is not set; evaluate answers its held-out prompts")
-    candidate = Path(experiment.evaluation.candidate or run_dir / "policy")
-    baseline = Path(experiment.evaluation.baseline or run_dir / "sft")
-    if experiment.evaluation.candidate is None and not candidate.is_dir():
-        raise ConfigError(
-            f"run_dir={run_dir} has no finished policy; run ppo, or set evaluation.candidate"
-        )
-    for folder in (candidate, baseline):
-        check_weights(str(folder), scored=False)
+    """Compare two policies' answers by the judge's scores.
+
+    Raises:
+        ConfigError: naming, all at once, the settings that are missing, or else what is wrong with
+            the judge and the policies.
+    """
+    problems = list(_missing(experiment))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    config, run_dir = experiment.evaluation, Path(experiment.run_dir)
+    candidate = Path(config.candidate or run_dir / "policy")
+    baseline = Path(config.baseline or run_dir / "sft")
+    judge = _checked(experiment, candidate, baseline)
     inputs = load_inputs(experiment, ["ppo"], str(candidate))
     check_reach(experiment.cluster, ["policy"])
     with opened(command, experiment, inputs, ["sft"]) as run:
         win_rate = compare_policies(run, candidate, baseline, judge, of_the_run=False)
         reported(run)
         return win_rate
+
+
+def _missing(experiment: Experiment) -> Iterator[str]:
+    """Yield a line for every setting that is needed and not given."""
+    config, run_dir = experiment.evaluation, Path(experiment.run_dir)
+    if config.judge is None:
+        yield "evaluation.judge is not set; give FILE.py:NAME or packaged:movie_reviews"
+    if experiment.data.prompts is None:
+        yield "data.prompts is not set; evaluate asks its prompts, such as data.prompts=FILE.jsonl"
+    if config.candidate is None and not (run_dir / "policy").is_dir():
+        yield f"run_dir={run_dir} has no finished policy; run ppo, or set evaluation.candidate"
+    if config.baseline is None and not (run_dir / "sft").is_dir():
+        yield f"run_dir={run_dir} has no sft/ to compare with; set evaluation.baseline"
+
+
+def _checked(experiment: Experiment, candidate: Path, baseline: Path) -> Judge:
+    """Return the judge, once it has loaded and both policies are whole."""
+    judge, found = str(experiment.evaluation.judge), list[Judge]()
+    checks: list[Callable[[], None]] = [
+        lambda: found.append(load_judge(judge, experiment.seed, experiment.reward.timeout_s)),
+        lambda: check_weights(str(candidate), scored=False),
+        lambda: check_weights(str(baseline), scored=False),
+    ]
+    problems: dict[str, None] = {}
+    for check in checks:
+        try:
+            check()
+        except RLHFError as error:
+            problems[str(error)] = None
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return found[0]

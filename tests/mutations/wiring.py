@@ -289,8 +289,8 @@ MUTATIONS = (
         "baseline-is-the-policy",
         "evaluate compares RUN/policy with itself",
         COMMANDS,
-        'Path(experiment.evaluation.baseline or run_dir / "sft")',
-        'Path(experiment.evaluation.baseline or run_dir / "policy")',
+        'Path(config.baseline or run_dir / "sft")',
+        'Path(config.baseline or run_dir / "policy")',
         ("tests/wiring/test_again.py",),
     ),
     Mutation(

@@ -62,6 +62,32 @@ def test_a_judge_has_the_time_limit_of_a_reward_function(asked, tmp_path, comman
     slow = tmp_path / "slow.py"
     slow.write_text("import time; time.sleep(1000)")
     reward = {**asked["reward"], "timeout_s": 6.0}
-    own = {"reward": reward, "evaluation": {"judge": f"{slow}:f"}}
+    policies = dict.fromkeys(("candidate", "baseline"), asked["policy"]["path"])
+    own = {"reward": reward, "evaluation": {"judge": f"{slow}:f", **policies}}
     with pytest.raises(ConfigError, match=r"slow.py:f: loading .* after reward.timeout_s=6 s"):
         run_command(command, load({**asked, **own}))
+
+
+def test_all_that_evaluate_lacks_is_named_at_once(asked, tmp_path):
+    bare = {**asked, "data": {}}
+    with pytest.raises(ConfigError) as caught:
+        run_command("evaluate", load(bare))
+    lines = str(caught.value).splitlines()
+    assert [line.split(" ")[0].split("=")[0] for line in lines] == [
+        "evaluation.judge",
+        "data.prompts",
+        "run_dir",
+        "run_dir",
+    ]
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_wrong_with_judge_and_policies_is_named_at_once(asked, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "judge.py").write_text("def other(completions): return []")
+    wrong = {"judge": f"{tmp_path}/judge.py:f", "candidate": f"{tmp_path}/empty"}
+    wrong["baseline"] = f"{tmp_path}/empty/too"
+    with pytest.raises(ConfigError) as caught:
+        run_command("evaluate", load({**asked, "evaluation": wrong}))
+    message = str(caught.value)
+    assert all(word in message for word in ("judge.py", "empty", "empty/too"))
