@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from rlhf import __version__
+from rlhf.catalog.stages import STAGES
 from rlhf.checkpoint.files import canonical_json, reading, sha256, write_json
 from rlhf.config.section import Section
 from rlhf.errors import CheckpointError
@@ -27,13 +28,23 @@ DECIDING_FILES = (
 counts tokenizer, chat template and generation config too."""
 
 
+KINDS = (*(stage.folder for stage in STAGES), "value")
+"""Finished model folders: the stages' results, and PPO's value model."""
+
+
+def _known_kind(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"Input should be one of {', '.join(KINDS)}")
+    return kind
+
+
 class Artifact(Section):
     """What a finished model folder is, where it came from, and the hashes of its weights."""
 
     schema_version: int = SCHEMA_VERSION
     """Layout of this record."""
-    kind: Literal["policy", "reward_model", "value", "sft"]
-    """What the model is for."""
+    kind: Annotated[str, AfterValidator(_known_kind)]
+    """What the model is for: the name of the folder it was made as, such as policy."""
     head_trained: bool
     """False while a scalar head still has its initial weights; True for language models."""
     tokenizer_sha256: str

@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
+from rlhf.catalog.stages import STAGES_OF, StageRecord
 from rlhf.checkpoint.artifact import identity
 from rlhf.checkpoint.files import read_json, write_json
-from rlhf.checkpoint.settings import STAGES_OF, deciding, differences
+from rlhf.checkpoint.settings import deciding, differences
 from rlhf.errors import CheckpointError, ConfigError
 
 SCHEMA_VERSION = 2
@@ -41,9 +42,9 @@ class RunFolder:
     known: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
     """The settings that count for each stage the folder was made for, by dotted path."""
 
-    def deciding(self, stage: str, config: Mapping[str, object]) -> dict[str, object]:
+    def deciding(self, stage: StageRecord, config: Mapping[str, object]) -> dict[str, object]:
         """Return the settings that decide a stage's result in this folder, by dotted path."""
-        return deciding(stage, config, self.known.get(stage))
+        return deciding(stage, config, self.known.get(stage.name))
 
     def identity(self, path: Path) -> object:
         """Return the hashes by which a stage of this folder identifies a model or file."""
@@ -183,7 +184,7 @@ def _compare(
 ) -> dict[str, dict[str, object]]:
     """Return the settings that decide each stage of a command, if they are those there."""
     here = {
-        stage: deciding(stage, config, there.stages.get(stage))
+        stage.name: deciding(stage, config, there.stages.get(stage.name))
         for stage in STAGES_OF.get(command, ())
     }
     changed: dict[str, None] = {}

@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlhf.catalog.stages import PPO, RoleName
 from rlhf.checkpoint.files import existing
 from rlhf.checkpoint.run import check_run
 from rlhf.checks.context import CheckContext, roles_needed
@@ -85,14 +86,16 @@ def writes_of(context: CheckContext) -> Writes:
     scalar_path = experiment.value.path or context.reward_model
     value = count(scalar_path, experiment.peft) if scalar_path else policy
     reads_values = "value" in roles_needed(stages, experiment)
-    ppo = [policy, value] if reads_values else [policy]
-    learners = {"sft": [policy], "reward_model": [policy], "ppo": ppo}
+    size: dict[RoleName, Counts] = {"policy": policy, "reward": policy, "value": value}
+    learners = [
+        [size[role] for role in stage.learns if role != "value" or reads_values] for stage in stages
+    ]
     start = context.inputs.start
     made = [] if start is not None and not start.endswith(".gguf") else [policy]
-    models = made + [counts for stage in stages for counts in learners[stage]]
-    states = [sum(c.learned for c in learners[stage]) * STATE_BYTES for stage in stages]
-    if "ppo" in stages and experiment.ppo.ema_decay is not None:
-        states[stages.index("ppo")] += policy.total * AVERAGE_BYTES
+    models = made + [counts for learning in learners for counts in learning]
+    states = [sum(counts.learned for counts in learning) * STATE_BYTES for learning in learners]
+    if PPO in stages and experiment.ppo.ema_decay is not None:
+        states[stages.index(PPO)] += policy.total * AVERAGE_BYTES
     saved = WEIGHT_BYTES[experiment.engine.precision]
     return Writes(
         models=sum(counts.total for counts in models) * saved,

@@ -21,7 +21,7 @@ class Stage(Protocol):
 
     @property
     def name(self) -> str:
-        """The stage's name: sft, reward_model or ppo."""
+        """The stage's name, that of its record."""
         ...
 
     @property

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import torch
 
 from rlhf.algo.kl import AdaptiveKL, FixedKL, KLController
 from rlhf.algo.scaling import NoScale, RunningScale
+from rlhf.catalog.stages import PPO, StageRecord
 from rlhf.checkpoint.artifact import (
     Artifact,
     inputs_fingerprint,
@@ -37,8 +38,6 @@ from rlhf.stages.drive import Stage, drive
 from rlhf.stages.experience import Terms
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import Rehearsal
-
-Kind = Literal["policy", "reward_model", "value", "sft"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,7 @@ class Run:
         seconds = self.log.earlier_s + time.monotonic() - start
         self.finished(stage.name, {"seconds": seconds, "steps": steps})
 
-    def fingerprint(self, stage: str, *came_before: Path) -> str:
+    def fingerprint(self, stage: StageRecord, *came_before: Path) -> str:
         """Return a hash of all that determines a stage's result.
 
         Models and files count by their content, not by their path; a hub name counts as it is.
@@ -101,7 +100,7 @@ class Run:
             self.log.note(f"{name}: already done, nothing it depends on has changed")
         return done
 
-    def publish(self, partial: Path, kind: Kind, base: str, inputs_sha256: str) -> Path:
+    def publish(self, partial: Path, kind: str, base: str, inputs_sha256: str) -> Path:
         """Sign a finished model folder and move it to its place; drop the stage's checkpoints."""
         tokenizer = self.inputs.tokenizer
         template = tokenizer.chat_template
@@ -123,15 +122,15 @@ class Run:
         partial.rename(target)
         return target
 
-    def partial(self, kind: Kind) -> Path:
+    def partial(self, kind: str) -> Path:
         """Return the folder in which a model is written until it is finished."""
         return self.folder / f".{kind}.partial"
 
-    def forget(self, stage: str) -> None:
+    def forget(self, stage: StageRecord) -> None:
         """Delete the checkpoints of a stage whose models are published."""
-        shutil.rmtree(self.folder / "checkpoints" / stage, ignore_errors=True)
+        shutil.rmtree(self.folder / "checkpoints" / stage.name, ignore_errors=True)
 
-    def best(self, kind: Kind, patience: int | None) -> Best:
+    def best(self, kind: str, patience: int | None) -> Best:
         """Return early stopping that keeps its best model where `publish` takes it."""
         return Best(self.partial(kind), patience)
 
@@ -183,7 +182,7 @@ def prompt_source(
 
     Sample indices count through the whole run, so that every response has draws of its own.
     """
-    stream = Stream(prompts, config.rollout_batch_size, seed, "ppo")
+    stream = Stream(prompts, config.rollout_batch_size, seed, PPO.name)
     num_rows = config.rollout_batch_size * config.samples_per_prompt
 
     def batch(step: int) -> PromptBatch:

@@ -86,7 +86,11 @@ def test_other_inputs_are_not_current(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"kind": "sft"', '"kind": "critic"', "kind: Input should be"),
+        (
+            '"kind": "sft"',
+            '"kind": "critic"',
+            "Input should be one of sft, reward_model, policy, value",
+        ),
         ('"base"', '"bass"', "base: Field required"),
         ("{", "", "damaged"),
         ('"schema_version": 1', '"schema_version": 2', "schema_version=2"),

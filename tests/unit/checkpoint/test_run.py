@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rlhf.catalog.stages import PPO
 from rlhf.checkpoint.run import open_run
 from rlhf.config.load import load
 from rlhf.errors import CheckpointError, ConfigError
@@ -126,7 +127,7 @@ def test_a_folder_of_an_older_release_goes_on_without_the_settings_it_does_not_k
     del record["stages"]["ppo"]["ppo.discount"]
     (tmp_path / "run.json").write_text(json.dumps(record))
     with open_run(tmp_path, config, "ppo") as run:
-        assert run.deciding("ppo", config) == record["stages"]["ppo"]
+        assert run.deciding(PPO, config) == record["stages"]["ppo"]
     config["ppo"]["discount"] = 0.9
     with pytest.raises(ConfigError, match=r"differs in ppo.discount \(not set there, 0.9 here\);"):
         open_run(tmp_path, config, "ppo")

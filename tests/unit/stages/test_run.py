@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rlhf.algo.kl import AdaptiveKL, FixedKL
+from rlhf.catalog.stages import PPO
 from rlhf.checkpoint.run import RunFolder
 from rlhf.config.stages import PPOConfig
 from rlhf.data.split import Splits
@@ -87,14 +88,14 @@ def run_of(tmp_path, logged):
 
 def test_a_fingerprint_follows_data_settings_and_the_model_before(run_of, folder):
     one = run_of({"q.jsonl": "aa"})
-    base = one.fingerprint("ppo", Path("start"))
-    assert run_of({"q.jsonl": "aa"}).fingerprint("ppo", Path("start")) == base
-    assert run_of({"q.jsonl": "bb"}).fingerprint("ppo", Path("start")) != base
-    assert one.fingerprint("ppo", Path("other")) != base
+    base = one.fingerprint(PPO, Path("start"))
+    assert run_of({"q.jsonl": "aa"}).fingerprint(PPO, Path("start")) == base
+    assert run_of({"q.jsonl": "bb"}).fingerprint(PPO, Path("start")) != base
+    assert one.fingerprint(PPO, Path("other")) != base
     changed = run_of({"q.jsonl": "aa"}, ppo={"kl_coef": 0.5})
-    assert changed.fingerprint("ppo", Path("start")) != base
+    assert changed.fingerprint(PPO, Path("start")) != base
     elsewhere = run_of({"q.jsonl": "aa"}, checkpoint={"every": 3})
-    assert elsewhere.fingerprint("ppo", Path("start")) == base
+    assert elsewhere.fingerprint(PPO, Path("start")) == base
 
 
 class Slow:
@@ -150,10 +151,10 @@ def test_a_published_model_is_done_until_something_it_depends_on_changes(run_of,
     assert run.is_done("sft", "0" * 64)
     assert not run.is_done("sft", "1" * 64)
     assert not run.is_done("policy", "0" * 64)
-    before = run.fingerprint("ppo", target)
+    before = run.fingerprint(PPO, target)
     run.runtime.assign(spec("sft_policy", folder(family="qwen2"))).save(run.partial("sft"))
     run.publish(run.partial("sft"), "sft", "base", "0" * 64)
-    assert run.fingerprint("ppo", target) != before
+    assert run.fingerprint(PPO, target) != before
     (target / "model.safetensors").unlink()
     assert not run.is_done("sft", "0" * 64)
 
