@@ -18,7 +18,7 @@ from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.models.pretrained import load_gguf, new_causal_lm, save_network
 from rlhf.observe import evaluations
 from rlhf.roles.no_value import NoValue
-from rlhf.roles.ports import BaselinePort, LanguageModelPort, PolicyPort
+from rlhf.roles.ports import BaselinePort, LanguageModelPort, PolicyPort, SamplerPort
 from rlhf.roles.reference import PolicyAsReference
 from rlhf.roles.reward_sum import RewardSum
 from rlhf.runtime.specs import (
@@ -169,9 +169,7 @@ def run_ppo(run: Run, made: Made) -> Path:
     run.perform(stage, inputs_sha256)
     for kind, role in stage.checkpointables().items():
         role.save(run.partial(kind))
-    average = SamplerSpec(path=run.partial("policy"))
-    sampler = policy if config.ema_decay is None else run.runtime.assign(average)
-    samples = take_samples(sampler, reward, fixed, run.inputs.tokenizer)
+    samples = take_samples(_saved(run, policy), reward, fixed, run.inputs.tokenizer)
     run.log.samples(record.name, config.num_steps, samples)
     # The policy comes last: its folder marks the stage as done.
     for kind in sorted(stage.checkpointables(), key=["value", "policy"].index):
@@ -198,6 +196,13 @@ def _came_before(run: Run, reward_model: Path | None) -> list[Path]:
         *(None if path is None else Path(path) for path in given),
     ]
     return [path for path in before if path is not None]
+
+
+def _saved(run: Run, policy: PolicyPort) -> SamplerPort:
+    """Return a sampler with the weights that were saved: the policy's own, or their average."""
+    if run.experiment.ppo.ema_decay is None:
+        return policy
+    return run.runtime.assign(SamplerSpec(path=run.partial(catalog.PPO.folder)))
 
 
 def _reference(run: Run, start: Path, policy: PolicyPort) -> LanguageModelPort:

@@ -178,8 +178,8 @@ MUTATIONS = (
         "samples-of-the-last-weights-not-the-average",
         "what is shown is not what RUN/policy is",
         PIPELINE,
-        "policy if config.ema_decay is None else run.runtime.assign(average)",
-        "policy",
+        "take_samples(_saved(run, policy), reward",
+        "take_samples(policy, reward",
         AGAIN,
     ),
     Mutation(

@@ -89,7 +89,7 @@ def test_other_inputs_are_not_current(folder: Path) -> None:
         (
             '"kind": "sft"',
             '"kind": "critic"',
-            "Input should be one of sft, reward_model, policy, value",
+            "kind: .*Input should be one of sft",
         ),
         ('"base"', '"bass"', "base: Field required"),
         ("{", "", "damaged"),
