@@ -56,6 +56,8 @@ class StageRecord:
     """What later stages take from it."""
     folder: str
     """Where that lies in the run's folder."""
+    by_products: tuple[str, ...] = ()
+    """Folders of further models that it leaves, put in place before the other."""
 
     own: tuple[str, ...]
     """Settings that only this stage reads, its section of that name included where it is whole."""
@@ -124,6 +126,7 @@ PPO: Final = StageRecord(
     loop="rollouts",
     gives="policy",
     folder="policy",
+    by_products=("value",),
     own=(
         "policy.optimizer",
         "reference",

@@ -18,8 +18,10 @@ from rlhf.checkpoint.files import read_json, write_json
 from rlhf.checkpoint.settings import deciding, differences
 from rlhf.errors import CheckpointError, ConfigError
 
-SCHEMA_VERSION = 2
-"""Layout of a new run folder; older ones keep theirs and what counted in it."""
+SCHEMA_VERSION = 3
+"""Layout of a new run folder; older ones keep theirs and what counted in it. 2 counts tokenizers
+and templates, 3 has a record in RUN/start."""
+RECORDED_START = 3
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
 TRIAL_LOG = "trial.log"
@@ -45,6 +47,11 @@ class RunFolder:
     def deciding(self, stage: StageRecord, config: Mapping[str, object]) -> dict[str, object]:
         """Return the settings that decide a stage's result in this folder, by dotted path."""
         return deciding(stage, config, self.known.get(stage.name))
+
+    @property
+    def records_start(self) -> bool:
+        """Whether RUN/start, where there is one, has a record of its files."""
+        return self.schema_version >= RECORDED_START
 
     def identity(self, path: Path) -> object:
         """Return the hashes by which a stage of this folder identifies a model or file."""

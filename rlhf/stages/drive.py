@@ -10,7 +10,7 @@ from rlhf.checkpoint.store import Store
 from rlhf.flow.metrics import Metrics
 from rlhf.observe.log import RunLog
 from rlhf.observe.spans import Span, trace_of
-from rlhf.roles.ports import Checkpointable
+from rlhf.roles.ports import Resumable
 
 NUM_TOKENS = "num_tokens"
 """Metric of every step: real tokens it read or generated, each counted once."""
@@ -33,8 +33,8 @@ class Stage(Protocol):
         """Yield one report a step."""
         ...
 
-    def checkpointables(self) -> dict[str, Checkpointable]:
-        """Return the roles whose weights make up a checkpoint."""
+    def checkpointables(self) -> Mapping[str, Resumable]:
+        """Return what makes up a checkpoint, by name: the roles that learn, the best model."""
         ...
 
     def state(self) -> dict[str, object]:
@@ -51,9 +51,9 @@ def resume(stage: Stage, store: Store) -> int:
     checkpoint = store.latest()
     if checkpoint is None:
         return 0
-    for name, role in stage.checkpointables().items():
-        role.load_state(checkpoint.folder / name)
     stage.load(checkpoint.trainer)
+    for name, part in stage.checkpointables().items():
+        part.load_state(checkpoint.folder / name)
     return checkpoint.step
 
 
@@ -93,6 +93,6 @@ def _speed(metrics: Metrics, seconds: float) -> dict[str, float]:
 
 def _save(stage: Stage, store: Store, step: int) -> None:
     with store.staging(step) as folder:
-        for name, role in stage.checkpointables().items():
-            role.save_state(folder / name)
+        for name, part in stage.checkpointables().items():
+            part.save_state(folder / name)
         store.commit(folder, step, stage.state())

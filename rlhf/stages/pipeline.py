@@ -11,7 +11,7 @@ from typing import Final
 from rlhf.algo.estimators import estimator_files, find_estimator
 from rlhf.catalog import stages as catalog
 from rlhf.catalog.stages import StageRecord
-from rlhf.checkpoint.artifact import inputs_fingerprint
+from rlhf.checkpoint.artifact import START, inputs_fingerprint, verify
 from rlhf.checkpoint.files import write_json
 from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
@@ -46,21 +46,22 @@ def run_start(run: Run) -> Path:
     A new model is made, a GGUF file de-quantized, into RUN/start once; a folder or a hub name is
     used as it is.
     """
-    start, folder = run.inputs.start, run.folder / "start"
+    start, folder = run.inputs.start, run.folder / START
     if start is not None and not start.endswith(".gguf"):
         return Path(start)
-    if not (folder / "config.json").is_file():
-        new = run.experiment.policy.new
-        partial = run.folder / ".start.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        if start is not None:
-            network = load_gguf(Path(start))
-        else:
-            assert new is not None
-            network = new_causal_lm(new, run.inputs.tokenizer, run.experiment.seed)
-        save_network(network, partial, run.inputs.tokenizer)
-        partial.rename(folder)
-    return folder
+    if folder.exists():
+        if run.opened.records_start:
+            verify(folder)
+        return folder
+    partial, new = run.fresh_partial(START), run.experiment.policy.new
+    if start is not None:
+        network = load_gguf(Path(start))
+    else:
+        assert new is not None
+        network = new_causal_lm(new, run.inputs.tokenizer, run.experiment.seed)
+    save_network(network, partial, run.inputs.tokenizer)
+    made_of = inputs_fingerprint({"gguf": start} if new is None else new.model_dump())
+    return run.publish(partial, START, start or "policy.new", made_of)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +85,7 @@ def run_sft(run: Run, made: Made) -> Path:
     splits, config = run.inputs.demonstrations, run.experiment.sft
     assert splits is not None
     inputs_sha256 = run.fingerprint(record, start)
-    if run.is_done(record.folder, inputs_sha256):
+    if run.is_done(record, inputs_sha256):
         return run.folder / record.folder
     run.rehearsal.before_training(start)
     train = Stream(splits.train, config.batch_size, run.experiment.seed, record.name)
@@ -95,11 +96,11 @@ def run_sft(run: Run, made: Made) -> Path:
         policy=policy,
         train=train,
         validation=splits.validation,
-        best=run.best(record.folder, None if config.keep == "last" else config.patience),
+        best=run.best(record, None if config.keep == "last" else config.patience),
         config=config,
     )
     run.perform(stage, inputs_sha256)
-    folder = run.publish(run.partial(record.folder), record.folder, str(start), inputs_sha256)
+    folder = run.publish(stage.best.folder, record.folder, str(start), inputs_sha256)
     run.forget(record)
     return folder
 
@@ -110,7 +111,7 @@ def run_reward_model(run: Run, made: Made) -> Path:
     splits, config = run.inputs.rankings, run.experiment.reward_model
     assert splits is not None
     inputs_sha256 = run.fingerprint(record, base)
-    if run.is_done(record.folder, inputs_sha256):
+    if run.is_done(record, inputs_sha256):
         return run.folder / record.folder
     run.rehearsal.before_training(base)
     train = Stream(splits.train, config.batch_size, run.experiment.seed, record.name)
@@ -119,11 +120,13 @@ def run_reward_model(run: Run, made: Made) -> Path:
         reward=run.runtime.assign(RewardTrainerSpec(path=base, total_updates=total)),
         train=train,
         validation=splits.validation,
-        best=run.best(record.folder, config.patience),
+        best=run.best(record, config.patience),
         config=config,
     )
     run.perform(stage, inputs_sha256)
-    partial = run.partial(record.folder)
+    # A copy is normalized: after a kill, a resume finds the best model as it was trained.
+    partial = run.fresh_partial(record.folder)
+    shutil.copytree(stage.best.folder, partial, symlinks=True)
     trained = RewardTrainerSpec(path=partial, total_updates=total, head="trained", finished=True)
     best = run.runtime.assign(trained)
     unseen = splits.test if len(splits.test) else splits.validation
@@ -145,7 +148,7 @@ def run_ppo(run: Run, made: Made) -> Path:
     inputs_sha256 = run.fingerprint(record, start, *_came_before(run, reward_model))
     # A longer run goes on from the checkpoints of a shorter one, but does not end with it.
     finished_sha256 = inputs_fingerprint({"inputs": inputs_sha256, "num_steps": config.num_steps})
-    if run.is_done(record.folder, finished_sha256):
+    if run.is_done(record, finished_sha256):
         return run.folder / record.folder
     run.rehearsal.settle_precision(start)
     policy = run.runtime.assign(PolicySpec(path=start))
@@ -168,7 +171,7 @@ def run_ppo(run: Run, made: Made) -> Path:
     evaluations.forget(run.folder, record.folder)
     run.perform(stage, inputs_sha256)
     for kind, role in stage.checkpointables().items():
-        role.save(run.partial(kind))
+        role.save(run.fresh_partial(kind))
     samples = take_samples(_saved(run, policy), reward, fixed, run.inputs.tokenizer)
     run.log.samples(record.name, config.num_steps, samples)
     # The policy comes last: its folder marks the stage as done.

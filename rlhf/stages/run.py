@@ -18,6 +18,7 @@ from rlhf.checkpoint.artifact import (
     Artifact,
     inputs_fingerprint,
     is_current,
+    put_in_place,
     verify,
     write_artifact,
 )
@@ -29,6 +30,7 @@ from rlhf.config.stages import PPOConfig
 from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint
 from rlhf.flow.text import Demonstrations, PromptBatch
+from rlhf.models.adapters import BASE_FOLDER
 from rlhf.observe.log import RunLog
 from rlhf.observe.spans import Span
 from rlhf.roles.saver import ADAPTER_FOLDER
@@ -88,22 +90,26 @@ class Run:
             }
         )
 
-    def is_done(self, name: str, inputs_sha256: str) -> bool:
-        """Return whether a stage's folder is there, whole, made from exactly these inputs.
+    def is_done(self, stage: StageRecord, inputs_sha256: str) -> bool:
+        """Return whether a stage's folders are there, whole, made from exactly these inputs.
 
         Raises:
-            CheckpointError: when a weight file is damaged.
+            CheckpointError: naming what is damaged; nothing is replaced then.
         """
-        done = is_current(self.folder / name, inputs_sha256)
+        done = is_current(self.folder / stage.folder, inputs_sha256)
         if done:
-            verify(self.folder / name)
-            self.log.note(f"{name}: already done, nothing it depends on has changed")
+            beside = (self.folder / kind for kind in stage.by_products)
+            for folder in (folder for folder in beside if folder.exists()):
+                verify(folder)
+            self.forget(stage)  # A kill may have left its checkpoints.
+            self.log.note(f"{stage.folder}: already done, nothing it depends on has changed")
         return done
 
     def publish(self, partial: Path, kind: str, base: str, inputs_sha256: str) -> Path:
-        """Sign a finished model folder and move it to its place; drop the stage's checkpoints."""
+        """Sign a finished model folder and move it to its place."""
         tokenizer = self.inputs.tokenizer
-        template = tokenizer.chat_template
+        template, target = tokenizer.chat_template, self.folder / kind
+        _rename_base(partial, target)
         write_artifact(
             partial,
             Artifact(
@@ -115,24 +121,29 @@ class Run:
                 inputs_sha256=inputs_sha256,
             ),
         )
-        target = self.folder / kind
-        _rename_base(partial, target)
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
+        put_in_place(partial, target)
         return target
 
     def partial(self, kind: str) -> Path:
         """Return the folder in which a model is written until it is finished."""
         return self.folder / f".{kind}.partial"
 
+    def fresh_partial(self, kind: str) -> Path:
+        """Return the same folder without what a kill may have left there."""
+        shutil.rmtree(self.partial(kind), ignore_errors=True)
+        return self.partial(kind)
+
     def forget(self, stage: StageRecord) -> None:
         """Delete the checkpoints of a stage whose models are published."""
-        shutil.rmtree(self.folder / "checkpoints" / stage.name, ignore_errors=True)
+        shutil.rmtree(self.checkpoints(stage), ignore_errors=True)
 
-    def best(self, kind: str, patience: int | None) -> Best:
-        """Return early stopping that keeps its best model where `publish` takes it."""
-        return Best(self.partial(kind), patience)
+    def checkpoints(self, stage: StageRecord) -> Path:
+        """Return the folder of a stage's checkpoints."""
+        return self.folder / "checkpoints" / stage.name
+
+    def best(self, stage: StageRecord, patience: int | None) -> Best:
+        """Return early stopping that keeps its best model beside the stage's checkpoints."""
+        return Best(self.checkpoints(stage) / "best", patience)
 
 
 def _rename_base(partial: Path, target: Path) -> None:
@@ -140,10 +151,9 @@ def _rename_base(partial: Path, target: Path) -> None:
     file = partial / ADAPTER_FOLDER / "adapter_config.json"
     if not file.is_file():
         return
-    config = cast("dict[str, object]", read_json(file))
-    base = Path(str(config["base_model_name_or_path"]))
-    if base.is_relative_to(partial.absolute()):
-        base = target.absolute() / base.relative_to(partial.absolute())
+    if (file.parent / BASE_FOLDER).is_dir():
+        config = cast("dict[str, object]", read_json(file))
+        base = target.absolute() / ADAPTER_FOLDER / BASE_FOLDER
         write_json(file, {**config, "base_model_name_or_path": str(base)})
 
 

@@ -162,8 +162,8 @@ MUTATIONS = (
         "reward-model-with-the-patience-of-sft",
         "the reward model waits as long as SFT would",
         PIPELINE,
-        "run.best(record.folder, config.patience)",
-        "run.best(record.folder, run.experiment.sft.patience)",
+        "run.best(record, config.patience)",
+        "run.best(record, run.experiment.sft.patience)",
         setting("reward_model.patience"),
     ),
     Mutation(

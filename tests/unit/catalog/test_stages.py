@@ -42,6 +42,11 @@ def test_a_stage_reads_its_own_settings_and_no_other_stages() -> None:
     assert {"sft", "ppo", "value", "policy.optimizer"} <= {*not_read(REWARD_MODEL)}
 
 
+def test_every_folder_is_one_stages() -> None:
+    folders = [folder for stage in STAGES for folder in (stage.folder, *stage.by_products)]
+    assert len(folders) == len({*folders})
+
+
 def test_a_name_that_is_no_stage_is_its_own_title() -> None:
     assert title_of("ppo") == "PPO"
     assert title_of("start") == "start"
