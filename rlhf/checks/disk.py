@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlhf.catalog.stages import PPO, RoleName
-from rlhf.checkpoint.files import existing
+from rlhf.checkpoint.disk import existing
 from rlhf.checkpoint.run import check_run
 from rlhf.checks.context import CheckContext, roles_needed
 from rlhf.errors import ConfigError

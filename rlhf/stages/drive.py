@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from rlhf.checkpoint.ending import ENDING, Terminated
 from rlhf.checkpoint.store import Store
 from rlhf.flow.metrics import Metrics
 from rlhf.observe.log import RunLog
@@ -58,7 +59,12 @@ def resume(stage: Stage, store: Store) -> int:
 
 
 def drive(
-    stage: Stage, store: Store, log: RunLog, *, every: int, timings: Callable[[], Sequence[Span]]
+    stage: Stage,
+    store: Store,
+    log: RunLog,
+    *,
+    every: int,
+    timings: Callable[[], Sequence[Span]],
 ) -> int:
     """Run a stage to its end; return the steps it took in all.
 
@@ -68,6 +74,10 @@ def drive(
         log: Records every step.
         every: Steps between checkpoints.
         timings: Returns the calls that ended since it was last called.
+
+    Raises:
+        Terminated: when this process was asked to end; the step in hand is saved if it came to
+            its end in time.
     """
     first_step = resume(stage, store)
     log.begin(stage.name, stage.total_steps, first_step)
@@ -78,10 +88,14 @@ def drive(
     began, clock = time.time(), time.monotonic()
     for done, metrics in enumerate(stage.steps(first_step), start=first_step + 1):
         trace = trace_of(timings(), began, time.monotonic() - clock)
-        log.record(done - 1, metrics, {**trace.figures(), **_speed(metrics, trace.seconds)}, trace)
+        figures = {**trace.figures(), **_speed(metrics, trace.seconds)}
+        log.record(done - 1, metrics, figures, trace)
         began, clock = time.time(), time.monotonic()
-        if done % every == 0 and done < stage.total_steps:
+        is_last = done == stage.total_steps
+        if not is_last and (done % every == 0 or ENDING.is_asked):
             _save(stage, store, done)
+        if ENDING.is_asked and not is_last:
+            raise Terminated
     log.end(stage.name)
     return done
 

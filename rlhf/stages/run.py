@@ -22,6 +22,7 @@ from rlhf.checkpoint.artifact import (
     verify,
     write_artifact,
 )
+from rlhf.checkpoint.ending import ENDING
 from rlhf.checkpoint.files import read_json, write_json
 from rlhf.checkpoint.run import RunFolder
 from rlhf.checkpoint.store import Store
@@ -73,7 +74,8 @@ class Run:
             self.log.warn,
         )
         start = time.monotonic()
-        steps = drive(stage, store, self.log, every=checkpoint.every, timings=self.timings)
+        with ENDING.within_steps(checkpoint.grace_s):
+            steps = drive(stage, store, self.log, every=checkpoint.every, timings=self.timings)
         seconds = self.log.earlier_s + time.monotonic() - start
         self.finished(stage.name, {"seconds": seconds, "steps": steps})
 
