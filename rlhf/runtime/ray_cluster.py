@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +21,7 @@ from rlhf.errors import ConfigError
 from rlhf.runtime.placement import Placement, where
 from rlhf.runtime.ray_group import GroupSlots, RayGroup
 from rlhf.runtime.reach import address_of, check_address, silence
+from rlhf.runtime.reaper import marking
 from rlhf.runtime.reserve import reserve
 from rlhf.runtime.timeline import Timeline
 
@@ -52,7 +53,7 @@ class RayCluster:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
         try:
-            with requests_kept():
+            with requests_kept(), marking() if address == "local" else nullcontext():
                 ray.init(
                     address=address,
                     namespace=None,

@@ -15,6 +15,7 @@ from typing import Self
 
 from rlhf.errors import WorkerError
 from rlhf.runtime import watchdog
+from rlhf.runtime.reaper import marking
 
 END_TIMEOUT_S = 60.0
 AUTH_MODE = "RAY_AUTH_MODE"
@@ -91,7 +92,8 @@ def keep(num_cpus: int) -> None:
 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
-    ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False)
+    with marking():
+        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False)
     sys.stdout.write(f"{ray.get_runtime_context().gcs_address}\n")
     sys.stdout.flush()
     watchdog.wait_for_end()

@@ -87,7 +87,7 @@ class Seen:
 
     workers: set[str]
     left: list[str]
-    """Role processes that outlived it by half a minute; Ray's own services may take longer."""
+    """Processes below it, Ray's own among them, that outlived it by more than 20 seconds."""
     before: list[dict[str, object]]
 
 
@@ -101,14 +101,14 @@ def seen(home):
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGSTOP)  # no step more while its processes are looked for
     below = psutil.Process(process.pid).children(recursive=True)
-    roles = [child for child in below if " ".join(child.cmdline()).startswith(tuple(WORKERS))]
-    assert roles
+    services = [child for child in below if "ray" in " ".join(child.cmdline())]
+    assert len(services) > len(WORKERS)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = metrics(home / "run")
     assert not (home / "run/policy").exists()
-    _, alive = psutil.wait_procs(roles, timeout=30)
-    left = [" ".join(role.cmdline()) for role in alive]
+    _, alive = psutil.wait_procs(below, timeout=20)
+    left = [" ".join(one.cmdline()) for one in alive]
     again = start(home, "run")
     assert again.wait(timeout=240) == 0, said(home)
     return Seen(names, left, before)
@@ -118,7 +118,7 @@ def test_every_role_has_processes_of_its_own_name(seen):
     assert seen.workers == WORKERS
 
 
-def test_a_killed_driver_takes_its_role_processes_with_it(seen):
+def test_a_killed_driver_takes_all_its_processes_with_it(seen):
     assert seen.left == []
 
 
