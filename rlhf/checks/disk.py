@@ -20,8 +20,8 @@ WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "auto": 4}
 STATE_BYTES = 12
 """Bytes of a trainable weight in a checkpoint: itself and two moments of AdamW, in fp32."""
 AVERAGE_BYTES = 4
-LOGS_BYTES = 64 * 2**20
-"""Metrics, samples, timeline and report of a long run."""
+LOGS_BYTES, STEP_BYTES = 2 * 2**20, 16 * 2**10
+"""Manifest, samples and report of a run; metrics, timeline and report of a step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,11 +32,13 @@ class Writes:
     """Finished model folders, which stay."""
     checkpoints: int
     """Checkpoints of the stage that needs the most; one more than checkpoint.keep in saving."""
+    logs: int
+    """What is recorded."""
 
     @property
     def total(self) -> int:
         """The sum, in bytes."""
-        return self.models + self.checkpoints + LOGS_BYTES
+        return self.models + self.checkpoints + self.logs
 
 
 def check_run_folder(context: CheckContext) -> str:
@@ -97,9 +99,13 @@ def writes_of(context: CheckContext) -> Writes:
     if PPO in stages and experiment.ppo.ema_decay is not None:
         states[stages.index(PPO)] += policy.total * AVERAGE_BYTES
     saved = WEIGHT_BYTES[experiment.engine.precision]
+    for at, stage in enumerate(stages):
+        if stage.loop == "epochs":  # The best model is a part of every checkpoint.
+            states[at] += sum(counts.total for counts in learners[at]) * saved
     return Writes(
         models=sum(counts.total for counts in models) * saved,
         checkpoints=max(states) * (experiment.checkpoint.keep + 1),
+        logs=LOGS_BYTES + STEP_BYTES * experiment.ppo.num_steps,
     )
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "export": "a finished policy as one plain folder",
     "plan": "memory, time and placement, predicted for plan.hardware before anything starts",
     "reproduce": "RUN again in a new folder (rlhf reproduce RUN), and what came out different",
+    "verify": "RUN's files against what was recorded when they were written (rlhf verify RUN)",
     "doctor": "check all that a run would stumble over; `rlhf doctor ppo` for one stage",
     "submit": "any of these as a job of a running Ray cluster",
 }
@@ -48,7 +49,7 @@ settings are Hydra overrides, the same for every command:
   rlhf ppo -m ppo.kl_coef=0.02,0.05            a sweep, one run a combination
 
 the same command again goes on where it stopped. exit codes: 0 done, 2 bad input, 3 a worker
-died, 4 training went wrong, 130 interrupted, 1 anything else.
+died, 4 training went wrong, 130 interrupted, 143 asked to end (SIGTERM), 1 anything else.
 """
 
 
@@ -77,6 +78,10 @@ def _dispatch(command: str, overrides: list[str]) -> None:
         sys.exit(submit(overrides, [name for name in COMMANDS if name != "submit"]))
     if command == "doctor" and overrides and overrides[0] in TRAINING:
         command, overrides = f"doctor {overrides[0]}", overrides[1:]
+    if command == "verify":
+        from rlhf.commands.verify import verify_run
+
+        return verify_run(overrides)
     if command != "reproduce" and any(word in ("--help", "-h") for word in overrides):
         from rlhf.cli.compose import group_folders
         from rlhf.cli.help import help_on

@@ -53,7 +53,7 @@ def run_start(run: Run) -> Path:
         if run.opened.records_start:
             verify(folder)
         return folder
-    partial, new = run.fresh_partial(START), run.experiment.policy.new
+    partial, new = run.partial(START), run.experiment.policy.new
     if start is not None:
         network = load_gguf(Path(start))
     else:
@@ -125,8 +125,8 @@ def run_reward_model(run: Run, made: Made) -> Path:
     )
     run.perform(stage, inputs_sha256)
     # A copy is normalized: after a kill, a resume finds the best model as it was trained.
-    partial = run.fresh_partial(record.folder)
-    shutil.copytree(stage.best.folder, partial, symlinks=True)
+    partial = run.partial(record.folder)
+    shutil.copytree(stage.best.folder, partial, symlinks=True, dirs_exist_ok=True)
     trained = RewardTrainerSpec(path=partial, total_updates=total, head="trained", finished=True)
     best = run.runtime.assign(trained)
     unseen = splits.test if len(splits.test) else splits.validation
@@ -171,7 +171,7 @@ def run_ppo(run: Run, made: Made) -> Path:
     evaluations.forget(run.folder, record.folder)
     run.perform(stage, inputs_sha256)
     for kind, role in stage.checkpointables().items():
-        role.save(run.fresh_partial(kind))
+        role.save(run.partial(kind))
     samples = take_samples(_saved(run, policy), reward, fixed, run.inputs.tokenizer)
     run.log.samples(record.name, config.num_steps, samples)
     # The policy comes last: its folder marks the stage as done.

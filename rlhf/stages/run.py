@@ -127,25 +127,23 @@ class Run:
         return target
 
     def partial(self, kind: str) -> Path:
-        """Return the folder in which a model is written until it is finished."""
-        return self.folder / f".{kind}.partial"
+        """Return the folder in which a model is written until it is finished.
 
-    def fresh_partial(self, kind: str) -> Path:
-        """Return the same folder without what a kill may have left there."""
-        shutil.rmtree(self.partial(kind), ignore_errors=True)
-        return self.partial(kind)
+        A command starts without one: `open_run` clears what a kill has left.
+        """
+        return self.folder / f".{kind}.partial"
 
     def forget(self, stage: StageRecord) -> None:
         """Delete the checkpoints of a stage whose models are published."""
-        shutil.rmtree(self.checkpoints(stage), ignore_errors=True)
+        shutil.rmtree(self._checkpoints(stage), ignore_errors=True)
 
-    def checkpoints(self, stage: StageRecord) -> Path:
+    def _checkpoints(self, stage: StageRecord) -> Path:
         """Return the folder of a stage's checkpoints."""
         return self.folder / "checkpoints" / stage.name
 
     def best(self, stage: StageRecord, patience: int | None) -> Best:
         """Return early stopping that keeps its best model beside the stage's checkpoints."""
-        return Best(self.checkpoints(stage) / "best", patience)
+        return Best(self._checkpoints(stage) / "best", patience)
 
 
 def _rename_base(partial: Path, target: Path) -> None:

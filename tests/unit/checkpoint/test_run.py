@@ -183,6 +183,20 @@ def test_a_newer_record_is_refused(tmp_path: Path) -> None:
         open_run(tmp_path, CONFIG, "ppo")
 
 
+def test_what_a_kill_left_half_done_is_cleared(tmp_path: Path) -> None:
+    open_run(tmp_path, CONFIG, "ppo").release()
+    for name in (".policy.partial", ".sft.old", ".value.old", "value", "policy"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "of").write_text(name)
+    for name in (".metrics.jsonl.4711", ".run.json.tmp", "metrics.jsonl", ".lock"):
+        (tmp_path / name).write_text("")
+    open_run(tmp_path, CONFIG, "ppo").release()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {".lock", "run.json", "metrics.jsonl", "policy", "sft", "value"}
+    assert (tmp_path / "sft/of").read_text() == ".sft.old"  # it was being replaced
+    assert (tmp_path / "value/of").read_text() == "value"
+
+
 def test_a_second_process_is_refused_at_once_until_the_first_is_killed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     holder = start(folder)

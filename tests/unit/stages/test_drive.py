@@ -179,7 +179,7 @@ def test_what_is_frozen_holds_the_same_weights_to_the_end(ppo_of, logged, tmp_pa
 
 @pytest.mark.parametrize("name", ["sft", "reward_model", "ppo"])
 def test_a_stage_that_is_asked_to_end_saves_its_step_and_goes_on_from_it(
-    fresh, logged, tmp_path, monkeypatch, name
+    fresh, logged, tmp_path, name
 ):
     def run(stage: Stage, home: str) -> int:
         with logged(home) as log:
@@ -194,11 +194,12 @@ def test_a_stage_that_is_asked_to_end_saves_its_step_and_goes_on_from_it(
                 ENDING.is_asked = step == 2
                 yield report
 
-    monkeypatch.setattr(ENDING, "is_asked", False)
-    with pytest.raises(Terminated):
-        run(Asked(fresh(name, "cut"), 99), "cut")
+    try:
+        with pytest.raises(Terminated):
+            run(Asked(fresh(name, "cut"), 99), "cut")
+    finally:
+        ENDING.is_asked = False
     assert store(tmp_path / "cut", name).latest().step == 3
-    ENDING.is_asked = False
     resumed = fresh(name, "cut")
     assert run(resumed, "cut") == 6
     assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")

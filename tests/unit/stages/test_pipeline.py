@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT, STAGES
-from rlhf.checkpoint.artifact import verify
+from rlhf.checkpoint.artifact import put_in_place, verify
 from rlhf.checkpoint.run import RunFolder
 from rlhf.config.experiment import Experiment
+from rlhf.errors import CheckpointError
+from rlhf.stages import run as stages_run
 from rlhf.stages.inputs import load_inputs
 from rlhf.stages.pipeline import Made, run_stage, run_start
 from rlhf.stages.rehearsal import Rehearsal
@@ -147,3 +151,46 @@ def test_a_longer_ppo_is_not_done_when_a_shorter_one_is(run_of, tmp_path):
         run_stage(PPO, longer, Made(policy=run_start(longer)))
     assert told == ["ppo", "ppo"]
     assert [row["step"] for row in recorded(longer.folder)] == [0, 1, 2]
+
+
+def test_a_kill_between_normalizing_and_publishing_changes_nothing(run_of):
+    # It normalized the reward model twice: 12 of 97 figures of the resumed run were others.
+    def judged(name: str) -> Path:
+        run, _ = run_of(name)
+        with run.log:
+            made = run_stage(SFT, run, Made(policy=run_start(run)))
+            return run_stage(REWARD_MODEL, run, made).reward_model
+
+    quiet = judged("quiet")
+    pid = os.fork()
+    if pid == 0:
+
+        def killed(partial: Path, target: Path) -> None:
+            if target.name == REWARD_MODEL.folder:
+                os.kill(os.getpid(), signal.SIGKILL)
+            put_in_place(partial, target)
+
+        stages_run.put_in_place = killed
+        judged("killed")
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert not (quiet.parent.parent / "killed/reward_model").exists()
+    assert (quiet.parent.parent / "killed/.reward_model.partial/config.json").exists()
+    resumed = judged("killed")
+    for name in ("model.safetensors", "config.json", "../reward_model.json"):
+        assert (resumed / name).read_bytes() == (quiet / name).read_bytes(), name
+
+
+def test_damaged_first_weights_are_named_and_nothing_is_replaced(run_of):
+    run, _ = run_of()
+    with run.log:
+        tuned = run_stage(SFT, run, Made(policy=run_start(run)))
+    weights, before = run.folder / "start/model.safetensors", tuned.policy.stat().st_mtime_ns
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.write_bytes(content)
+    again, _ = run_of()
+    with again.log, pytest.raises(CheckpointError, match=r"start/model\.safetensors is damaged"):
+        run_start(again)
+    assert tuned.policy.stat().st_mtime_ns == before
