@@ -35,6 +35,11 @@ class Health:
         for _, sign in self._watched:
             sign.see(known)
 
+    def after(self, step: Mapping[str, object]) -> dict[str, str]:
+        """Look at the next step, and return the alarms that stand after it."""
+        self.see(step)
+        return self.alarms()
+
     def alarms(self) -> dict[str, str]:
         """Return the line of each alarm that stands after the steps seen so far, by its name.
 
@@ -73,8 +78,13 @@ class KLLimit:
             return None
         return f"at step {self._steps}: KL {short(self._last[-1])}"
 
-    def stop_if_passed(self) -> None:
-        """Raise TrainingError when the last steps are all above the limit, if there is one."""
+    def check(self, step: Mapping[str, object]) -> None:
+        """Look at the next step.
+
+        Raises:
+            TrainingError: when it is the last of several that are all above the limit.
+        """
+        self.see(step)
         if (passed := self.passed()) is not None:
             raise TrainingError(
                 f"cut {passed} nats a response, step {STEPS_TOO_FAR} in a row above "

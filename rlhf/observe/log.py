@@ -91,17 +91,13 @@ class RunLog:
         seconds: Mapping[str, float] | None = None,
         trace: StepTrace | None = None,
     ) -> None:
-        """Record the figures of one step.
+        """Record the figures of one step, all declared; TrainingError when KL stays above max_kl.
 
         Args:
             step: counts from 0 within the stage; one step may be recorded in several parts.
             metrics: its figures.
             seconds: further figures, such as the seconds of each phase.
             trace: the spans of the step's calls.
-
-        Raises:
-            UndeclaredMetricError: when a figure is not declared for the stage; nothing is recorded.
-            TrainingError: when PPO stays above max_kl.
         """
         self._step = step
         values = {**metrics.means(), **(seconds or {})}
@@ -114,11 +110,9 @@ class RunLog:
         for name, value in values.items():
             if not math.isfinite(value):
                 self._warn_once(f"not finite: {name}", f"{name} is {value} at step {step}")
-        self._health.see(values)
-        self._limit.see(values)
-        for name, line in self._health.alarms().items():
+        for name, line in self._health.after(values).items():
             self._warn_once(name, line)
-        self._limit.stop_if_passed()
+        self._limit.check(values)
 
     def samples(self, stage: str, step: int, rows: Sequence[Sample]) -> None:
         """Keep answers to the fixed prompts, in place of earlier ones of this stage and step."""

@@ -40,6 +40,9 @@ def test_the_ends_are_five_steps_each(last, fell, drifted):
     found = _found(Drifted("x", by=0.5), values)
     assert found == {"first": 10.0, "last": last, "change": pytest.approx(10 * last - 100)}
     assert _found(Drifted("x", by=0.5), values[:9]) is None
+    exactly_half = [10.0] * 5 + [5.0] * 5
+    assert _found(Fell("x", by=0.5), exactly_half) is None
+    assert _found(Drifted("x", by=0.5), exactly_half) is None
     assert _found(Drifted("x", by=0.5), [0.0] * 5 + [last] * 5) is None
 
 
