@@ -57,9 +57,11 @@ fix: $(READY) ## format the code and repair what ruff can
 	@echo "ruff check --fix" && { $(BIN)/ruff check --quiet --fix . || true; }
 	@echo "ruff format" && $(BIN)/ruff format --quiet .
 
-docs: $(READY) ## write docs/configuration.md from its docstrings, docs/correctness.md's last column
+docs: $(READY) ## write docs/configuration.md, the tables of docs/metrics.md, docs/correctness.md's last column
 	@echo "writing docs/configuration.md"
 	@$(BIN)/python docs/make_configuration.py > docs/configuration.md
+	@echo "writing docs/metrics.md"
+	@$(BIN)/python docs/make_metrics.py > .metrics.md && mv .metrics.md docs/metrics.md
 	@echo "writing docs/correctness.md"
 	@$(BIN)/python docs/make_correctness.py > .correctness.md && mv .correctness.md docs/correctness.md
 

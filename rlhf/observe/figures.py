@@ -1,40 +1,19 @@
-"""The few figures that matter in each stage, and how a terminal names them."""
+"""The few figures that matter in each stage, as a terminal shows them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
-from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT
-from rlhf.observe.numbers import percent, short
-
-LIVE: Final[dict[str, tuple[tuple[str, str], ...]]] = {
-    SFT.name: (
-        ("loss/train", "loss"),
-        ("loss/validation", "validation"),
-        ("speed/tokens_per_s", "tokens/s"),
-    ),
-    REWARD_MODEL.name: (
-        ("loss/train", "loss"),
-        ("accuracy/train", "accuracy"),
-        ("accuracy/validation", "validation"),
-        ("speed/tokens_per_s", "tokens/s"),
-    ),
-    PPO.name: (
-        ("objective/scores", "score"),
-        ("objective/kl", "KL"),
-        ("policy/entropy_avg", "entropy"),
-        ("completions/mean_length", "length"),
-        ("speed/tokens_per_s", "tokens/s"),
-    ),
-}
-"""Metric and label, in the order they are shown."""
+from rlhf.catalog.declared import headlines_of, live_of, metric
+from rlhf.observe.numbers import filled, percent, short
 
 
 def live_figures(stage: str, values: Mapping[str, float]) -> list[tuple[str, str]]:
     """Return (label, value) for the metrics of a stage that are known so far."""
     return [
-        (label, _write(name, values[name])) for name, label in LIVE.get(stage, ()) if name in values
+        (live.label, (percent if metric(stage, name).unit == "share" else short)(values[name]))
+        for name, live in live_of(stage)
+        if name in values
     ]
 
 
@@ -46,20 +25,7 @@ def headline(stage: str, first: Mapping[str, float], last: Mapping[str, float]) 
         first: the first value seen of each metric.
         last: the latest value of each metric.
     """
-    if stage == PPO.name and "objective/scores" in last:
-        scores = (
-            f"score {short(first['objective/scores'])} \u2192 {short(last['objective/scores'])}"
-        )
-        return f"{scores} at KL {short(last.get('objective/kl'))}"
-    for name, label in (
-        ("accuracy/validation", "validation accuracy"),
-        ("loss/validation", "validation loss"),
-        ("loss/train", "loss"),
-    ):
+    for name, line in headlines_of(stage):
         if name in last:
-            return f"{label} {_write(name, last[name])}"
+            return filled(line.says, {**last, "first": first.get(name), "last": last[name]})
     return ""
-
-
-def _write(name: str, value: float) -> str:
-    return percent(value) if name.startswith("accuracy/") else short(value)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast
 
+from rlhf.catalog.declared import RENAMED
+
 METRICS: Final = "metrics.jsonl"
 SAMPLES: Final = "samples.jsonl"
 WARNINGS: Final = "warnings.jsonl"
@@ -19,21 +21,6 @@ MANIFEST: Final = "manifest.json"
 WANDB_ID: Final = "wandb_id"
 TENSORBOARD: Final = "tensorboard"
 REPORT: Final = "report.html"
-
-RENAMED: Final = {
-    "val/ratio": "policy/ratio",
-    "val/ratio_var": "policy/ratio_var",
-    "val/ratio_max": "policy/ratio_max",
-    "val/clipfrac_avg": "value/clipfrac_avg",
-    "val/explained_variance": "value/explained_variance",
-    "values/mean": "value/mean",
-    "values/first": "value/first",
-    "values/quarter_1": "value/quarter_1",
-    "values/quarter_2": "value/quarter_2",
-    "values/quarter_3": "value/quarter_3",
-    "values/quarter_4": "value/quarter_4",
-}
-"""Metrics of earlier releases, by the names they have now."""
 
 Row = dict[str, object]
 

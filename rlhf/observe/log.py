@@ -9,12 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rlhf.catalog.stages import PPO
+from rlhf.catalog.declared import check_names
 from rlhf.config.observe import TrackingConfig
 from rlhf.flow.metrics import Metrics
 from rlhf.observe import files
 from rlhf.observe.console import Console
-from rlhf.observe.health import named_alarms, stop_if_too_far
+from rlhf.observe.health import Health, KLLimit
 from rlhf.observe.numbers import finite
 from rlhf.observe.samples import Sample
 from rlhf.observe.sinks import SINK_FAILURES, JsonlSink, Sink, TensorBoardSink, repeats
@@ -48,7 +48,7 @@ class RunLog:
         self._console = Console(live=tracking.console)
         self._sinks: list[Sink] = []
         self._stage, self._step, self.earlier_s = "", 0, 0.0
-        self._history: list[Mapping[str, object]] = []
+        self._health, self._limit = Health(""), KLLimit(max_kl)
         self._warned: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -76,12 +76,13 @@ class RunLog:
         self._stage, self._step = stage, first_step
         self._attempt(files.WARNINGS, lambda: self._forget_warnings(stage, first_step))
         self._each(lambda sink: sink.begin(stage, first_step))
-        self._history = []
+        earlier: list[files.Row] = []
         self._attempt(
-            files.METRICS, lambda: self._history.extend(files.read_figures(self._run_dir, stage))
+            files.METRICS, lambda: earlier.extend(files.read_figures(self._run_dir, stage))
         )
-        self.earlier_s = sum(finite(row.get("time/step_s")) or 0.0 for row in self._history)
-        self._console.begin(stage, total_steps, first_step, self._history)
+        self._health, self._limit = Health(stage, earlier), KLLimit(self._max_kl, earlier)
+        self.earlier_s = sum(finite(row.get("time/step_s")) or 0.0 for row in earlier)
+        self._console.begin(stage, total_steps, first_step, earlier)
 
     def record(
         self,
@@ -90,7 +91,7 @@ class RunLog:
         seconds: Mapping[str, float] | None = None,
         trace: StepTrace | None = None,
     ) -> None:
-        """Record the figures of one step; TrainingError when PPO stays above max_kl.
+        """Record the figures of one step, all declared; TrainingError when KL stays above max_kl.
 
         Args:
             step: counts from 0 within the stage; one step may be recorded in several parts.
@@ -100,6 +101,7 @@ class RunLog:
         """
         self._step = step
         values = {**metrics.means(), **(seconds or {})}
+        check_names(self._stage, values)
         self._each(lambda sink: sink.record(self._stage, step, values))
         self._console.record(step, values)
         if trace is not None and is_kept(step):
@@ -108,11 +110,9 @@ class RunLog:
         for name, value in values.items():
             if not math.isfinite(value):
                 self._warn_once(f"not finite: {name}", f"{name} is {value} at step {step}")
-        if self._stage == PPO.name:
-            self._history.append(values)
-            for name, line in named_alarms(self._history).items():
-                self._warn_once(name, line)
-            stop_if_too_far(self._history, self._max_kl)
+        for name, line in self._health.after(values).items():
+            self._warn_once(name, line)
+        self._limit.check(values)
 
     def samples(self, stage: str, step: int, rows: Sequence[Sample]) -> None:
         """Keep answers to the fixed prompts, in place of earlier ones of this stage and step."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from string import Formatter
+from typing import Any, Final
 
 
 def finite(value: object) -> float | None:
@@ -54,6 +57,32 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {whole % 60:02d} s"
     return f"{hours} h {minutes % 60:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def filled(line: str, values: Mapping[str, object]) -> str:
+    """Return a declared line (rlhf/catalog/metric.py) with its values; a missing one is a dash.
+
+    {x:short}, {x:percent} and {x:signed} write a number as the functions here do, any other
+    format as Python does.
+    """
+    return _LINES.vformat(line, (), values)
+
+
+class _Lines(Formatter):
+    def get_value(self, key: int | str, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        return kwargs.get(str(key))
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        write = _WRITE.get(format_spec)
+        return write(value) if write else format(value, format_spec)
+
+
+_LINES: Final = _Lines()
+_WRITE: Final[dict[str, Callable[[Any], str]]] = {
+    "short": short,
+    "percent": percent,
+    "signed": lambda value: signed(value, 2),
+}
 
 
 def _scientific(size: float, digits: int) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from rlhf.catalog import declared
+from rlhf.catalog.metrics.objective import KL_LIMIT
 from rlhf.catalog.stages import PPO, title_of
-from rlhf.observe.health import KL_LIMIT
 from rlhf.observe.numbers import short
 from rlhf.report.chart import Chart, Line, line_chart
 from rlhf.report.html import Markup, el, join
@@ -38,7 +39,7 @@ def _draw(run: RunFiles, stage: str, plot: Plot) -> Markup | None:
             name=name,
             points=points,
             tone=tone,
-            smooth=metric != "lr" and not metric.endswith("/validation"),
+            smooth=declared.metric(stage, metric).smooth,
         )
         for (name, points, metric), tone in zip(found, "abcd", strict=False)
         if points

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from rlhf.catalog.stages import PPO, SFT
+from rlhf.catalog.stages import SFT
 from rlhf.observe import evaluations, files
-from rlhf.observe.health import named_alarms
+from rlhf.observe.health import Health
 from rlhf.observe.numbers import finite
 from rlhf.observe.samples import Sample, read_samples
 from rlhf.observe.spans import KeptTrace, read_traces
@@ -37,7 +37,7 @@ class RunFiles:
     manifest: files.Row
     """What was trained on what; empty when the run has not written it."""
     warnings: tuple[str, ...]
-    """Warnings raised while training, and alarms of the PPO curves."""
+    """Warnings raised while training, and the alarms that stand at the end of a stage."""
     traces: tuple[KeptTrace, ...]
     """Steps with the calls of every rank; none in runs from before these were kept."""
 
@@ -130,12 +130,15 @@ def _curves(rows: list[files.Row]) -> dict[str, dict[str, Points]]:
 
 
 def _warnings(run_dir: Path, rows: list[files.Row]) -> tuple[str, ...]:
-    history = [section(row, "metrics") for row in rows if row.get("stage") == PPO.name]
+    alarms: dict[str, str] = {}
+    for stage in dict.fromkeys(words(row, "stage") for row in rows):
+        history = (section(row, "metrics") for row in rows if row.get("stage") == stage)
+        alarms |= Health(stage, history).alarms()
     kept = {
         words(row, "name") or words(row, "message"): words(row, "message")
         for row in files.read_rows(run_dir / files.WARNINGS)
     }
-    return tuple(dict.fromkeys({**kept, **named_alarms(history)}.values()))
+    return tuple(dict.fromkeys({**kept, **alarms}.values()))
 
 
 def sft_loss(run: RunFiles) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
 from rlhf.errors import RLHFError, TrainingError
 from rlhf.observe.files import EVALUATION, MANIFEST, read_figures, read_object
-from rlhf.observe.health import too_far
+from rlhf.observe.health import KLLimit
 from rlhf.report.read import section
 from rlhf.runtime import watchdog
 from rlhf.sweeps.table import TrialEnd
@@ -65,8 +65,8 @@ class Trial:
 
     def cut(self) -> TrialEnd | None:
         """Return its end when what it recorded so far is too far from the reference."""
-        max_kl = self.experiment.sweep.max_kl
-        seen = None if max_kl is None else too_far(read_figures(self.folder, PPO.name), max_kl)
+        recorded = read_figures(self.folder, PPO.name)
+        seen = KLLimit(self.experiment.sweep.max_kl, recorded).passed()
         if seen is None:
             return None
         return TrialEnd(

@@ -7,12 +7,14 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import get_args
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
+from rlhf.catalog.declared import DECLARED, RENAMED
 from rlhf.cli.main import COMMANDS
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
@@ -43,6 +45,8 @@ DOTTED = re.compile(r"(?<![\w./\-])([a-z_]+(?:\.[a-z_]+)+)(?![\w(/*])")
 COMMAND = re.compile(r"\brlhf ([a-z_]+)\b")
 FILE_ENDINGS = (".py", ".md", ".json", ".jsonl", ".yaml", ".html", ".safetensors", ".parquet")
 METRIC = re.compile(r"[a-z]+/[a-z0-9_]+")
+INSIDE = {"policy/ratio_square"}
+"""Statistics that are means while a step lasts, and are dropped before it is reported."""
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -99,23 +103,42 @@ def test_every_file_named_exists(page):
 
 
 def test_the_page_of_settings_is_what_make_docs_writes():
-    path = ROOT / "docs" / "make_configuration.py"
-    spec = importlib.util.spec_from_file_location("make_configuration", path)
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
+    maker = maker_of("configuration")
     wanted = maker.HEADER + "\n".join(maker.tables(Experiment)) + "\n"
     found = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert found == wanted, "docs/configuration.md is behind the code; run `make docs`"
 
 
-def test_every_metric_is_explained_and_none_that_is_not_logged(modules):
-    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-    explained = {
-        name
-        for table in re.findall(r"^\| metric .*?(?=\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
-        for name in re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
-    }
-    assert explained == logged(modules)
+def test_the_page_of_metrics_is_what_make_docs_writes():
+    maker = maker_of("metrics")
+    found = maker.PAGE.read_text(encoding="utf-8")
+    assert found == maker.rewritten(found), "docs/metrics.md is behind the code; run `make docs`"
+    for name in (name for _, name in DECLARED):
+        assert re.search(rf"^\| `{name}` \|", found, re.MULTILINE), name
+
+
+def test_a_table_of_metrics_without_its_mark_is_an_error():
+    maker = maker_of("metrics")
+    page = maker.PAGE.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="marks .* tables"):
+        maker.rewritten(page.replace("<!-- made: policy -->", ""))
+
+
+def test_every_metric_is_declared_and_none_that_is_not_logged(modules):
+    assert {name for _, name in DECLARED} == logged(modules)
+
+
+def test_every_metric_that_the_code_names_is_declared(modules):
+    """Not only where it is logged: a page or a table that reads a misspelt one would be empty."""
+    declared = {name for _, name in DECLARED}
+    families = {name.partition("/")[0] for name in declared if "/" in name}
+    strange = [
+        f"{module.name}: {name}"
+        for module in modules
+        for name in filter(METRIC.fullmatch, constants(module.tree))
+        if name.partition("/")[0] in families and name not in {*declared, *RENAMED, *INSIDE}
+    ]
+    assert not strange, "\n".join(strange)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +160,15 @@ def test_every_metric_is_explained_and_none_that_is_not_logged(modules):
 )
 def test_problems_are_seen(text, number):
     assert len(problems(text)) == number
+
+
+def maker_of(page: str) -> ModuleType:
+    """The program that writes a page of docs/."""
+    path = ROOT / "docs" / f"make_{page}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    return maker
 
 
 def leads_somewhere(page: Path, target: str) -> bool:

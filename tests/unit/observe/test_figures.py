@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rlhf.observe.figures import LIVE, headline, live_figures
+from rlhf.catalog.declared import live_of
+from rlhf.catalog.stages import STAGES
+from rlhf.observe.figures import headline, live_figures
 
 
 def test_known_figures_come_in_order_with_their_labels():
@@ -17,9 +19,11 @@ def test_known_figures_come_in_order_with_their_labels():
 
 
 def test_every_figure_of_a_stage_can_be_shown():
-    for stage, figures in LIVE.items():
-        shown = live_figures(stage, {name: 1.0 for name, _ in figures})
-        assert [label for label, _ in shown] == [label for _, label in figures]
+    for stage in STAGES:
+        figures = live_of(stage.name)
+        shown = live_figures(stage.name, {name: 1.0 for name, _ in figures})
+        assert [label for label, _ in shown] == [live.label for _, live in figures]
+        assert shown
 
 
 def test_an_unknown_stage_has_no_figures():

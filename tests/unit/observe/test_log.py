@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from rlhf.catalog.declared import UndeclaredMetricError
 from rlhf.config.observe import TrackingConfig
 from rlhf.errors import TrainingError
 from rlhf.flow.metrics import Metrics
@@ -32,7 +33,7 @@ def _warnings(folder):
 def _train(log, stage, steps, first=0, value=1.0):
     log.begin(stage, steps, first)
     for step in range(first, steps):
-        log.record(step, Metrics.of({"loss/train": value}), {"time/step_s": 0.5})
+        log.record(step, Metrics.of({"lr": value}), {"time/step_s": 0.5})
     log.end(stage)
 
 
@@ -41,7 +42,7 @@ def test_a_line_holds_stage_step_time_and_metrics(tmp_path):
         _train(log, "sft", 1)
     (row,) = files.read_rows(tmp_path / files.METRICS)
     assert row.pop("time") > 1e9
-    assert row == {"stage": "sft", "step": 0, "metrics": {"loss/train": 1.0, "time/step_s": 0.5}}
+    assert row == {"stage": "sft", "step": 0, "metrics": {"lr": 1.0, "time/step_s": 0.5}}
 
 
 def test_a_resume_repeats_no_step_and_touches_no_other_stage(tmp_path):
@@ -52,7 +53,7 @@ def test_a_resume_repeats_no_step_and_touches_no_other_stage(tmp_path):
         _train(log, "ppo", 8, first=4, value=2.0)
     assert _steps(tmp_path, "sft") == [0, 1, 2]
     assert _steps(tmp_path, "ppo") == list(range(8))
-    assert files.read_rows(tmp_path / files.METRICS)[-4]["metrics"]["loss/train"] == 2.0
+    assert files.read_rows(tmp_path / files.METRICS)[-4]["metrics"]["lr"] == 2.0
 
 
 def test_a_resume_knows_the_seconds_before_it(tmp_path):
@@ -70,7 +71,7 @@ def test_step_traces_are_kept_for_some_steps_and_repeat_no_step_after_a_resume(t
         with _log(tmp_path) as log:
             log.begin("ppo", 41, first)
             for step in range(first, last):
-                log.record(step, Metrics.of({"loss/train": 1.0}), trace=trace)
+                log.record(step, Metrics.of({"lr": 1.0}), trace=trace)
     traces = read_traces(tmp_path)
     assert [kept.step for kept in traces] == [*range(20), 20, 30, 40]
     assert {(kept.stage, kept.trace) for kept in traces} == {("ppo", trace)}
@@ -80,8 +81,8 @@ def test_not_finite_is_null_and_is_warned_of_once(tmp_path):
     with _log(tmp_path) as log:
         _train(log, "sft", 3, value=math.nan)
     rows = [json.loads(line) for line in (tmp_path / files.METRICS).read_text().splitlines()]
-    assert [row["metrics"]["loss/train"] for row in rows] == [None] * 3
-    assert _warnings(tmp_path) == ["loss/train is nan at step 0"]
+    assert [row["metrics"]["lr"] for row in rows] == [None] * 3
+    assert _warnings(tmp_path) == ["lr is nan at step 0"]
 
 
 def test_a_warning_is_kept_once_even_over_a_resume(tmp_path):
@@ -111,6 +112,16 @@ def test_alarms_ring_once_from_the_history_of_both_attempts(tmp_path):
                 log.record(step, Metrics.of({"objective/kl": 30.0 + step}))
     (message,) = _warnings(tmp_path)
     assert message.startswith("KL to the reference is 32.0 nats")
+
+
+def test_a_misspelt_metric_is_an_error_that_names_the_nearest_and_records_nothing(tmp_path):
+    with (
+        pytest.raises(UndeclaredMetricError, match=r"^objective/kll: ppo has .* objective/kl\."),
+        _log(tmp_path) as log,
+    ):
+        log.begin("ppo", 2)
+        log.record(0, Metrics.of({"objective/kl": 1.0, "objective/kll": 1.0}))
+    assert _steps(tmp_path, "ppo") == []
 
 
 def test_a_failing_sink_is_named_once_and_stops_nothing(tmp_path):

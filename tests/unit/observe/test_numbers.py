@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rlhf.observe.numbers import duration, finite, percent, short, signed
+from rlhf.observe.numbers import duration, filled, finite, percent, short, signed
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,9 @@ def test_duration(seconds, text):
 @pytest.mark.parametrize("value", [math.inf, math.nan, True, "3", None])
 def test_only_finite_numbers_count(value):
     assert finite(value) is None
+
+
+def test_a_line_is_filled_as_its_formats_say_and_what_is_missing_is_a_dash():
+    line = "{a:short} {a:percent} {b/c:signed} {a:.1f} {steps} {none:short} {none:percent}"
+    found = filled(line, {"a": 0.5, "b/c": 1.234, "steps": 7})
+    assert found == "0.500 50\u00a0% +1.2 0.5 7 \u2013 \u2013"
