@@ -54,8 +54,15 @@ def check_weights(path: str, *, scored: bool) -> None:
     own_head: Iterable[str] = skeleton(path).state_dict() if scored else ()
     others = left_out(fitted, info["unexpected_keys"])
     check_fit(path, fitted, info, spare=lambda: [*own_head, *others])
-    if sum(file.stat().st_size for file in weight_files(Path(path))) <= SMALL_BYTES:
+    if is_small(path):
         _run(path, scored=scored)
+
+
+def is_small(path: str) -> bool:
+    """Return whether a model is a local folder small enough to be tried before a run."""
+    if not Path(path).is_dir():
+        return False
+    return sum(file.stat().st_size for file in weight_files(Path(path))) <= SMALL_BYTES
 
 
 def _check_buffers(path: str, network: PreTrainedModel) -> None:
