@@ -73,7 +73,9 @@ def _ids_without_a_row(context: CheckContext) -> Iterator[str]:
     """Check that ids of special tokens, by which other software and samplers go, are tokens."""
     for name, path in context.models.items():
         size = stated(path, "vocab_size")
-        for file, key, token in special_ids(path) if size is not None else ():
+        if size is None:
+            continue
+        for file, key, token in special_ids(path):
             if token >= size and (file, key) != ("config.json", "pad_token_id"):
                 effect = ", so it never ends a response" if key == "eos_token_id" else ""
                 yield (
