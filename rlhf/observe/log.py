@@ -14,7 +14,6 @@ from rlhf.flow.metrics import Metrics
 from rlhf.observe import files
 from rlhf.observe.console import Console
 from rlhf.observe.health import named_alarms, stop_if_too_far
-from rlhf.observe.listener import tell
 from rlhf.observe.numbers import finite
 from rlhf.observe.samples import Sample
 from rlhf.observe.sinks import SINK_FAILURES, JsonlSink, Sink, TensorBoardSink, repeats
@@ -113,7 +112,6 @@ class RunLog:
             for name, line in named_alarms(self._history).items():
                 self._warn_once(name, line)
             stop_if_too_far(self._history, self._max_kl)
-        tell(self._stage, step, values)
 
     def samples(self, stage: str, step: int, rows: Sequence[Sample]) -> None:
         """Keep answers to the fixed prompts, in place of earlier ones of this stage and step."""

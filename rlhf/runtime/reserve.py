@@ -70,8 +70,7 @@ def reserve(
     Args:
         config: Placement table.
         roles: The roles to place.
-        note: Called with a line on this run's share, where there are others, and when the cluster
-            is busy and the wait begins.
+        note: Called with a line on this run's share, if it has one, and when it has to wait.
         num_runs: Runs that share the cores evenly; this one takes no more than its share.
 
     Raises:
@@ -82,8 +81,7 @@ def reserve(
     look = partial(_parts, num_runs)
     idle = [_idle(node) for node in look()]
     if num_runs > 1:
-        cpus, gpus = sum(node.cpus for node in idle), sum(node.gpus for node in idle)
-        note(f"one of {num_runs} runs at a time: at most {cpus:g} CPUs and {gpus:g} GPUs for each")
+        note(_share(idle, num_runs))
     plan(config, roles, idle)
     placement = _planned(config, roles, look, note, deadline)
     group = placement_group(
@@ -100,6 +98,11 @@ def reserve(
             f"{_held()}; stop other jobs and try again"
         )
     return placement, group
+
+
+def _share(idle: Sequence[NodeCapacity], num_runs: int) -> str:
+    cpus, gpus = sum(node.cpus for node in idle), sum(node.gpus for node in idle)
+    return f"one of {num_runs} runs at a time: at most {cpus:g} CPUs and {gpus:g} GPUs for each"
 
 
 def _planned(

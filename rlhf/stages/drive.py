@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rlhf.checkpoint.store import Store
 from rlhf.flow.metrics import Metrics
+from rlhf.observe.listener import tell
 from rlhf.observe.log import RunLog
 from rlhf.observe.spans import Span, trace_of
 from rlhf.roles.ports import Checkpointable
@@ -78,7 +79,9 @@ def drive(
     began, clock = time.time(), time.monotonic()
     for done, metrics in enumerate(stage.steps(first_step), start=first_step + 1):
         trace = trace_of(timings(), began, time.monotonic() - clock)
-        log.record(done - 1, metrics, {**trace.figures(), **_speed(metrics, trace.seconds)}, trace)
+        clocked = {**trace.figures(), **_speed(metrics, trace.seconds)}
+        log.record(done - 1, metrics, clocked, trace)
+        tell(stage.name, done - 1, {**metrics.means(), **clocked})
         began, clock = time.time(), time.monotonic()
         if done % every == 0 and done < stage.total_steps:
             _save(stage, store, done)
