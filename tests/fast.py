@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-TESTS_S = 70.0
+TESTS_S = 65.0
 """Seconds after the start at which no further test begins."""
 TOOLS = {
     "ruff format": ("ruff", "format", "--check", "--quiet", "."),
