@@ -114,13 +114,13 @@ def test_a_cluster_that_gets_free_in_time_is_taken(all_gpus):
 
 
 def test_a_run_among_several_is_told_and_takes_its_share_alone():
+    share = "one of 2 runs at a time: at most 16 CPUs and 1.5 GPUs for each"
     notes = []
-    half = TABLE.model_copy(update={"gpus_per_rank": 0.5, "reward": RolePlacement(ranks=1)})
-    plan, group = reserve(half, ["policy", "reward"], notes.append, num_runs=2)
+    one = TABLE.model_copy(update={"policy": RolePlacement(ranks=1)})
+    plan, group = reserve(one, ["policy"], notes.append, num_runs=2)
     remove_placement_group(group)
     released()
-    assert notes == ["one of 2 runs at a time: at most 16 CPUs and 1.5 GPUs for each"]
-    assert sum(bundle["GPU"] for bundle in plan.bundles) == 1.5
-    more = half.model_copy(update={"reward": RolePlacement(ranks=2)})
-    with pytest.raises(ConfigError, match="no room for policy, reward"):
-        reserve(more, ["policy", "reward"], notes.append, num_runs=2)
+    assert notes == [share] and len(plan.bundles) == 1
+    with pytest.raises(ConfigError, match="no room for policy: needed are 2 GPUs"):
+        reserve(TABLE, ["policy"], notes.append, num_runs=2)
+    assert notes == [share] * 2
