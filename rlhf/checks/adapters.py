@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from rlhf.checks.check import CheckWarning
 from rlhf.checks.context import CheckContext, roles_needed
 from rlhf.data.tokenizer import load_tokenizer
 from rlhf.engine.local import LocalEngine
@@ -22,19 +23,23 @@ from rlhf.roles.saver import ModelSaver
 def check_adapters(context: CheckContext) -> str:
     """Put adapters into every small model that is to learn, save it as a stage would, and compare.
 
+    A CheckWarning where there is no room to write one.
+
     Raises:
         ModelError: a line for each model whose folder would not be the model, or that takes none.
     """
     peft = context.experiment.peft
     if peft.method == "none":
         return "none are trained"
-    problems: list[str] = []
+    problems, left_out = list[str](), list[str]()
     tried = [(path, kind) for path, kind in dict.fromkeys(_learners(context)) if is_small(path)]
     for path, scalar in tried:
         try:
             _try(context, path, scalar=scalar)
         except ModelError as error:
             problems.append(str(error))
+        except OSError as error:
+            left_out.append(f"{path}: adapters were not tried, as {tempfile.gettempdir()}: {error}")
         except TrainingError as error:
             problems.append(
                 f"{path}: adapters in peft.target_modules={peft.target_modules} cannot be saved, "
@@ -43,6 +48,8 @@ def check_adapters(context: CheckContext) -> str:
             )
     if problems:
         raise ModelError("\n".join(problems))
+    if left_out:
+        return CheckWarning("\n".join(left_out))
     return f"{len(tried)} models with {peft.method} were merged, written and compared"
 
 

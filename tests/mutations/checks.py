@@ -1,4 +1,4 @@
-"""Mutations of the checks before a run, of how runs share a cluster, and of what they tell."""
+"""Mutations of the checks before a run, of how runs share a cluster, and of the Python door."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ PACKING = ("tests/unit/runtime/test_bin_packing.py",)
 SHARED = (
     "tests/integration/test_sweep.py::test_trials_share_a_ray_cluster_and_give_their_seats_back",
 )
+API = ("tests/unit/test_api.py",)
 PROOF = ("tests/unit/models/test_proof.py",)
 
 MUTATIONS = (
@@ -77,5 +78,37 @@ MUTATIONS = (
         "ROUNDING, SHARE = 4.0, 0.02",
         "ROUNDING, SHARE = 1e6, 1.0",
         PROOF,
+    ),
+    Mutation(
+        "steps-that-run-ahead-of-their-reader",
+        "a loop that is left at a step has trained on",
+        "rlhf/api.py",
+        "        self.go_on.acquire()\n",
+        "",
+        API,
+    ),
+    Mutation(
+        "notebook-in-the-manifest",
+        "a run from Python names the notebook's server as its command",
+        "rlhf/api.py",
+        '[f"rlhf {config.command}", *config.overrides]',
+        "list(sys.argv)",
+        API,
+    ),
+    Mutation(
+        "overrides-of-the-run-before",
+        "a configuration of Python's keeps what evaluate took from a run",
+        "rlhf/cli/settings.py",
+        'if command == "evaluate" else',
+        'if command != "" else',
+        ("tests/unit/cli/test_settings.py",),
+    ),
+    Mutation(
+        "epsilons-of-any-size",
+        "norms leave next to nothing of what they are given, untold",
+        "rlhf/models/folder.py",
+        "MOST_EPSILON = 0.1",
+        "MOST_EPSILON = 1e12",
+        ("tests/unit/models/test_folder.py",),
     ),
 )

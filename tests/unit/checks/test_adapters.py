@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
+from contextlib import contextmanager
+
 import pytest
 
 from rlhf.checks.adapters import check_adapters
+from rlhf.checks.check import CheckWarning
 from rlhf.errors import ModelError
 
 LORA = {"method": "lora", "rank": 4, "alpha": 8}
@@ -50,3 +55,20 @@ def test_a_layer_whose_weight_is_the_embeddings_too_is_refused_in_one_line(sft, 
 def test_a_layer_that_is_not_there_is_named(sft):
     with pytest.raises(ModelError, match=r"peft\.target_modules=k_projection"):
         check_adapters(sft(peft={**LORA, "target_modules": "k_projection"}))
+
+
+def test_without_room_to_try_it_is_told_and_the_run_may_start(sft, tmp_path):
+    with nowhere_for_files(tmp_path / "tmp"):
+        said = check_adapters(sft(peft=LORA))
+    assert isinstance(said, CheckWarning)
+    assert re.search(r"adapters were not tried, as .*tmp", said)
+
+
+@contextmanager
+def nowhere_for_files(folder):
+    """Let temporary files go to a folder that is gone."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
