@@ -55,16 +55,15 @@ def check_adapters(context: CheckContext) -> str:
 
 def _learners(context: CheckContext) -> Iterator[tuple[str, bool]]:
     """Yield (path, whether it has a scalar head) of the given models that adapters are put into."""
-    start, stages = context.models.get("policy.path"), context.stages
-    if start is not None:
-        if "sft" in stages or "ppo" in stages:
-            yield start, False
-        if "reward_model" in stages:
-            yield start, True
-    if "ppo" in stages and "value" in roles_needed(stages, context.experiment):
-        value = context.models.get("value.path") or context.models.get("reward_model.path")
-        if value is not None or start is not None:
-            yield value or str(start), True
+    start, given = context.models.get("policy.path"), context.models
+    needed = roles_needed(context.stages, context.experiment)
+    value = given.get("value.path") or given.get("reward_model.path") or start
+    learners = {"policy": (start, False), "reward": (start, True), "value": (value, True)}
+    for stage in context.stages:
+        for role in stage.learns:
+            path, is_scalar = learners[role]
+            if path is not None and role in needed:
+                yield path, is_scalar
 
 
 def _try(context: CheckContext, path: str, *, scalar: bool) -> None:

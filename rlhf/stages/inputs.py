@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
+from rlhf.catalog.stages import PPO, Kind, StageRecord
+from rlhf.config.commands import value_of
 from rlhf.config.data import DataConfig, SourceConfig, Sources
 from rlhf.config.experiment import Experiment
 from rlhf.data.demonstrations import load_demonstrations
@@ -26,15 +28,6 @@ from rlhf.rewards.process import check_function
 
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
-
-StageName = Literal["sft", "reward_model", "ppo"]
-
-KINDS_OF = {
-    "sft": ("demonstrations",),
-    "reward_model": ("preferences",),
-    "ppo": ("prompts", "pretraining"),
-}
-"""The kinds of data each stage reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +58,11 @@ class Inputs:
             if splits.dropped
         ]
 
-    def sources_of(self, stage: str) -> dict[str, str]:
+    def sources_of(self, stage: StageRecord) -> dict[str, str]:
         """Return the sha256 of each source that one stage reads, by path."""
         return {
             path: sha256
-            for kind in KINDS_OF[stage]
+            for kind in (stage.reads, *stage.also_reads)
             for path, sha256 in self.sources.get(kind, {}).items()
         }
 
@@ -99,7 +92,7 @@ class Inputs:
         return {name: splits for name, splits in kinds.items() if splits is not None}
 
 
-def load_inputs(experiment: Experiment, stages: list[StageName], start: str | None) -> Inputs:
+def load_inputs(experiment: Experiment, stages: list[StageRecord], start: str | None) -> Inputs:
     """Read the data that the stages need.
 
     Args:
@@ -112,7 +105,7 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
     """
     data = experiment.data
     reward, functions = experiment.reward, list[Path]()
-    if reward.function is not None and "ppo" in stages:
+    if reward.function is not None and PPO in stages:
         functions = check_function(reward.function, reward.timeout_s)
     start = model_file(start) if start is not None else None
     wanted = _wanted(experiment, stages)
@@ -135,20 +128,20 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
         )
 
 
-def sources_of(experiment: Experiment, stages: list[StageName]) -> list[SourceConfig]:
+def sources_of(experiment: Experiment, stages: list[StageRecord]) -> list[SourceConfig]:
     """Return every data source the stages read."""
     found = _sources(experiment.data, _wanted(experiment, stages))
     return [source for sources in found.values() for source in sources]
 
 
-def _wanted(experiment: Experiment, stages: list[StageName]) -> dict[str, bool]:
+def _wanted(experiment: Experiment, stages: list[StageRecord]) -> dict[str, bool]:
     """Return for every kind of data whether the stages read it."""
-    return {
-        "demonstrations": "sft" in stages,
-        "preferences": "reward_model" in stages,
-        "prompts": "ppo" in stages,
-        "pretraining": "ppo" in stages and bool(experiment.ppo.ptx_coef),
-    }
+    wanted = dict.fromkeys(get_args(Kind), False)
+    for stage in stages:
+        wanted[stage.reads] = True
+        for kind, setting in stage.also_reads.items():
+            wanted[kind] |= bool(value_of(experiment, setting))
+    return wanted
 
 
 def _prompts(data: DataConfig, tokenizer: TextTokenizer) -> Splits[PromptBatch]:

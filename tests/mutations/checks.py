@@ -67,8 +67,8 @@ MUTATIONS = (
         "adapters-of-the-value-model-not-tried",
         "the scalar model's adapters are seen when PPO is over",
         ADAPTERS,
-        "yield value or str(start), True",
-        "yield value or str(start), False",
+        '"value": (value, True)}',
+        '"value": (value, False)}',
         TRIED,
     ),
     Mutation(
