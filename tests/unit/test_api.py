@@ -19,6 +19,7 @@ import torch
 
 import rlhf
 from rlhf import api
+from rlhf.catalog.stages import STAGES
 from rlhf.cli.main import COMMANDS, main
 from tests.integration.conftest import ENGINE, SMALL, write_data
 
@@ -69,7 +70,8 @@ def test_all_that_is_offered_is_there_and_nothing_else():
     assert rlhf.load_config is api.load_config
     with pytest.raises(AttributeError, match="no attribute 'train'"):
         rlhf.train  # noqa: B018 - asking is the test
-    assert set(get_args(api.Command)) <= set(COMMANDS)
+    stages = {stage.name for stage in STAGES}
+    assert set(get_args(api.Command)) == {"pipeline", *stages, "evaluate"} <= set(COMMANDS)
 
 
 def test_steps_come_while_it_trains_and_are_those_that_the_run_records(ppo, tmp_path):
