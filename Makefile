@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help run test check mutations families hostile fix docs lock image-check clean
+.PHONY: help run test check check-fast mutations families hostile fix docs lock image-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ check: $(READY) ## format, lint, types, imports, tests
 	@echo "[3/5] pyright" && $(BIN)/pyright
 	@echo "[4/5] lint-imports" && $(BIN)/lint-imports --no-logo
 	@echo "[5/5] tests" && $(BIN)/python -m pytest $(ARGS)
+
+check-fast: $(READY) ## the same of what differs from main, unit tests alone, in 90 s
+	@$(BIN)/python -m tests.fast
 
 fix: $(READY) ## format the code and repair what ruff can
 	@echo "ruff check --fix" && { $(BIN)/ruff check --quiet --fix . || true; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rlhf.checks.adapters import check_adapters
 from rlhf.checks.check import Check, CheckWarning
 from rlhf.checks.cluster import check_access, check_cluster, check_nodes
 from rlhf.checks.context import CheckContext
@@ -44,6 +45,7 @@ CHECKS = (
     Check(name="models", look=check_models, needs="data"),
     Check(name="tokenizers", look=check_tokenizers, needs="models"),
     Check(name="reward head", look=check_reward_head, needs="models"),
+    Check(name="adapters", look=check_adapters, needs="models"),
     Check(name="reward", look=check_reward, needs="settings"),
     Check(name="run folder", look=check_run_folder),
     Check(name="disk", look=check_disk, needs="models"),

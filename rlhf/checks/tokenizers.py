@@ -14,7 +14,7 @@ from rlhf.data.retokenize import encode_exchange
 from rlhf.data.tokenizer import TextTokenizer, fingerprint, load_tokenizer
 from rlhf.errors import DataError, ModelError
 from rlhf.models.outline import context_length, stated
-from rlhf.models.stops import stop_ids
+from rlhf.models.stops import special_ids, stop_ids
 
 if TYPE_CHECKING:
     from rlhf.data.template import Text
@@ -31,7 +31,7 @@ def check_tokenizers(context: CheckContext) -> str:
     """
     policy, models = context.inputs.tokenizer, context.models
     problems = list(_vocabulary("policy.path", context, policy))
-    warnings = list(_turn_ends(context))
+    warnings = [*_turn_ends(context), *_ids_without_a_row(context)]
     for name in READERS:
         if name in models:
             problems += _reads_ids(name, context)
@@ -68,6 +68,21 @@ def _vocabulary(name: str, context: CheckContext, tokenizer: TextTokenizer) -> I
             f"{name}={path}: pad_token_id={pad} in its config.json is no row of its embedding of "
             f"{size}; legal: {tokenizer.pad_token_id}"
         )
+
+
+def _ids_without_a_row(context: CheckContext) -> Iterator[str]:
+    """Check that ids of special tokens, by which other software and samplers go, are tokens."""
+    for name, path in context.models.items():
+        size = stated(path, "vocab_size")
+        if size is None:
+            continue
+        for file, key, token in special_ids(path):
+            if token >= size and (file, key) != ("config.json", "pad_token_id"):
+                effect = ", so it never ends a response" if key == "eos_token_id" else ""
+                yield (
+                    f"{name}={path}: {key}={token} in its {file} is no row of its embedding of "
+                    f"{size}{effect}; name a token of its tokenizer, or take it out"
+                )
 
 
 def _reads_ids(name: str, context: CheckContext) -> Iterator[str]:

@@ -57,10 +57,8 @@ def compose_and_run(command: str, overrides: list[str]) -> None:
     """
     OmegaConf.register_new_resolver("rate", rate, replace=True)
     asked = [*for_hydra(overrides, groups()), *_for_the_search(overrides)]
-    schema = _schema()
-    if command == "evaluate":
-        schema = as_the_run_had(schema, overrides)
-    ConfigStore.instance().store(name="schema", node=schema)
+    own = as_the_run_had(schema(), overrides) if command == "evaluate" else schema()
+    ConfigStore.instance().store(name="schema", node=own)
     sys.argv = [f"rlhf {command}", *asked]
     with Multirun(command, _fixed(asked)) as multirun:
         errors = _compose(lambda config: _take(command, config, multirun))
@@ -69,13 +67,13 @@ def compose_and_run(command: str, overrides: list[str]) -> None:
         multirun.finish()
 
 
-def _schema() -> dict[str, Any]:
+def schema() -> dict[str, Any]:
     """Return every setting with its default."""
-    schema = Experiment().model_dump(mode="json")
+    found = Experiment().model_dump(mode="json")
     for name in LEARNERS:
-        optimizer = schema[name]["optimizer"]
+        optimizer = found[name]["optimizer"]
         optimizer["lr"] = f"${{rate:{optimizer['lr']},${{peft.method}}}}"
-    return schema
+    return found
 
 
 def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
@@ -100,7 +98,7 @@ def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
         wrapped(task)()
     except SystemExit as error:
         if error.code and not entered:
-            raise ConfigError(_without_advice(output.getvalue())) from error
+            raise ConfigError(without_advice(output.getvalue())) from error
         if not errors:
             raise
     except OmegaConfBaseException as error:
@@ -110,7 +108,7 @@ def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
     return errors
 
 
-def _without_advice(output: str) -> str:
+def without_advice(output: str) -> str:
     """Return Hydra's error message on one line, without its hints on debugging Hydra."""
     advice = ("See http", "Set the environment", "Config search path", "provider=")
     lines = [line.strip() for line in output.splitlines()]
@@ -120,7 +118,7 @@ def _without_advice(output: str) -> str:
 
 
 def _take(command: str, config: DictConfig, multirun: Multirun) -> float | None:
-    mapping = _resolved(config)
+    mapping = resolved(config)
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         is_grid = hydra_config.sweeper._target_.endswith(".BasicSweeper")
@@ -137,7 +135,7 @@ def _take(command: str, config: DictConfig, multirun: Multirun) -> float | None:
     return run_command(command, experiment)
 
 
-def _resolved(config: DictConfig) -> dict[str, Any]:
+def resolved(config: DictConfig) -> dict[str, Any]:
     """Return the configuration as plain values.
 
     Raises:

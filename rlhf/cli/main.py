@@ -47,6 +47,7 @@ settings are Hydra overrides, the same for every command:
   rlhf COMMAND --help                          every group and setting
   rlhf COMMAND --cfg job KEY=VALUE             the configuration a run would use
   rlhf ppo -m ppo.kl_coef=0.02,0.05            a sweep, one run a combination
+  eval "$(rlhf -sc install=bash)"              complete commands and settings in this shell
 
 the same command again goes on where it stopped. exit codes: 0 done, 2 bad input, 3 a worker
 died, 4 training went wrong, 130 interrupted, 143 asked to end (SIGTERM), 1 anything else.
@@ -62,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments[0] == "--version":
         sys.stdout.write(f"rlhf {__version__}\n")
         sys.exit(0)
+    if any(word in ("-sc", "--shell-completion") for word in arguments):
+        from rlhf.cli.completion import complete
+
+        end_with(lambda: complete(arguments, COMMANDS))
     end_with(lambda: _dispatch(arguments[0], arguments[1:]))
 
 

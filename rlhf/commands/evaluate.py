@@ -43,7 +43,6 @@ def compare_policies(
     inputs_sha256 = inputs_fingerprint({"made_of": made_of, "settings": config})
     done = evaluations.find(run.folder, inputs_sha256, of_the_run=of_the_run)
     if done is not None:
-        evaluations.keep(run.folder, done, of_the_run=of_the_run)  # A kill may come in between.
         run.log.note("evaluation: already done, nothing it depends on has changed")
         return cast("float", done["win_rate"])
     result = _compared(run, candidate, baseline, judge)

@@ -22,6 +22,8 @@ from rlhf.models.copies import fresh_copy, load_weights
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+DRAWN = 0.02
+"""Standard deviation of adapters that are tried before training."""
 BASE_FOLDER = "base"
 """Beside a scalar model's adapters: the base as they want it."""
 
@@ -81,6 +83,13 @@ class Adapter:
             self._peft = get_peft_model(network, self._lora(network))  # type: ignore[arg-type]
         except ValueError as error:
             raise ModelError(f"peft.target_modules={config.target_modules}: {error}") from error
+
+    @torch.no_grad()
+    def draw(self) -> None:
+        """Give new adapters, which change nothing yet, some effect, as training would."""
+        for name, weight in self._peft.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=DRAWN)
 
     def off(self) -> AbstractContextManager[None]:
         """Return a context in which the network runs without its adapters."""

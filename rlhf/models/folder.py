@@ -36,6 +36,9 @@ OBJECTS = (
 PARTS = re.compile(r"layers?$|blocks?$|depth$|experts?$|labels$|predict")
 """Settings that count parts of a network; each part has a tensor of its own, or a row of one."""
 SIZES = re.compile(r"(size|dim|rank|width|embd|inner|model|heads?|channels|positions?|embeddings)$")
+EPSILON = re.compile(r"(^|_)eps(ilon)?$")
+MOST_EPSILON = 0.1
+"""What norms add to a variance, which is near 1; models have 1e-12 to 1e-5."""
 LEAST_MOST = 2**24
 """A size up to this is believed, whatever the weights are."""
 MOST_POSITIONS = 2**28
@@ -67,6 +70,7 @@ def check_folder(path: str) -> None:
     _check_template(folder / "tokenizer_config.json", found.get("tokenizer_config.json", {}))
     tensors = stored_tensors(path)
     _check_sizes(folder / "config.json", found["config.json"], tensors)
+    _check_epsilons(folder / "config.json", found["config.json"])
     _check_settings(folder / "config.json", found["config.json"])
     if not found["config.json"].get("quantization_config"):
         _check_kinds(path, tensors)
@@ -207,6 +211,16 @@ def _check_sizes(file: Path, config: dict[str, object], tensors: Mapping[str, Te
             raise ModelError(
                 f"{file}: {name}={value:.15g}, but its weights are {len(tensors)} tensors of at "
                 f"most {parts:,} rows; put the config of these weights back"
+            )
+
+
+def _check_epsilons(file: Path, config: dict[str, object]) -> None:
+    """Refuse what would leave next to nothing of all that a norm is given."""
+    for name, value in _numbers(config):
+        if EPSILON.search(name.rpartition(".")[2]) and not 0 <= value <= MOST_EPSILON:
+            raise ModelError(
+                f"{file}: {name}={value:g}; legal: 0 to {MOST_EPSILON} (models have 1e-12 to "
+                "1e-5); put the config of these weights back"
             )
 
 

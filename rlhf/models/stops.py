@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _FILES = ("generation_config.json", "config.json")
 """Where a model names its own ends: the first of them that it has, as transformers reads them."""
+_SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
@@ -31,6 +33,19 @@ def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     return tuple(sorted({cast("int", tokenizer.eos_token_id), *(_named(found) if found else ())}))
 
 
+def special_ids(path: str) -> Iterator[tuple[str, str, int]]:
+    """Yield (file, key, id) of every special token's id that a model's files name.
+
+    Raises:
+        ModelError: when the model's files are damaged.
+    """
+    for name in _FILES:
+        file = _file(path, name)
+        if file is not None:
+            for key in _SPECIAL:
+                yield from ((name, key, token) for token in _named(file, key))
+
+
 def _file(path: str, name: str) -> Path | None:
     if Path(path).exists():
         file = Path(path) / name
@@ -42,8 +57,8 @@ def _file(path: str, name: str) -> Path | None:
     return None if found is None else Path(found)
 
 
-def _named(file: Path) -> list[int]:
-    """Return the ids of end tokens in a JSON file."""
+def _named(file: Path, key: str = "eos_token_id") -> list[int]:
+    """Return the ids under a key of a JSON file; those of end tokens must be whole numbers."""
     try:
         read: Any = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # UnicodeDecodeError is one
@@ -55,8 +70,10 @@ def _named(file: Path) -> list[int]:
             f"{file}: holds {type(read).__name__}; it must be an object, as transformers writes it"
         )
     text = cast("dict[str, Any]", read).get("text_config")
-    ids = read.get("eos_token_id", text.get("eos_token_id") if isinstance(text, dict) else None)
+    ids = read.get(key, text.get(key) if isinstance(text, dict) else None)
     listed = ids if isinstance(ids, list) else [] if ids is None else [ids]
+    if key != "eos_token_id":
+        return [each for each in listed if type(each) is int]
     wrong = [each for each in listed if type(each) is not int or each < 0]
     if wrong:
         raise ModelError(

@@ -13,7 +13,7 @@ from rlhf.errors import ModelError
 from rlhf.models.families import base_of, left_out
 from rlhf.models.fit import check_fit
 from rlhf.models.folder import check_folder, stored_tensors, weight_files
-from rlhf.models.outline import blaming, context_length, skeleton, text_options
+from rlhf.models.outline import blaming, context_length, language_config_of, skeleton, text_options
 from rlhf.models.pretrained import load_causal_lm, load_scalar
 from rlhf.models.scalar_model import normalisation
 
@@ -24,7 +24,10 @@ SMALL_BYTES = 2**30
 """Folders up to this size are loaded, and run on a few tokens."""
 MOST_BUFFERS = 2**30
 """Bytes that a network may take beside its weights."""
+NO_ATTENTION = ("flex_attention",)
 TOKENS = 8
+SAME_LOGITS = 1e-3
+"""Nats: where next-token logits differ by less (standard deviation), a policy says nothing."""
 
 
 def check_weights(path: str, *, scored: bool) -> None:
@@ -41,6 +44,7 @@ def check_weights(path: str, *, scored: bool) -> None:
         ModelError: naming what is missing, damaged, or of another model.
     """
     check_folder(path)
+    _check_attention(path)
     context_length(path)
     if not Path(path).is_dir():
         return
@@ -54,8 +58,27 @@ def check_weights(path: str, *, scored: bool) -> None:
     own_head: Iterable[str] = skeleton(path).state_dict() if scored else ()
     others = left_out(fitted, info["unexpected_keys"])
     check_fit(path, fitted, info, spare=lambda: [*own_head, *others])
-    if sum(file.stat().st_size for file in weight_files(Path(path))) <= SMALL_BYTES:
+    if is_small(path):
         _run(path, scored=scored)
+
+
+def is_small(path: str) -> bool:
+    """Return whether a model is a local folder small enough to be tried before a run."""
+    if not Path(path).is_dir():
+        return False
+    return sum(file.stat().st_size for file in weight_files(Path(path))) <= SMALL_BYTES
+
+
+def _check_attention(path: str) -> None:
+    """Refuse an attention that no model learns by on a CPU, where it compiles for minutes."""
+    # transformers has no public name for what a config chose.
+    chosen = getattr(language_config_of(path), "_attn_implementation", None)
+    if chosen in NO_ATTENTION:
+        raise ModelError(
+            f"{path}: attn_implementation={chosen} in its config.json is not used here: its "
+            "kernels are compiled anew for each shape of a batch, and cannot learn on a CPU; take "
+            "it out, and transformers chooses sdpa"
+        )
 
 
 def _check_buffers(path: str, network: PreTrainedModel) -> None:
@@ -103,14 +126,20 @@ def _run(path: str, *, scored: bool) -> None:
     """
     network = load_scalar(path, "trained") if scored else load_causal_lm(path)
     size = network.config.get_text_config().vocab_size
+    tokens_1T = torch.arange(TOKENS)[None] % size
     with blaming(path, type(network).__name__), torch.no_grad():
-        hidden_TH = base_of(network)(input_ids=torch.arange(TOKENS)[None] % size)[0][0]
+        hidden_TH = base_of(network)(input_ids=tokens_1T)[0][0]
+        logits_TV = None if scored else network(input_ids=tokens_1T).logits[0].float()
     finite = hidden_TH.isfinite().all() and not any(b.isnan().any() for b in network.buffers())
     rotary = [b for name, b in network.named_buffers() if name.endswith("inv_freq")]
     if not finite or not all(b.isfinite().all() for b in rotary):
         fault = "gives numbers that are not finite"
     elif torch.equal(hidden_TH, hidden_TH[:1].expand_as(hidden_TH)):
         fault = "gives the same numbers for all tokens"
+    elif logits_TV is not None and float(logits_TV.std(-1).max()) < SAME_LOGITS:
+        fault = (
+            f"gives all next tokens one probability (its logits differ by less than {SAME_LOGITS})"
+        )
     else:
         return
     raise ModelError(

@@ -46,12 +46,11 @@ def find(run_dir: Path, sha256: str, *, of_the_run: bool) -> Row | None:
         sha256: Its SHA256.
         of_the_run: Whether a training command asks, whose verdict is the run's.
     """
-    own, *others = kept(run_dir) or [{}]
-    if own.get(SHA256) == sha256:
-        return own
-    found = next((row for row in others if row.get(SHA256) == sha256), None)
-    if found is not None and of_the_run:
-        keep(run_dir, found, of_the_run=True)
+    own = read_object(run_dir / EVALUATION)
+    found = next((row for row in kept(run_dir) if row.get(SHA256) == sha256), None)
+    # A kill may have come between the two files.
+    if found is not None and found != own and (of_the_run or not own):
+        keep(run_dir, found, of_the_run=of_the_run)
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from rlhf.catalog.stages import SFT
+from rlhf.errors import ConfigError
 from rlhf.observe import evaluations, files
 from rlhf.observe.health import Health
 from rlhf.observe.numbers import finite
@@ -65,6 +66,54 @@ def read_run(run_dir: Path) -> RunFiles:
         manifest=files.read_object(run_dir / files.MANIFEST),
         warnings=_warnings(run_dir, rows),
         traces=tuple(read_traces(run_dir)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """What a run has written so far, as plain lists and dicts."""
+
+    folder: Path
+    """The run's folder."""
+    metrics: dict[str, list[dict[str, float | None]]]
+    """Stage to a dict a step, oldest first: `step`, and each metric by name; None: not finite."""
+    samples: list[files.Row]
+    """Answers to the same prompts: stage, step, prompt, response, score, finished, length."""
+    evaluations: list[files.Row]
+    """Verdicts of judges, the run's own first, as in RUN/evaluation.json."""
+    reward_model: files.Row
+    """The reward model on rankings it has not seen, as in RUN/reward_model.json."""
+    warnings: list[str]
+    """What the run warned of, and alarms of its curves."""
+    manifest: files.Row
+    """What was trained on what, as in RUN/manifest.json: `config`, `versions`, `stages`, ..."""
+
+
+def read_record(run_dir: Path) -> RunRecord:
+    """Read a run folder for programs.
+
+    Raises:
+        ConfigError: when it holds no run.
+    """
+    if not (run_dir / files.METRICS).is_file() and not (run_dir / files.MANIFEST).is_file():
+        raise ConfigError(
+            f"{run_dir} holds no run ({files.METRICS}, {files.MANIFEST}); give the folder that was "
+            "a run's run_dir"
+        )
+    rows = files.read_steps(run_dir)
+    metrics: dict[str, list[dict[str, float | None]]] = {}
+    for row in rows:
+        figures = {name: finite(value) for name, value in section(row, "metrics").items()}
+        step = int(number(row, "step") or 0)
+        metrics.setdefault(words(row, "stage"), []).append({"step": step, **figures})
+    return RunRecord(
+        folder=run_dir,
+        metrics=metrics,
+        samples=files.read_rows(run_dir / files.SAMPLES),
+        evaluations=evaluations.kept(run_dir),
+        reward_model=files.read_object(run_dir / files.REWARD_MODEL),
+        warnings=list(_warnings(run_dir, rows)),
+        manifest=files.read_object(run_dir / files.MANIFEST),
     )
 
 

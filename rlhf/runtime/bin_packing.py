@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rlhf.config.cluster import ClusterConfig, RoleName
 
@@ -28,6 +28,12 @@ class NodeCapacity:
     free_gpus: float
     id: str = ""
     """Ray's name for it."""
+
+    def share(self, num_runs: int) -> NodeCapacity:
+        """Return what one of several runs may use of it, when they share it evenly."""
+        cpus, gpus = self.cpus / num_runs, self.gpus / num_runs
+        free_cpus, free_gpus = min(self.free_cpus, cpus), min(self.free_gpus, gpus)
+        return replace(self, cpus=cpus, gpus=gpus, free_cpus=free_cpus, free_gpus=free_gpus)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

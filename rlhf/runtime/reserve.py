@@ -70,7 +70,7 @@ def reserve(
     Args:
         config: Placement table.
         roles: The roles to place.
-        note: Called once with a line, when the cluster is busy and the wait begins.
+        note: Called with a line on this run's share, if it has one, and when it has to wait.
         num_runs: Runs that share the cores evenly; this one takes no more than its share.
 
     Raises:
@@ -79,7 +79,10 @@ def reserve(
     """
     deadline = time.monotonic() + min(RESERVE_S, config.timeout_s)
     look = partial(_parts, num_runs)
-    plan(config, roles, [_idle(node) for node in look()])
+    idle = [_idle(node) for node in look()]
+    if num_runs > 1:
+        note(_share(idle, num_runs))
+    plan(config, roles, idle)
     placement = _planned(config, roles, look, note, deadline)
     group = placement_group(
         list(placement.bundles),
@@ -95,6 +98,11 @@ def reserve(
             f"{_held()}; stop other jobs and try again"
         )
     return placement, group
+
+
+def _share(idle: Sequence[NodeCapacity], num_runs: int) -> str:
+    cpus, gpus = sum(node.cpus for node in idle), sum(node.gpus for node in idle)
+    return f"one of {num_runs} runs at a time: at most {cpus:g} CPUs and {gpus:g} GPUs for each"
 
 
 def _planned(
@@ -121,13 +129,7 @@ def _planned(
 
 def _parts(num_runs: int) -> list[NodeCapacity]:
     """Return the nodes with the share of each that one of num_runs runs may use."""
-    return [_part(node, num_runs) for node in live_nodes()]
-
-
-def _part(node: NodeCapacity, num_runs: int) -> NodeCapacity:
-    cpus, gpus = node.cpus / num_runs, node.gpus / num_runs
-    free = {"free_cpus": min(node.free_cpus, cpus), "free_gpus": min(node.free_gpus, gpus)}
-    return replace(node, cpus=cpus, gpus=gpus, **free)
+    return [node.share(num_runs) for node in live_nodes()]
 
 
 def _idle(node: NodeCapacity) -> NodeCapacity:

@@ -32,7 +32,7 @@ class SharedCluster:
                 alone, so the cluster reports num_runs times the cores of the machine.
             timeout_s: Most seconds its start may take.
         """
-        self._cpus = num_runs * len(os.sched_getaffinity(0))
+        self.num_cpus = num_runs * len(os.sched_getaffinity(0))
         self._timeout_s = timeout_s
         self._holder: subprocess.Popen[bytes] | None = None
         self.address = ""
@@ -45,7 +45,7 @@ class SharedCluster:
             WorkerError: when it does not answer in time.
         """
         self._holder = watchdog.start(
-            "rlhf.runtime.shared", str(self._cpus), output=subprocess.PIPE
+            "rlhf.runtime.shared", str(self.num_cpus), output=subprocess.PIPE
         )
         output = self._holder.stdout
         assert output is not None

@@ -9,6 +9,7 @@ from typing import Protocol
 from rlhf.checkpoint.ending import ENDING, Terminated
 from rlhf.checkpoint.store import Store
 from rlhf.flow.metrics import Metrics
+from rlhf.observe.listener import tell
 from rlhf.observe.log import RunLog
 from rlhf.observe.spans import Span, trace_of
 from rlhf.roles.ports import Resumable
@@ -76,8 +77,7 @@ def drive(
         timings: Returns the calls that ended since it was last called.
 
     Raises:
-        Terminated: when this process was asked to end; the step in hand is saved if it came to
-            its end in time.
+        Terminated: when this process was asked to end; a step that came to its end is saved.
     """
     first_step = resume(stage, store)
     log.begin(stage.name, stage.total_steps, first_step)
@@ -90,6 +90,7 @@ def drive(
         trace = trace_of(timings(), began, time.monotonic() - clock)
         figures = {**trace.figures(), **_speed(metrics, trace.seconds)}
         log.record(done - 1, metrics, figures, trace)
+        tell(stage.name, done - 1, {**metrics.means(), **figures})
         began, clock = time.time(), time.monotonic()
         is_last = done == stage.total_steps
         if not is_last and (done % every == 0 or ENDING.is_asked):

@@ -142,8 +142,9 @@ class Sweep:
         if cluster.backend != "ray" or cluster.address not in ("auto", "local"):
             return trial
         if address_of(cluster) == "local" and not self._own_cluster:
-            self._console.note("starting one Ray cluster for all trials")
-            shared = self._open.enter_context(SharedCluster(parallel, cluster.timeout_s))
+            shared = SharedCluster(parallel, cluster.timeout_s)
+            self._console.note(f"starting one Ray cluster for all trials: {shared.num_cpus} CPUs")
+            self._open.enter_context(shared)
             self._open.enter_context(_variables(shared.environment()))
             self._own_cluster = True
         if not self._own_cluster:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 LOOSE_ENDS = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|NotImplemented" r"Error)\b")
 DOUBLES = re.compile(r"\b(unittest\.m" r"ock|Magic" r"Mock|m" r"ock\.patch|monkeypatch\.setattr)\b")
 RUNS_DATA = {"eval", "exec", "compile", "__import__"}
@@ -17,6 +19,11 @@ KNOWN_HOSTS = re.compile(
     r"^(arxiv\.org|doi\.org|github\.com|www\.apache\.org|keepachangelog\.com|semver\.org"
     r"|[\w.-]*\.(readthedocs\.io|w3\.org|example|test|invalid)|(www\.)?w3\.org|example\.(com|org)"
     r"|127\.0\.0\.1|localhost|HEAD|\$?\{?\w*\}?)$"
+)
+# Beside these a page may name where papers and models are published.
+PUBLISHERS = re.compile(
+    r"^(openreview\.net|aclanthology\.org|proceedings\.(mlr\.press|neurips\.cc)|jmlr\.org"
+    r"|www\.nature\.com|dl\.acm\.org|huggingface\.co|modelscope\.cn)$"
 )
 TEXTS = (".py", ".md", ".toml", ".yaml", ".yml", ".sh", ".txt", ".lock", ".cfg", ".css", ".js")
 FOLDERS = ("rlhf", "conf", "tests", "bench", "docs", "docker", "launch", ".ci", ".github")
@@ -69,9 +76,24 @@ def test_only_known_hosts_are_named(root):
         f"{path}: {host}"
         for path, text in texts(root)
         for host in LINK.findall(text)
-        if not KNOWN_HOSTS.match(host)
+        if not is_known(host, path)
     ]
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("host", "page", "is_allowed"),
+    [
+        ("arxiv.org", "rlhf/algo/kl.py", True),
+        ("openreview.net", "docs/algorithms.md", True),
+        ("huggingface.co", "docs/models.md", True),
+        ("huggingface.co", "rlhf/models/folder.py", False),
+        ("huggingface.co.evil.net", "docs/models.md", False),
+        ("blog.somebody.io", "docs/models.md", False),
+    ],
+)
+def test_pages_may_name_papers_and_hubs_and_code_may_not_ask_a_hub(host, page, is_allowed):
+    assert is_known(host, Path(page)) == is_allowed
 
 
 def test_the_lock_is_pinned_hashed_and_names_no_index(root):
@@ -88,6 +110,12 @@ def test_the_lock_is_pinned_hashed_and_names_no_index(root):
     assert not loose, "\n".join(loose)
     assert not unpinned, "\n".join(unpinned)
     assert not heavy, "\n".join(heavy)
+
+
+def is_known(host: str, path: Path) -> bool:
+    """Whether a file may name a host."""
+    is_page = path.suffix == ".md"
+    return bool(KNOWN_HOSTS.match(host) or (is_page and PUBLISHERS.match(host)))
 
 
 def dangers(node: ast.AST) -> Iterator[str]:

@@ -40,7 +40,7 @@ RAW = "engine.deepspeed."
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
-GIVEN = re.compile(r"(?<![\w.\-/=])\+{0,2}([a-z][a-z_]*(?:\.[a-z_]+)*)=([^\s`]+)")
+GIVEN = re.compile(r"(?<!-sc )(?<![\w.\-/=])\+{0,2}([a-z][a-z_]*(?:\.[a-z_]+)*)=([^\s`]+)")
 DOTTED = re.compile(r"(?<![\w./\-])([a-z_]+(?:\.[a-z_]+)+)(?![\w(/*])")
 COMMAND = re.compile(r"\brlhf ([a-z_]+)\b")
 FILE_ENDINGS = (".py", ".md", ".json", ".jsonl", ".yaml", ".html", ".safetensors", ".parquet")
@@ -156,6 +156,7 @@ def test_every_metric_that_the_code_names_is_declared(modules):
         ("look at engine.max_tokens_per_microbatch and ppo", 0),
         ("policy.improve(experience)", 0),
         ("reward_model.json", 0),
+        ("rlhf -sc install=bash", 0),
     ],
 )
 def test_problems_are_seen(text, number):

@@ -13,6 +13,7 @@ OTHER_FOLDERS = {"runtime": RUNS, "cli": RUNS, "commands": RUNS, "sweeps": RUNS}
 PAGE = "tests/unit/report/test_page.py"
 LAYOUTS = "tests/unit/data/layouts/test_recognise.py"
 COVERED_BY: dict[str, tuple[str, str]] = {
+    "rlhf": ("tests/unit/test_api.py", "what it offers is what api has"),
     **{
         f"rlhf.data.layouts.{name}": (LAYOUTS, "a layout is judged by the rows that come of it")
         for name in ("layout", "chats", "dialogues", "pairs", "ratings", "oasst", "kto")

@@ -111,3 +111,16 @@ def test_a_cluster_that_gets_free_in_time_is_taken(all_gpus):
     plan, group = reserve(patient, ["policy"], notes.append)
     assert len(notes) == 1 and len(plan.bundles) == 2
     remove_placement_group(group)
+
+
+def test_a_run_among_several_is_told_and_takes_its_share_alone():
+    share = "one of 2 runs at a time: at most 16 CPUs and 1.5 GPUs for each"
+    notes = []
+    one = TABLE.model_copy(update={"policy": RolePlacement(ranks=1)})
+    plan, group = reserve(one, ["policy"], notes.append, num_runs=2)
+    remove_placement_group(group)
+    released()
+    assert notes == [share] and len(plan.bundles) == 1
+    with pytest.raises(ConfigError, match="no room for policy: needed are 2 GPUs"):
+        reserve(TABLE, ["policy"], notes.append, num_runs=2)
+    assert notes == [share] * 2

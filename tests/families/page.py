@@ -41,6 +41,9 @@ by a trial when it is loaded: what a model says of a token must not change with 
 - Folders that read images or sounds too (Gemma 3 as the 4B, 12B and 27B are shipped, Llava,
   Mistral 3, Qwen 3.5) work through their text part, where transformers has a causal language model
   for it. What is written is a folder of that text part alone: the other towers are left out.
+- A `config.json` that asks for `flex_attention` is refused: its kernels are compiled anew
+  for each shape of a batch, and have no backward on a CPU. So are norms with an epsilon above 0.1,
+  and a policy that gives all next tokens one probability.
 - A `longrope` model (Phi-3 128k) is read up to its first context, past which it reads whole batches
   in another way.
 

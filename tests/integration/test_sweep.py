@@ -149,7 +149,9 @@ def test_trials_share_a_ray_cluster_and_give_their_seats_back(place):
     said, _ = sweep.communicate(timeout=380)
     assert sweep.returncode == 0, said
     # Each takes its whole half of the cluster, so the third found room only when one had left.
+    cores = len(os.sched_getaffinity(0))
     assert said.count("starting one Ray cluster") == 1
+    assert f"for all trials: {2 * cores} CPUs" in said, "each trial finds all cores of the machine"
     assert {key: row["outcome"] for key, row in told(place).items()} == dict.fromkeys(
         ("0.02", "0.1", "0.5"), "done"
     )
@@ -157,6 +159,8 @@ def test_trials_share_a_ray_cluster_and_give_their_seats_back(place):
     assert len(logs) == 3 and all(
         "starting policy, reference, reward, value" in log for log in logs
     )
+    share = f"one of 2 runs at a time: at most {cores} CPUs"
+    assert all(share in " ".join(log.split()) for log in logs)
 
 
 def test_a_search_is_told_the_score_and_asks_for_more(place, rlhf):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutations import (
     algo,
+    checks,
     data,
     engine,
     generation,
@@ -31,5 +32,6 @@ MUTATIONS: tuple[Mutation, ...] = (
     *stages.MUTATIONS,
     *wiring.MUTATIONS,
     *wiring_of_stages.MUTATIONS,
+    *checks.MUTATIONS,
 )
 """In the order of the rooms, from the lowest up."""

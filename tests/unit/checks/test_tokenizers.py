@@ -164,3 +164,24 @@ def test_what_ends_an_exchange_needs_a_place_in_the_reward_models_context(
         else:
             with pytest.raises(ModelError, match=f"context is {places}, .*by 1"):
                 check_tokenizers(asked)
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("config.json", "eos_token_id", 99_999),
+        ("config.json", "bos_token_id", models.VOCAB),
+        ("generation_config.json", "eos_token_id", [2, 99_999]),
+        ("generation_config.json", "pad_token_id", 99_999),
+    ],
+)
+def test_an_id_of_a_special_token_that_is_no_token_is_told(context, copied, file, key, value):
+    made = copied()
+    content = json.loads((made / file).read_text())
+    (made / file).write_text(json.dumps({**content, key: value}))
+    said = check_tokenizers(context(policy={"path": str(made)}))
+    assert isinstance(said, CheckWarning)
+    (line,) = said.splitlines()
+    wrong = value[-1] if isinstance(value, list) else value
+    assert f"policy.path={made}: {key}={wrong} in its {file} is no row" in line
+    assert ("so it never ends a response" in line) == (key == "eos_token_id")

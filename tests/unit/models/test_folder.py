@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -73,6 +74,17 @@ def test_nested_sizes_are_seen_and_large_windows_are_not(copied):
     check_folder(str(copied))
     set_in(copied / "config.json", text_config={"hidden_size": 10**12})
     with pytest.raises(ModelError, match=r"text_config\.hidden_size=1000000000000"):
+        check_folder(str(copied))
+
+
+@pytest.mark.parametrize("eps", [1e9, 0.2, -1e-6, float("inf")])
+def test_what_norms_add_to_a_variance_is_small(copied, eps):
+    set_in(copied / "config.json", rms_norm_eps=1e-5, text_config={"layer_norm_epsilon": 0})
+    check_folder(str(copied))
+    set_in(copied / "config.json", text_config={"layer_norm_epsilon": eps})
+    with pytest.raises(
+        ModelError, match=rf"text_config\.layer_norm_epsilon={re.escape(f'{eps:g}')}; legal: 0 to"
+    ):
         check_folder(str(copied))
 
 

@@ -6,11 +6,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from rlhf.config.model import PeftConfig
 from rlhf.errors import TrainingError
+from rlhf.models.adapters import Adapter
 from rlhf.models.language_model import LanguageModel
-from rlhf.models.pretrained import load_causal_lm, load_scalar
+from rlhf.models.pretrained import load_causal_lm, load_scalar, save_network
 from rlhf.models.proof import Proof, evaluating
 from rlhf.models.scalar_model import ScalarModel
+from tests.families.cells import Family
 from tests.models import tokenizer
 from tests.routed import is_bias, write_routed
 
@@ -79,3 +82,22 @@ def test_evaluation_mode_is_given_back(folder):
     assert not any(module.training for module in network.modules())
     restore()
     assert [module.training for module in network.modules()] == before
+
+
+def test_rounding_that_layers_run_over_and_over_make_large_is_measured(tmp_path):
+    """HRM runs two stacks of layers in turn: what is added into a weight is rounded, and grows."""
+    path = Family("hrm_text", tmp_path)
+    path.write()
+    model = LanguageModel(load_causal_lm(path.path))
+    adapter = Adapter(model.network, PeftConfig(method="lora", rank=4, alpha=8), seed=0)
+    adapter.draw()
+    proof, folder = Proof(model, tokenizer()), tmp_path / "merged"
+    live = proof.ask(model)
+    merged = adapter.merged(model.network, dict(model.network.state_dict()))
+    save_network(merged, folder, tokenizer())
+    exact = 1e-5 * float(live.abs().max())
+    assert float((proof.ask_network(merged) - live).abs().max()) > exact, "else this shows nothing"
+    proof.check(folder, live, rounded=False)
+    change(folder, lambda name: name.endswith("mlp.down_proj.weight"), lambda w: w * 1.05)
+    with pytest.raises(TrainingError):
+        proof.check(folder, live, rounded=False)

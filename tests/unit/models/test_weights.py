@@ -132,13 +132,25 @@ def test_a_pickle_of_all_tensors_passes(tmp_path):
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ({"rms_norm_eps": float("inf")}, "gives the same numbers for all tokens"),
+        ({"attn_implementation": "flex_attention"}, "take it out, and transformers chooses sdpa"),
         ({"rope_parameters": {"rope_type": "default", "rope_theta": -5.0}}, "not finite"),
     ],
 )
 def test_a_small_model_is_run(changed, config, told):
     with pytest.raises(ModelError, match=told):
         check_weights(changed(**config), scored=False)
+
+
+def test_a_policy_that_says_nothing_is_refused(changed):
+    """The last norm multiplies by next to nothing, so that softmax gives all tokens one share."""
+    faint = changed(
+        lambda t: {n: x * 1e-4 if n == "model.norm.weight" else x for n, x in t.items()}
+    )
+    with pytest.raises(ModelError, match="gives all next tokens one probability"):
+        check_weights(faint, scored=False)
+    blank = changed(lambda t: {n: x * 0 if n == "model.norm.weight" else x for n, x in t.items()})
+    with pytest.raises(ModelError, match="gives the same numbers for all tokens"):
+        check_weights(blank, scored=False)
 
 
 @pytest.mark.parametrize(

@@ -90,3 +90,11 @@ def test_a_damaged_file_counts_as_none(tmp_path):
     file = keep(tmp_path, OWN, of_the_run=False)
     file.write_text("{")
     assert kept(tmp_path) == [OWN]
+
+
+@pytest.mark.parametrize("of_the_run", [False, True])
+def test_a_kill_between_its_two_files_leaves_a_verdict_that_is_found_whole(tmp_path, of_the_run):
+    keep(tmp_path, OWN, of_the_run=True)
+    (tmp_path / "evaluation.json").unlink()
+    assert find(tmp_path, OWN["inputs_sha256"], of_the_run=of_the_run) == OWN
+    assert main_of(tmp_path) == OWN["win_rate"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rlhf.config.cluster import ClusterConfig, RolePlacement
@@ -83,3 +85,12 @@ def test_a_host_that_is_not_started_is_none():
 def test_gpus_of_a_role_are_its_own_or_everybodys(own, expected):
     config = ClusterConfig(gpus_per_rank=1.0, reward=RolePlacement(gpus=own))
     assert gpus_of(config, "reward") == expected
+
+
+def test_a_run_among_several_has_its_share_of_every_node_and_no_more():
+    idle = NodeCapacity(name="a", cpus=8, gpus=4, free_cpus=8, free_gpus=4, id="x")
+    assert idle.share(1) == idle
+    half = NodeCapacity(name="a", cpus=4, gpus=2, free_cpus=4, free_gpus=2, id="x")
+    assert idle.share(2) == half
+    busy = replace(idle, free_cpus=1, free_gpus=3)
+    assert busy.share(2) == replace(half, free_cpus=1, free_gpus=2), "no more than is free"
