@@ -9,7 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.encode import warn_of_special_strings
 from rlhf.data.examples import Example
-from rlhf.data.plain import Learned, closing, opening, tokenize
+from rlhf.data.plain import closing, opening, tokenize
+from rlhf.data.prepared import Entry
 from rlhf.data.split import Member
 
 _log = logging.getLogger(__name__)
@@ -19,8 +20,8 @@ _PART = 1 << 16
 
 def cut_documents(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], most: int
-) -> Iterator[tuple[Member, Learned]]:
-    """Yield the windows of documents, and what divide() needs to know of each.
+) -> list[Entry]:
+    """Return the windows of documents.
 
     Every token of a document but its first is learned once: a window begins with the last token of
     the one before. EOS stands at the document's end alone. The side of a window hangs on its own
@@ -32,6 +33,7 @@ def cut_documents(
         most: tokens of a window, at least 2.
     """
     warn_of_special_strings(tokenizer, [_text(example) for example in examples])
+    windows: list[Entry] = []
     for example in examples:
         parts = tokenize(tokenizer, list(parted(_text(example))))
         ids = [*opening(tokenizer), *(i for part in parts for i in part), closing(tokenizer)]
@@ -48,7 +50,9 @@ def cut_documents(
             window = ids[start : start + most]
             content = " ".join(map(str, window))
             mask = [False] + [True] * (len(window) - 1)
-            yield Member(content, content, example.weight), (window, mask)
+            member = Member(content, content, example.weight)
+            windows.append(Entry(example, member, [(window, mask)]))
+    return windows
 
 
 def parted(text: str, most: int = _PART) -> Iterator[str]:
