@@ -38,7 +38,7 @@ def _epochs(stage: Literal["sft", "reward_model"], rows: int, experiment: Experi
         (
             stage,
             "optimizer steps",
-            f"{total:,} at most = {config.num_epochs:g} epochs x {steps:,} "
+            f"{total:,} at most = {_epochs_of(config.num_epochs)} x {steps:,} "
             f"({rows:,} rows / {config.batch_size})",
         ),
     ]
@@ -79,6 +79,10 @@ def _ppo(experiment: Experiment, prompts: int) -> list[Line]:
 def _rise(warmup: int, steps: int) -> str:
     never = "" if warmup < steps else "; the peak rate is never reached"
     return f"{warmup:,} of {_count(steps)}{never}"
+
+
+def _epochs_of(epochs: float) -> str:
+    return f"{epochs:g} epoch" if epochs == 1 else f"{epochs:g} epochs"
 
 
 def _count(steps: int) -> str:

@@ -14,12 +14,25 @@ StageName = Literal["sft", "reward_model", "ppo"]
 
 def stages_of(command: str, experiment: Experiment) -> list[StageName]:
     """Return the stages a command runs; the pipeline leaves out those it has no data for."""
+    if command == "data":
+        return list(_with_data(experiment))
     if command != "pipeline":
         return [stage for stage in ("sft", "reward_model", "ppo") if stage == command]
     stages: list[StageName] = ["sft"] if experiment.data.demonstrations is not None else []
     if experiment.data.preferences is not None and experiment.reward_model.path is None:
         stages.append("reward_model")
     return [*stages, "ppo"]
+
+
+def _with_data(experiment: Experiment) -> Iterator[StageName]:
+    """Yield the stages whose data is given."""
+    data = experiment.data
+    if data.demonstrations is not None:
+        yield "sft"
+    if data.preferences is not None:
+        yield "reward_model"
+    if data.prompts is not None:
+        yield "ppo"
 
 
 def roles_of(

@@ -13,6 +13,7 @@ from rlhf.config.generation import GenerationConfig
 from rlhf.config.model import PeftConfig, PolicyConfig, ReferenceConfig, ValueConfig
 from rlhf.config.observe import CheckpointConfig, EvaluationConfig, ExportConfig, TrackingConfig
 from rlhf.config.plan import PlanConfig
+from rlhf.config.preview import PreviewConfig
 from rlhf.config.raw_deepspeed import raw_checks
 from rlhf.config.section import Place, Section
 from rlhf.config.stages import PPOConfig, RewardConfig, RewardModelConfig, SFTConfig
@@ -44,6 +45,7 @@ class Experiment(Section):
     export: ExportConfig = ExportConfig()
     sweep: SweepConfig = SweepConfig()
     plan: PlanConfig = PlanConfig()
+    preview: PreviewConfig = PreviewConfig()
 
 
 def cross_checks(experiment: Experiment) -> Iterator[str]:

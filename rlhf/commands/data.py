@@ -1,0 +1,176 @@
+"""Data: `rlhf data` shows what training will see of the rows, and all that it would refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rlhf.checks.context import CheckContext
+from rlhf.checks.models import check_folders, check_models
+from rlhf.config.arithmetic import Line, arithmetic
+from rlhf.config.data import SourceConfig
+from rlhf.config.experiment import Experiment
+from rlhf.config.model import NewModelConfig
+from rlhf.data.kinds import DataKind, check_rows, given, prepare_kind
+from rlhf.data.new_tokenizer import new_tokenizer
+from rlhf.data.prepared import Prepared
+from rlhf.data.preview.figures import Overlap, overlaps_of
+from rlhf.data.preview.look import KindPreview, look_at
+from rlhf.data.problems import Faults, heard
+from rlhf.errors import ConfigError, RLHFError
+from rlhf.observe.numbers import duration
+from rlhf.planning.epochs import EpochStage, seconds_of
+from rlhf.rewards.process import check_function
+from rlhf.stages.inputs import check_context, tokenizer_of
+
+if TYPE_CHECKING:
+    from rlhf.data.tokenizer import TextTokenizer
+
+STAGES: dict[DataKind, EpochStage] = {"demonstrations": "sft", "preferences": "reward_model"}
+"""The stage that goes over each kind in epochs."""
+ORDER = ("sft", "reward_model", "ppo", "all")
+
+
+@dataclass(kw_only=True)
+class Preview:
+    """All that `rlhf data` shows."""
+
+    tokenizer: str = ""
+    """Which it is, and where it comes from."""
+    kinds: list[KindPreview] = field(default_factory=list[KindPreview])
+    overlaps: list[Overlap] = field(default_factory=list[Overlap])
+    cost: list[Line] = field(default_factory=list[Line])
+    """Stage, quantity, value."""
+    warnings: list[str] = field(default_factory=list[str])
+    problems: list[str] = field(default_factory=list[str])
+    """What training would refuse."""
+
+
+def show_data(experiment: Experiment) -> None:
+    """Print what training will see of the data that is given.
+
+    Raises:
+        ConfigError: when no data is given.
+        RLHFError: all that training would refuse, after what can be shown was shown.
+    """
+    if not given(experiment.data):
+        raise ConfigError(
+            "no data is given; set data.demonstrations, data.preferences, data.prompts or "
+            "data.pretraining, such as data.demonstrations=FILE.csv"
+        )
+    faults = Faults()
+    preview = _preview(experiment, faults)
+    preview.problems = faults.lines
+    if experiment.preview.format == "json":
+        print(json.dumps(asdict(preview), indent=1, ensure_ascii=False))  # noqa: T201 - the answer
+    else:
+        from rlhf.commands.data_view import show
+
+        show(preview)
+    faults.check()
+
+
+def _preview(experiment: Experiment, faults: Faults) -> Preview:
+    context, preview = CheckContext("data", experiment), Preview()
+    if faults.of(lambda: check_folders(context)) is not None:
+        faults.of(lambda: check_models(context))
+    function = experiment.reward.function
+    if function is not None:
+        faults.of(lambda: check_function(function, experiment.reward.timeout_s))
+    with heard() as preview.warnings:
+        begun = faults.of(lambda: _tokenizer(context))
+        if begun is None:
+            for kind in given(experiment.data):
+                faults.of(partial(check_rows, kind, experiment.data))
+            return preview
+        preview.tokenizer, tokenizer, experiment = begun
+        prepared = _prepared(experiment, tokenizer, faults)
+    preview.kinds = [
+        look_at(kind, rows, tokenizer, experiment.data, experiment.preview)
+        for kind, rows in prepared.items()
+    ]
+    preview.overlaps = overlaps_of(prepared)
+    cost = _cost(experiment, preview.kinds, context.start)
+    preview.cost = sorted(cost, key=lambda line: ORDER.index(line[0]))
+    if "prompts" in prepared and context.start is not None:
+        longest = max((entry.length for entry in prepared["prompts"].entries), default=0)
+        faults.of(lambda: check_context(experiment, longest, context.start))
+    return preview
+
+
+def _tokenizer(context: CheckContext) -> tuple[str, TextTokenizer, Experiment]:
+    """Return what the rows are read with, in words and itself, and the settings to use with it.
+
+    Without a policy it is a stand-in, by whose tokens no row is refused for its length.
+    """
+    experiment, start = context.experiment, context.start
+    data, new = experiment.data, experiment.policy.new
+    if start is not None:
+        tokenizer = tokenizer_of(experiment, start)[1]
+        return f"of {start}, {_described(tokenizer)}", tokenizer, experiment
+    if new is not None and data.demonstrations is not None:
+        tokenizer = tokenizer_of(experiment, None)[1]
+        return f"of policy.new, {_described(tokenizer)}", tokenizer, experiment
+    sources: list[SourceConfig] = [s for kind in given(data) for s in data.sources(kind)]
+    size = (new or NewModelConfig()).vocab_size
+    tokenizer = new_tokenizer(sources, size)
+    what = "policy.new learns its tokenizer from data.demonstrations" if new else "no policy.path"
+    told = (
+        f"{what}, so these are tokens and template of a new model that learns from the texts here "
+        f"({_described(tokenizer)}); with policy.path=FOLDER they are your model's, and so are the "
+        "lengths"
+    )
+    lenient = data.model_copy(update={"overlong": "drop"})
+    return told, tokenizer, experiment.model_copy(update={"data": lenient})
+
+
+def _described(tokenizer: TextTokenizer) -> str:
+    template = "a chat template" if tokenizer.chat_template else "no chat template"
+    return f"{len(tokenizer):,} tokens, {template}, EOS {tokenizer.eos_token!r}"
+
+
+def _prepared(
+    experiment: Experiment, tokenizer: TextTokenizer, faults: Faults
+) -> dict[DataKind, Prepared]:
+    """Return the rows of every kind as training has them; of faulty ones those that are sound."""
+    data, found = experiment.data, dict[DataKind, Prepared]()
+    lenient = data.model_copy(update={"invalid": "drop", "overlong": "drop"})
+    for kind in given(data):
+        rows = faults.of(partial(prepare_kind, kind, data, tokenizer))
+        if rows is None:
+            with heard():  # what is wrong was told
+                rows = Faults().of(partial(prepare_kind, kind, lenient, tokenizer))
+        if rows is not None:
+            found[kind] = rows
+    return found
+
+
+def _cost(experiment: Experiment, kinds: list[KindPreview], start: str | None) -> Iterator[Line]:
+    """Yield what training on the rows would take: tokens, steps, seconds."""
+    tokens: dict[EpochStage, int] = {}
+    for kind in kinds:
+        stage = STAGES.get(kind.kind)
+        if stage is not None:
+            tokens[stage] = kind.tokens.read
+            learned = f", {kind.tokens.learned:,} of them learned" if kind.tokens.learned else ""
+            yield stage, "tokens an epoch", f"{kind.tokens.read:,}{learned}"
+    rows = {kind.kind: sum(source.train for source in kind.sources) for kind in kinds}
+    yield from arithmetic(experiment, rows)
+    if start is None and experiment.policy.new is None:
+        return
+    try:
+        seconds = seconds_of(experiment, tokens, prompts="prompts" in rows)
+    except RLHFError as error:
+        yield "all", "time", f"cannot be predicted: {error}"
+        return
+    for stage, each in seconds.items():
+        hardware = experiment.plan.hardware
+        yield (
+            stage,
+            "time",
+            f"about {duration(each)} of computing on plan.hardware={hardware}; starting, "
+            "validating and saving come on top",
+        )
