@@ -42,9 +42,13 @@ class Preview:
     """Which it is, and where it comes from."""
     kinds: list[KindPreview] = field(default_factory=list[KindPreview])
     overlaps: list[Overlap] = field(default_factory=list[Overlap])
+    split_by: str = "prompt"
+    """What data.split_by parts."""
     cost: list[Line] = field(default_factory=list[Line])
     """Stage, quantity, value."""
     warnings: list[str] = field(default_factory=list[str])
+    refused: list[DataKind] = field(default_factory=list[DataKind])
+    """Kinds that hold rows which training would refuse; their figures are of the others."""
     problems: list[str] = field(default_factory=list[str])
     """What training would refuse."""
 
@@ -74,11 +78,12 @@ def show_data(experiment: Experiment) -> None:
 
 
 def _preview(experiment: Experiment, faults: Faults) -> Preview:
-    context, preview = CheckContext("data", experiment), Preview()
-    if faults.of(lambda: check_folders(context)) is not None:
-        faults.of(lambda: check_models(context))
+    context = CheckContext("data", experiment)
+    preview = Preview(split_by=experiment.data.split_by)
+    are_whole = faults.of(lambda: check_folders(context)) is not None
+    are_whole = are_whole and faults.of(lambda: check_models(context)) is not None
     function = experiment.reward.function
-    if function is not None:
+    if function is not None and "ppo" in context.stages:
         faults.of(lambda: check_function(function, experiment.reward.timeout_s))
     with heard() as preview.warnings:
         begun = faults.of(lambda: _tokenizer(context))
@@ -87,13 +92,14 @@ def _preview(experiment: Experiment, faults: Faults) -> Preview:
                 faults.of(partial(check_rows, kind, experiment.data))
             return preview
         preview.tokenizer, tokenizer, experiment = begun
-        prepared = _prepared(experiment, tokenizer, faults)
+        prepared = _prepared(experiment, tokenizer, faults, preview)
     preview.kinds = [
         look_at(kind, rows, tokenizer, experiment.data, experiment.preview)
         for kind, rows in prepared.items()
     ]
     preview.overlaps = overlaps_of(prepared)
-    cost = _cost(experiment, preview.kinds, context.start)
+    is_timed = are_whole and (context.start is not None or experiment.policy.new is not None)
+    cost = _cost(experiment, preview.kinds, is_timed=is_timed)
     preview.cost = sorted(cost, key=lambda line: ORDER.index(line[0]))
     if "prompts" in prepared and context.start is not None:
         longest = max((entry.length for entry in prepared["prompts"].entries), default=0)
@@ -133,7 +139,7 @@ def _described(tokenizer: TextTokenizer) -> str:
 
 
 def _prepared(
-    experiment: Experiment, tokenizer: TextTokenizer, faults: Faults
+    experiment: Experiment, tokenizer: TextTokenizer, faults: Faults, preview: Preview
 ) -> dict[DataKind, Prepared]:
     """Return the rows of every kind as training has them; of faulty ones those that are sound."""
     data, found = experiment.data, dict[DataKind, Prepared]()
@@ -141,14 +147,16 @@ def _prepared(
     for kind in given(data):
         rows = faults.of(partial(prepare_kind, kind, data, tokenizer))
         if rows is None:
-            with heard():  # what is wrong was told
-                rows = Faults().of(partial(prepare_kind, kind, lenient, tokenizer))
+            told = len(preview.warnings)
+            rows = Faults().of(partial(prepare_kind, kind, lenient, tokenizer))
+            del preview.warnings[told:]  # what was dropped is no warning but a problem, told above
+            preview.refused.append(kind)
         if rows is not None:
             found[kind] = rows
     return found
 
 
-def _cost(experiment: Experiment, kinds: list[KindPreview], start: str | None) -> Iterator[Line]:
+def _cost(experiment: Experiment, kinds: list[KindPreview], *, is_timed: bool) -> Iterator[Line]:
     """Yield what training on the rows would take: tokens, steps, seconds."""
     tokens: dict[EpochStage, int] = {}
     for kind in kinds:
@@ -159,8 +167,12 @@ def _cost(experiment: Experiment, kinds: list[KindPreview], start: str | None) -
             yield stage, "tokens an epoch", f"{kind.tokens.read:,}{learned}"
     rows = {kind.kind: sum(source.train for source in kind.sources) for kind in kinds}
     yield from arithmetic(experiment, rows)
-    if start is None and experiment.policy.new is None:
+    if not is_timed:
         return
+    longest = [k.lengths.longest for k in kinds if k.kind == "prompts" and k.lengths is not None]
+    if longest:  # instead of the longest that may be
+        data = experiment.data.model_copy(update={"max_prompt_length": longest[0]})
+        experiment = experiment.model_copy(update={"data": data})
     try:
         seconds = seconds_of(experiment, tokens, prompts="prompts" in rows)
     except RLHFError as error:
@@ -171,6 +183,6 @@ def _cost(experiment: Experiment, kinds: list[KindPreview], start: str | None) -
         yield (
             stage,
             "time",
-            f"about {duration(each)} of computing on plan.hardware={hardware}; starting, "
-            "validating and saving come on top",
+            f"about {duration(each)} of computing (plan.hardware={hardware}), besides starting "
+            "and saving",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from rlhf.data.preview.figures import Overlap
 from rlhf.data.preview.look import KindPreview, Likeness
 from rlhf.observe.numbers import counted
 from rlhf.observe.preview import Piece, PreviewConsole
@@ -30,7 +31,7 @@ def show(preview: Preview) -> None:
     if any(kind.rows for kind in preview.kinds):
         console.legend()
     for kind in preview.kinds:
-        _show_kind(console, kind)
+        _show_kind(console, kind, is_refused=kind.kind in preview.refused)
     _show_overlaps(console, preview)
     for line in preview.warnings:
         console.warn(line)
@@ -38,9 +39,10 @@ def show(preview: Preview) -> None:
         console.table("What training would take", ("stage", "quantity", "value"), preview.cost)
 
 
-def _show_kind(console: PreviewConsole, kind: KindPreview) -> None:
+def _show_kind(console: PreviewConsole, kind: KindPreview, *, is_refused: bool) -> None:
     rows = sum(source.train for source in kind.sources)
-    console.heading(f"data.{kind.kind}", f"{counted(rows, 'row')} to train on")
+    without = ", without those that would stop training (below)" if is_refused else ""
+    console.heading(f"data.{kind.kind}", f"{counted(rows, 'row')} to train on{without}")
     for row in kind.rows:
         parts = [(label, list(pieces)) for label, pieces in row.parts]
         if kind.kind == "prompts":
@@ -99,9 +101,21 @@ def _alike(found: Likeness, what: str) -> Iterator[str]:
 
 
 def _show_overlaps(console: PreviewConsole, preview: Preview) -> None:
+    by_choice = preview.split_by == "row"
     for overlap in preview.overlaps:
-        both = f"{counted(overlap.prompts, 'prompt')} of {overlap.first} in {overlap.second}, too"
-        if overlap.leaks:
-            console.warn(f"{both}: trained on and held out; the first at {overlap.example}")
-        else:
-            console.note(both)
+        if overlap.leaks and not by_choice:
+            console.warn(
+                f"{_shared(overlap)}: trained on and held out; the first at {overlap.example}"
+            )
+    leaking = [_shared(overlap) for overlap in preview.overlaps if overlap.leaks]
+    if leaking and by_choice:
+        console.note(
+            f"data.split_by=row parts rows, so prompts lie on both sides: {'; '.join(leaking)}"
+        )
+    same = [_shared(overlap) for overlap in preview.overlaps if not overlap.leaks]
+    if same:
+        console.note(f"shared: {'; '.join(same)}")
+
+
+def _shared(overlap: Overlap) -> str:
+    return f"{counted(overlap.prompts, 'prompt')} of {overlap.first} in {overlap.second}"

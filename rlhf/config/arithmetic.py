@@ -39,7 +39,7 @@ def _epochs(stage: Literal["sft", "reward_model"], rows: int, experiment: Experi
             stage,
             "optimizer steps",
             f"{total:,} at most = {_epochs_of(config.num_epochs)} x {steps:,} "
-            f"({rows:,} rows / {config.batch_size})",
+            f"({rows:,} {'row' if rows == 1 else 'rows'} / {config.batch_size})",
         ),
     ]
 

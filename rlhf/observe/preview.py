@@ -41,7 +41,7 @@ class PreviewConsole:
         if terminal is None and not self._terminal.is_terminal:
             self._terminal = Terminal(highlight=False, width=PLAIN_WIDTH)
         self._console = Console(live=False, terminal=self._terminal)
-        self._in_color = self._terminal.color_system is not None
+        self._in_color = bool(self._terminal.color_system) and not self._terminal.no_color
 
     def heading(self, title: str, text: str) -> None:
         """Show a heading and what is to be known of it."""
