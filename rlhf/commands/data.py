@@ -183,6 +183,6 @@ def _cost(experiment: Experiment, kinds: list[KindPreview], *, is_timed: bool) -
         yield (
             stage,
             "time",
-            f"about {duration(each)} of computing (plan.hardware={hardware}), besides starting "
+            f"at least {duration(each)} of computing (plan.hardware={hardware}), besides starting "
             "and saving",
         )
