@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rlhf.checks.context import CheckContext
-from rlhf.checks.models import check_folders, check_models
+from rlhf.checks.models import SCORED
 from rlhf.config.arithmetic import Line, arithmetic
 from rlhf.config.data import SourceConfig
 from rlhf.config.experiment import Experiment
@@ -21,6 +21,7 @@ from rlhf.data.preview.figures import Overlap, overlaps_of
 from rlhf.data.preview.look import KindPreview, look_at
 from rlhf.data.problems import Faults, heard
 from rlhf.errors import ConfigError, RLHFError
+from rlhf.models.weights import check_tensors
 from rlhf.observe.numbers import duration
 from rlhf.planning.epochs import EpochStage, seconds_of
 from rlhf.rewards.process import check_function
@@ -80,8 +81,9 @@ def show_data(experiment: Experiment) -> None:
 def _preview(experiment: Experiment, faults: Faults) -> Preview:
     context = CheckContext("data", experiment)
     preview = Preview(split_by=experiment.data.split_by)
-    are_whole = faults.of(lambda: check_folders(context)) is not None
-    are_whole = are_whole and faults.of(lambda: check_models(context)) is not None
+    for name, path in context.models.items():
+        faults.of(partial(check_tensors, path, scored=name in SCORED))
+    are_whole = not faults.lines
     function = experiment.reward.function
     if function is not None and "ppo" in context.stages:
         faults.of(lambda: check_function(function, experiment.reward.timeout_s))

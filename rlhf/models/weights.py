@@ -28,10 +28,22 @@ TOKENS = 8
 
 
 def check_weights(path: str, *, scored: bool) -> None:
+    """Check a folder as check_tensors does, and run a small model on a few tokens.
+
+    Raises:
+        ModelError: naming what is missing, damaged, or of another model.
+    """
+    check_tensors(path, scored=scored)
+    files = weight_files(Path(path)) if Path(path).is_dir() else []
+    if files and sum(file.stat().st_size for file in files) <= SMALL_BYTES:
+        _run(path, scored=scored)
+
+
+def check_tensors(path: str, *, scored: bool) -> None:
     """Check that a folder has the whole model of its config; of a hub name only the config.
 
     Names and shapes of the weights are compared with the network on torch's meta device, by
-    transformers' own rules; a small model is run on a few tokens.
+    transformers' own rules; no weight is loaded.
 
     Args:
         path: Local folder or hub name.
@@ -54,8 +66,6 @@ def check_weights(path: str, *, scored: bool) -> None:
     own_head: Iterable[str] = skeleton(path).state_dict() if scored else ()
     others = left_out(fitted, info["unexpected_keys"])
     check_fit(path, fitted, info, spare=lambda: [*own_head, *others])
-    if sum(file.stat().st_size for file in weight_files(Path(path))) <= SMALL_BYTES:
-        _run(path, scored=scored)
 
 
 def _check_buffers(path: str, network: PreTrainedModel) -> None:

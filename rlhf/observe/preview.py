@@ -80,7 +80,7 @@ class PreviewConsole:
         """
         self._terminal.print(Text(f"\n{printable(title)}", "bold"))
         for label, pieces in parts:
-            body = Text(f"{label}: ", "bold") if label else Text()
+            body = Text().append(f"{label}: " if label else "", "bold")
             style = ANSWER if label.startswith("rejected") else LEARNED
             for place, piece in enumerate(pieces):
                 before = place and pieces[place - 1].learned

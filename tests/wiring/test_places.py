@@ -377,6 +377,23 @@ def test_a_plan_is_for_the_hardware_named(home):
     assert one != two
 
 
+@sees("preview.rows", "preview.characters", "preview.format")
+def test_a_look_at_the_data_is_as_long_as_asked_and_for_whom(home):
+    asked = ("policy.path=models/policy", "data.demonstrations=demonstrations.jsonl")
+
+    def seen(*settings):
+        told = home.run("data", *asked, "preview.format=json", *settings)
+        assert told.code == 0, told.err
+        (kind,) = json.loads(told.out)["kinds"]
+        return kind["rows"]
+
+    assert (len(seen()), len(seen("preview.rows=5"))) == (3, 5)
+    ((_, pieces),) = seen("preview.characters=1")[0]["parts"]
+    ((_, whole),) = seen()[0]["parts"]
+    assert pieces == whole or len(str(pieces)) < len(str(whole))
+    assert "rows to train on" in home.run("data", *asked).out
+
+
 @sees("export.path", "export.dtype")
 def test_a_policy_is_exported_where_and_as_asked(home):
     ran = home.run("ppo", *HERE, *BASES["ppo"])
