@@ -18,7 +18,7 @@ from rlhf.data.kinds import DataKind, check_rows, given, prepare_kind
 from rlhf.data.new_tokenizer import new_tokenizer
 from rlhf.data.prepared import Prepared
 from rlhf.data.preview.figures import Overlap, overlaps_of
-from rlhf.data.preview.look import KindPreview, look_at
+from rlhf.data.preview.look import KindPreview, preview_of
 from rlhf.data.problems import Faults, heard
 from rlhf.errors import ConfigError, RLHFError
 from rlhf.models.weights import check_tensors
@@ -96,7 +96,7 @@ def _preview(experiment: Experiment, faults: Faults) -> Preview:
         preview.tokenizer, tokenizer, experiment = begun
         prepared = _prepared(experiment, tokenizer, faults, preview)
     preview.kinds = [
-        look_at(kind, rows, tokenizer, experiment.data, experiment.preview)
+        preview_of(kind, rows, tokenizer, experiment.data, experiment.preview)
         for kind, rows in prepared.items()
     ]
     preview.overlaps = overlaps_of(prepared)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rlhf.data.preview.figures import Overlap
-from rlhf.data.preview.look import KindPreview, Likeness
+from rlhf.data.preview.look import Copies, KindPreview
 from rlhf.observe.numbers import counted
-from rlhf.observe.preview import Piece, PreviewConsole
+from rlhf.observe.preview import PreviewConsole, Segment
 
 if TYPE_CHECKING:
     from rlhf.commands.data import Preview
@@ -20,7 +20,7 @@ LEARNS = {
     "pretraining": "PPO's PTX loss learns the marked tokens",
 }
 """What training does with the rows of each kind."""
-ANSWERS_HERE = Piece(text=" \u2192 the answer", note=True)
+ANSWERS_HERE = Segment(text=" \u2192 the answer", note=True)
 
 
 def show(preview: Preview) -> None:
@@ -44,7 +44,7 @@ def _show_kind(console: PreviewConsole, kind: KindPreview, *, is_refused: bool) 
     without = ", without those that would stop training (below)" if is_refused else ""
     console.heading(f"data.{kind.kind}", f"{counted(rows, 'row')} to train on{without}")
     for row in kind.rows:
-        parts = [(label, list(pieces)) for label, pieces in row.parts]
+        parts = [(label, list(segments)) for label, segments in row.parts]
         if kind.kind == "prompts":
             parts[-1][1].append(ANSWERS_HERE)
         console.row(f"{row.where}  {row.num_tokens:,} tokens", parts)
@@ -90,7 +90,7 @@ def _doubts(kind: KindPreview) -> Iterator[str]:
         yield f"only the first {kind.compared:,} rows were looked at for near copies"
 
 
-def _alike(found: Likeness, what: str) -> Iterator[str]:
+def _alike(found: Copies, what: str) -> Iterator[str]:
     if not found.rows:
         return
     leaking = ""

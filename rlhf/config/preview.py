@@ -14,7 +14,5 @@ class PreviewConfig(Section):
 
     rows: int = Field(default=3, ge=0)
     """Rows shown of each kind of data, the first of every source in turn."""
-    characters: int = Field(default=1200, gt=0)
-    """Letters of a row that are shown; of longer ones the middle of long parts is left out."""
     format: Literal["text", "json"] = "text"
     """text: for a person, in colors where the terminal has them. json: one object, for programs."""

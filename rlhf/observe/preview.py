@@ -20,7 +20,7 @@ LEARNED, ANSWER, PROMPT, SPECIAL, NOTE = "green", "red", "cyan", "magenta", "dim
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
+class Segment:
     """A stretch of a row that is treated alike."""
 
     text: str
@@ -71,35 +71,35 @@ class PreviewConsole:
         line.append("special token", SPECIAL).append(f"  {LINE_END} end of a line")
         self._terminal.print(line)
 
-    def row(self, title: str, parts: Sequence[tuple[str, Sequence[Piece]]]) -> None:
+    def row(self, title: str, parts: Sequence[tuple[str, Sequence[Segment]]]) -> None:
         """Show one row.
 
         Args:
             title: Where it is, and how long.
-            parts: A label (of an answer, as a rule empty) and its pieces.
+            parts: A label (of an answer, as a rule empty) and its segments.
         """
         self._terminal.print(Text(f"\n{printable(title)}", "bold"))
-        for label, pieces in parts:
+        for label, segments in parts:
             body = Text().append(f"{label}: " if label else "", "bold")
             style = ANSWER if label.startswith("rejected") else LEARNED
-            for place, piece in enumerate(pieces):
-                before = place and pieces[place - 1].learned
-                after = place + 1 < len(pieces) and pieces[place + 1].learned
+            for place, segment in enumerate(segments):
+                before = place and segments[place - 1].learned
+                after = place + 1 < len(segments) and segments[place + 1].learned
                 marks = (OPEN if not before else "", CLOSE if not after else "")
-                body.append_text(self._drawn(piece, style, marks))
+                body.append_text(self._drawn(segment, style, marks))
             self._indented(body)
 
-    def _drawn(self, piece: Piece, learned: str, marks: tuple[str, str]) -> Text:
-        """Return a piece with its color, or with marks where learning begins and ends."""
-        if piece.note:
-            return Text(piece.text, NOTE)
-        text = printable(piece.text).replace("\n", f"{LINE_END}\n")
+    def _drawn(self, segment: Segment, learned: str, marks: tuple[str, str]) -> Text:
+        """Return a segment with its color, or with marks where learning begins and ends."""
+        if segment.note:
+            return Text(segment.text, NOTE)
+        text = printable(segment.text).replace("\n", f"{LINE_END}\n")
         if self._in_color:
-            style = learned if piece.learned else PROMPT
-            of_special = f"bold {style}" if piece.learned else SPECIAL
-            return Text(text, of_special if piece.special else style)
+            style = learned if segment.learned else PROMPT
+            of_special = f"bold {style}" if segment.learned else SPECIAL
+            return Text(text, of_special if segment.special else style)
         plain = text.replace(OPEN, "[[").replace(CLOSE, "]]")
-        return Text(plain.join(marks) if piece.learned else plain)
+        return Text(plain.join(marks) if segment.learned else plain)
 
     def _indented(self, body: Text) -> None:
         """Show a text a little to the right; a file gets its lines as they are."""

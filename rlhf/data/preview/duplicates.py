@@ -49,22 +49,23 @@ class Duplicates:
     """Texts that were compared."""
 
 
-def find_duplicates(texts: Sequence[str]) -> Duplicates:
+def find_duplicates(texts: Sequence[str], most: int = MOST) -> Duplicates:
     """Return the texts that are like an earlier one.
 
     Args:
-        texts: by index; of more than MOST the first are compared.
+        texts: by index.
+        most: of more texts the first so many are compared.
     """
     same: list[Pair] = []
     firsts: dict[tuple[str, ...], int] = {}
-    for index, text in enumerate(texts[:MOST]):
+    for index, text in enumerate(texts[:most]):
         words = tuple(_WORD.findall(text.lower())) or (text.strip(),)
         first = firsts.setdefault(words, index)
         if first != index:
             same.append(Pair(first=first, second=index, similarity=1.0))
     shingles = {index: _shingles(words) for words, index in firsts.items()}
     near = _near({index: found for index, found in shingles.items() if len(found)})
-    return Duplicates(same=same, near=near, compared=min(len(texts), MOST))
+    return Duplicates(same=same, near=near, compared=min(len(texts), most))
 
 
 def similarity(left: _Hashes, right: _Hashes) -> float:

@@ -23,9 +23,12 @@ from rlhf.data.preview.figures import (
     text_of,
     tokens_of,
 )
-from rlhf.data.preview.pieces import answers_of, shortened
+from rlhf.data.preview.segments import answers_of, shortened
 from rlhf.data.split import Side
-from rlhf.observe.preview import Piece
+from rlhf.observe.preview import Segment
+
+CHARACTERS = 1200
+"""Letters of a row that are shown; of longer ones the middle of long parts is left out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,12 +37,12 @@ class ShownRow:
 
     where: str
     num_tokens: int
-    parts: list[tuple[str, list[Piece]]]
-    """A label and pieces: the row, or what its answers share and each of them."""
+    parts: list[tuple[str, list[Segment]]]
+    """A label and segments: the row, or what its answers share and each of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Likeness:
+class Copies:
     """Rows that are like an earlier one."""
 
     rows: int
@@ -61,13 +64,13 @@ class KindPreview:
     """`file:line` and tokens of the first rows that are left out for their length."""
     num_overlong: int
     tokens: Tokens
-    same: Likeness
-    near: Likeness
+    same: Copies
+    near: Copies
     compared: int
     rows: list[ShownRow]
 
 
-def look_at(
+def preview_of(
     kind: DataKind,
     prepared: Prepared,
     tokenizer: PreTrainedTokenizerBase,
@@ -87,13 +90,10 @@ def look_at(
         overlong=list(prepared.overlong[:SHOWN]),
         num_overlong=len(prepared.overlong),
         tokens=tokens_of(prepared),
-        same=_likeness(found.same, entries, sides),
-        near=_likeness(found.near, entries, sides),
+        same=_copies(found.same, entries, sides),
+        near=_copies(found.near, entries, sides),
         compared=found.compared,
-        rows=[
-            _shown(entry, tokenizer, preview.characters)
-            for entry in _first_of_each(prepared, preview.rows)
-        ],
+        rows=[_shown(entry, tokenizer) for entry in _first_of_each(prepared, preview.rows)],
     )
 
 
@@ -103,7 +103,7 @@ def _side_of(prepared: Prepared) -> dict[int, Side]:
     return {id(entries[index]): side for side in SIDES for index in prepared.sides[side]}
 
 
-def _likeness(pairs: Sequence[Pair], entries: Sequence[Entry], sides: dict[int, Side]) -> Likeness:
+def _copies(pairs: Sequence[Pair], entries: Sequence[Entry], sides: dict[int, Side]) -> Copies:
     leaking = [
         pair
         for pair in pairs
@@ -111,7 +111,7 @@ def _likeness(pairs: Sequence[Pair], entries: Sequence[Entry], sides: dict[int, 
         != (sides.get(id(entries[pair.second])) == "train")
     ]
     worst = [*leaking, *(pair for pair in pairs if pair not in leaking[:SHOWN])][:SHOWN]
-    return Likeness(
+    return Copies(
         rows=len(pairs),
         leaking=len(leaking),
         examples=[_told(pair, entries) for pair in worst],
@@ -141,10 +141,10 @@ def _first_of_each(prepared: Prepared, most: int) -> list[Entry]:
     return found
 
 
-def _shown(entry: Entry, tokenizer: PreTrainedTokenizerBase, characters: int) -> ShownRow:
+def _shown(entry: Entry, tokenizer: PreTrainedTokenizerBase) -> ShownRow:
     parts = answers_of(tokenizer, entry)
     labels = [""] * len(parts) if len(parts) == 1 else ["", *_ranks(len(parts) - 1)]
-    share = max(1, characters // len(parts))
+    share = CHARACTERS // len(parts)
     shown = [
         (label, shortened(part, share)) for label, part in zip(labels, parts, strict=True) if part
     ]

@@ -1,4 +1,4 @@
-"""`rlhf data`: what is shown is what training gets; all that is wrong is told, and nothing is written."""
+"""`rlhf data`: what is shown is what training gets; all that is wrong is told, nothing written."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def test_what_is_shown_as_learned_is_the_mask_that_training_reads(desk, capsys):
     assert inputs.demonstrations is not None
     train = inputs.demonstrations.train
     for row, ids, mask in zip(kind["rows"], train.tokens_BT, train.loss_mask_BT, strict=True):
-        ((_, pieces),) = row["parts"]
-        shown = "".join(piece["text"] for piece in pieces if piece["learned"])
+        ((_, segments),) = row["parts"]
+        shown = "".join(segment["text"] for segment in segments if segment["learned"])
         assert shown == inputs.tokenizer.decode(ids[mask].tolist())
     assert kind["tokens"]["learned"] == int(train.loss_mask_BT.sum())
     assert kind["tokens"]["read"] == int(train.lengths_B.sum())

@@ -1,4 +1,4 @@
-"""Rows are shown with what is learned in color, or between marks; nothing in them steers the terminal."""
+"""Rows are shown with what is learned in color or between marks; none steers the terminal."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import io
 import pytest
 from rich.console import Console as Terminal
 
-from rlhf.observe.preview import CLOSE, OPEN, Piece, PreviewConsole
+from rlhf.observe.preview import CLOSE, OPEN, PreviewConsole, Segment
 
 ROW = [
-    Piece(text="<s>", special=True),
-    Piece(text="Hi\nthere"),
-    Piece(text=" good", learned=True),
-    Piece(text="</s>", learned=True, special=True),
+    Segment(text="<s>", special=True),
+    Segment(text="Hi\nthere"),
+    Segment(text=" good", learned=True),
+    Segment(text="</s>", learned=True, special=True),
 ]
 
 
-def shown(pieces, label="", **terminal):
+def shown(segments, label="", **terminal):
     out = io.StringIO()
     options = {"width": 60, "highlight": False, "color_system": None, **terminal}
-    PreviewConsole(Terminal(file=out, **options)).row("a.jsonl:1", [(label, pieces)])
+    PreviewConsole(Terminal(file=out, **options)).row("a.jsonl:1", [(label, segments)])
     return out.getvalue()
 
 
@@ -29,7 +29,7 @@ def test_without_colors_marks_stand_around_all_that_is_learned():
 
 
 def test_marks_that_a_row_holds_itself_are_written_otherwise():
-    text = shown([Piece(text=f"a{OPEN}b{CLOSE}c"), Piece(text=f"{OPEN}", learned=True)])
+    text = shown([Segment(text=f"a{OPEN}b{CLOSE}c"), Segment(text=f"{OPEN}", learned=True)])
     assert text.endswith(f"  a[[b]]c{OPEN}[[{CLOSE}\n")
 
 
@@ -45,13 +45,13 @@ def test_with_colors_there_are_none_and_no_color_is_obeyed(monkeypatch):
 
 @pytest.mark.parametrize("evil", ["\x1b[31mred\x07", "a\rb", "\u202eabc", "[bold]x[/bold]"])
 def test_nothing_in_a_row_steers_the_terminal(evil):
-    text = shown([Piece(text=evil)])
+    text = shown([Segment(text=evil)])
     assert not set(text) & set("\x1b\x07\r\u202e")
     assert "[bold]" in text or "bold" not in evil
 
 
 def test_a_file_gets_long_lines_whole_and_a_terminal_wrapped_ones():
-    long = [Piece(text="word " * 40)]
+    long = [Segment(text="word " * 40)]
     assert max(map(len, shown(long).splitlines())) > 150
     lines = shown(long, force_terminal=True).splitlines()
     assert max(map(len, lines)) <= 60

@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-from rlhf.data.preview import duplicates
 from rlhf.data.preview.duplicates import find_duplicates
 
 NOUNS = ["printer", "mailbox", "laptop", "phone", "invoice", "calendar", "password", "screen"]
@@ -70,7 +69,6 @@ def test_many_copies_of_one_text_name_each_once():
     assert {pair.first for pair in found.near} == {0}
 
 
-def test_of_too_many_texts_the_first_are_compared(monkeypatch):
-    monkeypatch.setattr(duplicates, "MOST", 3)
-    found = find_duplicates(["a", "b", "c", "a"])
+def test_of_too_many_texts_the_first_are_compared():
+    found = find_duplicates(["a", "b", "c", "a"], most=3)
     assert (found.compared, found.same) == (3, [])

@@ -1,4 +1,4 @@
-"""Figures: rows by source and side, lengths and tokens counted apart, prompts that two sides share."""
+"""Figures: rows by source and side, lengths and tokens, prompts that two sides share."""
 
 from __future__ import annotations
 

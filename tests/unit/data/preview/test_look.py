@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rlhf.config.preview import PreviewConfig
 from rlhf.data.kinds import prepare_kind
-from rlhf.data.preview.look import look_at
+from rlhf.data.preview.look import preview_of
 
 
 def looked(config, tokenizer, kind="demonstrations", **preview):
     prepared = prepare_kind(kind, config, tokenizer)
-    return look_at(kind, prepared, tokenizer, config, PreviewConfig(**preview))
+    return preview_of(kind, prepared, tokenizer, config, PreviewConfig(**preview))
 
 
 def test_sources_are_shown_in_turn(chatml, write, configured):

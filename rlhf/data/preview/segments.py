@@ -1,4 +1,4 @@
-"""Pieces: the tokens of a row as text again, parted where learning begins and ends."""
+"""Segments: the tokens of a row as text again, parted where learning begins and ends."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.plain import Learned, common_length
 from rlhf.data.prepared import Entry
-from rlhf.observe.preview import Piece
+from rlhf.observe.preview import Segment
 
-MOST_PIECES = 40
-"""Pieces of a row that are shown; in longer conversations those in the middle are left out."""
+MOST_SEGMENTS = 40
+"""Segments of a row that are shown; in longer conversations those in the middle are left out."""
 LEAST_CHARACTERS = 60
-"""Letters of a piece that are always shown."""
+"""Letters of a segment that are always shown."""
 
 
-def pieces_of(tokenizer: PreTrainedTokenizerBase, learned: Learned) -> list[Piece]:
-    """Return ids as text, a piece for each stretch that is learned, or special, alike.
+def segments_of(tokenizer: PreTrainedTokenizerBase, learned: Learned) -> list[Segment]:
+    """Return ids as text, a segment for each stretch that is learned, or special, alike.
 
-    A letter whose bytes lie in two pieces belongs to the second.
+    A letter whose bytes lie in two segments belongs to the second.
     """
     ids, mask = learned
     special = special_ids(tokenizer)
@@ -29,49 +29,51 @@ def pieces_of(tokenizer: PreTrainedTokenizerBase, learned: Learned) -> list[Piec
     starts = [i for i in range(len(ids)) if i == 0 or kinds[i] != kinds[i - 1]]
     text = _decoded(tokenizer, ids)
     places = [common_length(_decoded(tokenizer, ids[:start]), text) for start in starts]
-    found: list[Piece] = []
+    found: list[Segment] = []
     ends = [*starts[1:], len(ids)]
     for start, end, at, to in zip(starts, ends, places, [*places[1:], len(text)], strict=True):
         mine, is_special = kinds[start]
         found.append(
-            Piece(text=text[at:to], learned=mine, special=is_special, num_tokens=end - start)
+            Segment(text=text[at:to], learned=mine, special=is_special, num_tokens=end - start)
         )
     return found
 
 
-def answers_of(tokenizer: PreTrainedTokenizerBase, entry: Entry) -> list[list[Piece]]:
+def answers_of(tokenizer: PreTrainedTokenizerBase, entry: Entry) -> list[list[Segment]]:
     """Return the prompt of several answers, then each of them; of a single one all of it.
 
     Whole texts have no prompt but what they share at the start.
     """
     if len(entry.answers) == 1:
-        return [pieces_of(tokenizer, entry.answers[0])]
+        return [segments_of(tokenizer, entry.answers[0])]
     rows = [ids for ids, _ in entry.answers]
     shared = min(mask.index(True) for _, mask in entry.answers)
     if entry.example.asked.prompt is None:
         shared = min(common_length(rows[0], ids) for ids in rows[1:])
-    parts = [pieces_of(tokenizer, (rows[0][:shared], [False] * shared))]
+    parts = [segments_of(tokenizer, (rows[0][:shared], [False] * shared))]
     for ids in rows:
         mask = [index >= shared for index in range(len(ids))]
-        parts.append([piece for piece in pieces_of(tokenizer, (ids, mask)) if piece.learned])
+        parts.append(
+            [segment for segment in segments_of(tokenizer, (ids, mask)) if segment.learned]
+        )
     return parts
 
 
-def shortened(pieces: Sequence[Piece], characters: int) -> list[Piece]:
-    """Return pieces of about so many letters in all, with what was left out counted in them."""
-    shown = list(pieces)
-    if len(shown) > MOST_PIECES:
-        half = MOST_PIECES // 2
-        gone = sum(piece.num_tokens for piece in shown[half:-half])
-        left_out = Piece(text=f" \u2026 {gone:,} tokens \u2026 ", note=True)
+def shortened(segments: Sequence[Segment], characters: int) -> list[Segment]:
+    """Return segments of about so many letters in all, with what was left out counted in them."""
+    shown = list(segments)
+    if len(shown) > MOST_SEGMENTS:
+        half = MOST_SEGMENTS // 2
+        gone = sum(segment.num_tokens for segment in shown[half:-half])
+        left_out = Segment(text=f" \u2026 {gone:,} tokens \u2026 ", note=True)
         shown = [*shown[:half], left_out, *shown[-half:]]
-    if sum(len(piece.text) for piece in shown) <= characters:
+    if sum(len(segment.text) for segment in shown) <= characters:
         return shown
     share = max(LEAST_CHARACTERS, characters // max(1, len(shown)))
-    short = sum(len(piece.text) for piece in shown if len(piece.text) <= share)
-    long = [piece for piece in shown if len(piece.text) > share]
+    short = sum(len(segment.text) for segment in shown if len(segment.text) <= share)
+    long = [segment for segment in shown if len(segment.text) > share]
     share = max(share, (characters - short) // max(1, len(long)))
-    return [_cut(piece, share) for piece in shown]
+    return [_cut(segment, share) for segment in shown]
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
@@ -80,14 +82,14 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     return {*tokenizer.all_special_ids, *(index for index, token in added if token.special)}
 
 
-def _cut(piece: Piece, most: int) -> Piece:
-    text = piece.text
+def _cut(segment: Segment, most: int) -> Segment:
+    text = segment.text
     if len(text) <= most:
-        return piece
+        return segment
     tail = most // 3
     head = most - tail
     left_out = f" \u2026 {len(text) - most:,} letters \u2026 "
-    return replace(piece, text=text[:head] + left_out + text[len(text) - tail :])
+    return replace(segment, text=text[:head] + left_out + text[len(text) - tail :])
 
 
 def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
