@@ -70,6 +70,11 @@ def _facts(kind: KindPreview) -> Iterator[str]:
             f"length: median {found.median:,} tokens, 95 % within {found.most_of_them:,}, longest "
             f"{found.longest:,} at {found.longest_at} ({name}={limit:,})"
         )
+    if kind.num_plain:
+        yield (
+            f"{counted(kind.num_plain, 'prompt')} of plain text: the chat template takes no part "
+            "in them, as it would in messages"
+        )
     if kind.tokens.learned:
         share = kind.tokens.learned / max(1, kind.tokens.read)
         yield f"learned: {kind.tokens.learned:,} of {kind.tokens.read:,} tokens ({share:.0%})"

@@ -13,10 +13,11 @@ from rlhf.data.columns import Columns, same_kind, spoken, text_of
 from rlhf.data.documents import cut_documents
 from rlhf.data.encode import encode_answers, pad_rows, rendered
 from rlhf.data.examples import Asked, Form, read_examples
+from rlhf.data.few_shot import Shots
 from rlhf.data.prepared import Entry, Prepared, behind, divided, prepare
 from rlhf.data.rows import Row
 from rlhf.data.split import Splits
-from rlhf.errors import DataError
+from rlhf.errors import ConfigError, DataError
 from rlhf.flow.text import Demonstrations
 
 LEGAL: tuple[Columns, ...] = (("prompt", "completion"), ("messages",), ("text",))
@@ -43,6 +44,8 @@ def prepare_demonstrations(config: DataConfig, tokenizer: PreTrainedTokenizerBas
     examples = read_examples(config, form(chats=bool(tokenizer.chat_template)))
     documents = [example for example in examples if example.row.document]
     found = [example for example in examples if not example.row.document]
+    if config.few_shot and found:
+        found = Shots(found, config).before(found)
     encoded = encode_answers(tokenizer, found, drop=config.invalid == "drop")
     rows, answers = rendered(found, encoded)
     limit = ("max_length", config.max_length)
@@ -50,6 +53,23 @@ def prepare_demonstrations(config: DataConfig, tokenizer: PreTrainedTokenizerBas
         return divided(cut_documents(tokenizer, documents, config.max_length), (), config)
     prepared = prepare(rows, answers, limit, config)
     return behind(prepared, cut_documents(tokenizer, documents, config.max_length), config)
+
+
+def shots_of(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Shots | None:
+    """Return the examples for prompts of other kinds; None without data.few_shot.
+
+    Raises:
+        ConfigError: when there are no demonstrations.
+        DataError: listing `file:line` of every row that is wrong.
+    """
+    if not config.few_shot:
+        return None
+    if config.demonstrations is None:
+        raise ConfigError(
+            f"data.few_shot={config.few_shot} takes its examples from data.demonstrations, which "
+            "is not set"
+        )
+    return Shots(read_examples(config, form(chats=bool(tokenizer.chat_template))), config)
 
 
 def form(*, chats: bool) -> Form:

@@ -41,7 +41,8 @@ def as_texts(kind: DataKind, config: DataConfig) -> DataConfig:
     """Return a configuration whose demonstrations are a kind's rows; pretraining has no sides."""
     if kind != "pretraining":
         return config
-    return whole(config, demonstrations=config.pretraining)
+    plain = config.model_copy(update={"prompt_template": None, "few_shot": 0})
+    return whole(plain, demonstrations=config.pretraining)
 
 
 def check_rows(kind: DataKind, config: DataConfig) -> None:

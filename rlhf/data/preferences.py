@@ -12,8 +12,10 @@ from transformers import PreTrainedTokenizerBase
 from rlhf.config.data import DataConfig
 from rlhf.data.canonical import key_of
 from rlhf.data.columns import Columns, as_text, same_kind, spoken, text_of
+from rlhf.data.demonstrations import shots_of
 from rlhf.data.encode import encode_answers, pad_rows, rendered
 from rlhf.data.examples import Asked, Form, read_examples
+from rlhf.data.few_shot import Shots
 from rlhf.data.plain import common_length
 from rlhf.data.prepared import Entry, Prepared, prepare, whole
 from rlhf.data.rows import Row
@@ -48,14 +50,22 @@ def load_rankings(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Spl
 
 def prepare_rankings(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Prepared:
     """Return the rows of load_rankings before they are batches."""
-    found = read_examples(config, form(chats=bool(tokenizer.chat_template)))
-    drop = config.invalid == "drop"
-    examples, encoded = rendered(found, encode_answers(tokenizer, found, drop=drop))
-    prepared = prepare(examples, encoded, ("max_length", config.max_length), config)
+    shots = shots_of(config, tokenizer)
+    prepared = _prepared(config, tokenizer, shots)
     if config.test_preferences is None:
         return prepared
-    test = whole(config, preferences=config.test_preferences, test_preferences=None)
-    return prepared.with_test(prepare_rankings(test, tokenizer))
+    test = whole(config, preferences=config.test_preferences)
+    return prepared.with_test(_prepared(test, tokenizer, shots))
+
+
+def _prepared(
+    config: DataConfig, tokenizer: PreTrainedTokenizerBase, shots: Shots | None
+) -> Prepared:
+    found = read_examples(config, form(chats=bool(tokenizer.chat_template)))
+    found = found if shots is None else shots.before(found)
+    drop = config.invalid == "drop"
+    examples, encoded = rendered(found, encode_answers(tokenizer, found, drop=drop))
+    return prepare(examples, encoded, ("max_length", config.max_length), config)
 
 
 def form(*, chats: bool) -> Form:

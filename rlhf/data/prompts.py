@@ -10,8 +10,10 @@ from transformers import PreTrainedTokenizerBase
 from rlhf.config.data import DataConfig
 from rlhf.data.canonical import key_of
 from rlhf.data.columns import Columns, text_of
+from rlhf.data.demonstrations import shots_of
 from rlhf.data.encode import encode_prompts, pad_rows, rendered
 from rlhf.data.examples import Asked, Form, read_examples
+from rlhf.data.few_shot import Shots
 from rlhf.data.prepared import Entry, Prepared, prepare, whole
 from rlhf.data.rows import Row
 from rlhf.data.split import Splits
@@ -37,15 +39,23 @@ def load_prompts(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Spli
 
 def prepare_prompts(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Prepared:
     """Return the rows of load_prompts before they are batches."""
+    shots = shots_of(config, tokenizer)
+    prepared = _prepared(config, tokenizer, shots)
+    if config.test_prompts is None:
+        return prepared
+    test = whole(config, prompts=config.test_prompts)
+    return prepared.with_test(_prepared(test, tokenizer, shots))
+
+
+def _prepared(
+    config: DataConfig, tokenizer: PreTrainedTokenizerBase, shots: Shots | None
+) -> Prepared:
     found = read_examples(config, form(chats=bool(tokenizer.chat_template)))
+    found = found if shots is None else shots.before(found)
     drop = config.invalid == "drop"
     examples, ids = rendered(found, encode_prompts(tokenizer, found, drop=drop))
     limit = ("max_prompt_length", config.max_prompt_length)
-    prepared = prepare(examples, [[(row, [False] * len(row))] for row in ids], limit, config)
-    if config.test_prompts is None:
-        return prepared
-    test = whole(config, prompts=config.test_prompts, test_prompts=None)
-    return prepared.with_test(prepare_prompts(test, tokenizer))
+    return prepare(examples, [[(row, [False] * len(row))] for row in ids], limit, config)
 
 
 def form(*, chats: bool) -> Form:

@@ -40,6 +40,10 @@ KINDS_OF = {
 """The kinds of data each stage reads."""
 
 
+SHOWN_TO: tuple[DataKind, ...] = ("preferences", "prompts")
+"""Kinds before whose prompts data.few_shot puts demonstrations."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
     """Tokenized data, and the sources it was made from."""
@@ -210,6 +214,8 @@ def _sources(data: DataConfig, wanted: Mapping[DataKind, bool]) -> dict[str, lis
             sources = data.sources(kind)
             own_test = tests.get(kind)
             extra = [] if own_test is None else [SourceConfig(path=own_test)]
+            if data.few_shot and kind in SHOWN_TO:
+                extra += data.sources("demonstrations")
             found[kind] = [*sources, *extra]
     return found
 

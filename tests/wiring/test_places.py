@@ -377,8 +377,8 @@ def test_a_plan_is_for_the_hardware_named(home):
     assert one != two
 
 
-@sees("preview.rows", "preview.characters", "preview.format")
-def test_a_preview_of_the_data_is_as_long_as_asked_and_for_whom(home):
+@sees("preview.rows", "preview.format")
+def test_as_many_rows_are_shown_as_asked_and_to_whom(home):
     asked = ("policy.path=models/policy", "data.demonstrations=demonstrations.jsonl")
 
     def seen(*settings):

@@ -129,8 +129,9 @@ def overlaps_of(kinds: Mapping[DataKind, Prepared]) -> list[Overlap]:
 
 def text_of(entry: Entry) -> str:
     """Return all that a row says, as one text."""
-    asked = entry.example.asked
-    return "\n".join(text for part in (asked.prompt, *asked.answers) for text in strings_of(part))
+    asked, bare = entry.example.asked, entry.example.bare
+    parts = (asked.prompt if bare is None else bare, *asked.answers)
+    return "\n".join(text for part in parts for text in strings_of(part))
 
 
 def path_of(entry: Entry) -> str:

@@ -67,6 +67,8 @@ class KindPreview:
     same: Copies
     near: Copies
     compared: int
+    num_plain: int
+    """Prompts that are text, where the tokenizer has a chat template for messages."""
     rows: list[ShownRow]
 
 
@@ -93,6 +95,9 @@ def preview_of(
         same=_copies(found.same, entries, sides),
         near=_copies(found.near, entries, sides),
         compared=found.compared,
+        num_plain=sum(isinstance(entry.example.asked.prompt, str) for entry in entries)
+        if tokenizer.chat_template
+        else 0,
         rows=[_shown(entry, tokenizer) for entry in _first_of_each(prepared, preview.rows)],
     )
 
