@@ -122,3 +122,11 @@ def test_what_is_wrong_with_every_kind_and_the_function_is_told_at_once(data, tm
         assert all(f"{name}.jsonl:21: not JSON" in told for name in "dpq")
         assert "none.py" in told
         assert ("nowhere: there is no such folder" in told) == ("path" in policy)
+
+
+def test_the_demonstrations_shown_before_prompts_count_as_sources_of_ppo(data):
+    experiment = models.experiment(policy=NEW, data={**data, "few_shot": 1})
+    inputs = load_inputs(experiment, ["ppo"], None)
+    assert inputs.sources_of("ppo").keys() == {data["prompts"], data["demonstrations"]}
+    assert inputs.prompts is not None
+    assert all("\n\n" in str(prompt) for prompt in inputs.prompts.train.prompts)
