@@ -140,7 +140,7 @@ def _told(gain: Gain) -> str:
         f"points of accuracy on rankings not yet learned from (95\u00a0% interval {low} to {high})."
     )
     if gain.low > 0:
-        return f"{lead} Twice as many would bring as much again at most: such curves flatten."
+        return f"{lead} Twice as many would bring about as much again, less where it flattens."
     if gain.high < 0.01:
         return f"{lead} Twice as many would bring less than one point."
     return f"{lead} Whether twice as many would help cannot be told from so few."

@@ -78,7 +78,7 @@ def test_of_several_epochs_the_first_counts(tmp_path):
 @pytest.mark.parametrize(
     ("slope", "said"),
     [
-        (0.04, "Twice as many would bring as much again at most again"),
+        (0.04, "Twice as many would bring about as much again"),
         (0.0, "cannot be told|less than one"),
     ],
 )
