@@ -180,14 +180,17 @@ def _listed(before: Sequence[Sample], after: Sequence[Sample]) -> Iterator[str]:
 def _asked(prompt: object) -> str:
     """Return a prompt as one text, without the system message that all prompts may share."""
     if isinstance(prompt, Sequence) and not isinstance(prompt, str | bytes):
-        turns = cast("Sequence[object]", prompt)
-        said = [turn for turn in turns if not _is_system(turn)]
-        return prompt_text(said or turns)
+        messages = cast("Sequence[object]", prompt)
+        said = [message for message in messages if not _is_system(message)]
+        return prompt_text(said or messages)
     return prompt_text(prompt)
 
 
-def _is_system(turn: object) -> bool:
-    return isinstance(turn, Mapping) and cast("Mapping[str, object]", turn).get("role") == "system"
+def _is_system(message: object) -> bool:
+    return (
+        isinstance(message, Mapping)
+        and cast("Mapping[str, object]", message).get("role") == "system"
+    )
 
 
 def _gain(old: Sample, new: Sample) -> str:
