@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from rlhf.algo.estimators import find_estimator
+from rlhf.catalog.stages import PIPELINE, PPO, REWARD_MODEL, SFT, StageRecord
 from rlhf.config.cluster import RoleName
-from rlhf.config.commands import StageName, roles_of, stages_of
+from rlhf.config.commands import roles_of, stages_of
 from rlhf.config.experiment import Experiment
 from rlhf.data.packaged_model import NAME as PACKAGED
 from rlhf.data.packaged_model import PREFIX
@@ -22,11 +23,11 @@ class CheckContext:
     """A command and its settings; data and models are read at first use, once."""
 
     command: str
-    """pipeline, sft, reward_model or ppo."""
+    """The name of a training command."""
     experiment: Experiment
 
     @property
-    def stages(self) -> list[StageName]:
+    def stages(self) -> list[StageRecord]:
         """The stages the command runs."""
         return stages_of(self.command, self.experiment)
 
@@ -35,8 +36,8 @@ class CheckContext:
         """The path of the policy's first weights: as configured, else this run's SFT."""
         if self.experiment.policy.path is not None:
             return self.experiment.policy.path
-        sft = Path(self.experiment.run_dir) / "sft"
-        return str(sft) if self.command != "pipeline" and is_model(sft) else None
+        sft = Path(self.experiment.run_dir) / SFT.folder
+        return str(sft) if self.command != PIPELINE and is_model(sft) else None
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -47,7 +48,7 @@ class CheckContext:
     def judge(self) -> Judge | None:
         """The judge of the evaluation, where PPO runs and there is one."""
         spec = self.experiment.evaluation.judge
-        if spec is None or "ppo" not in self.stages:
+        if spec is None or PPO not in self.stages:
             return None
         return load_judge(spec, self.experiment.seed, self.experiment.reward.timeout_s)
 
@@ -55,9 +56,9 @@ class CheckContext:
     def reward_model(self) -> str | None:
         """The path of the reward model that PPO is to use: as given, else this run's own."""
         given = self.experiment.reward_model.path
-        if given is not None or "reward_model" in self.stages:
+        if given is not None or REWARD_MODEL in self.stages:
             return given
-        own = Path(self.experiment.run_dir) / "reward_model"
+        own = Path(self.experiment.run_dir) / REWARD_MODEL.folder
         return str(own) if is_model(own) and self.experiment.reward.function is None else None
 
     @property
@@ -65,7 +66,7 @@ class CheckContext:
         """Setting -> path of every model the stages load; a GGUF file is only read by its start."""
         experiment = self.experiment
         given: dict[str, str | None] = {"policy.path": self.start}
-        if "ppo" in self.stages:
+        if PPO in self.stages:
             given["reference.path"] = experiment.reference.path
             given["reward_model.path"] = self.reward_model
             given["value.path"] = experiment.value.path
@@ -85,7 +86,7 @@ class CheckContext:
         return cluster.backend == "ray" and address_of(cluster) != "local"
 
 
-def roles_needed(stages: list[StageName], experiment: Experiment) -> list[RoleName]:
+def roles_needed(stages: list[StageRecord], experiment: Experiment) -> list[RoleName]:
     """Return the roles whose processes the stages need; value only if the advantages use it."""
     reads_values = find_estimator(experiment.ppo.advantage_estimator).reads_values
     return roles_of(stages, experiment, reads_values=reads_values)

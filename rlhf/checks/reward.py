@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from rlhf.catalog.stages import PIPELINE, PPO, REWARD_MODEL
 from rlhf.checks.check import CheckWarning
 from rlhf.checks.context import CheckContext, is_model
 
 
 def check_reward(context: CheckContext) -> str:
     """Report the terms of a score; a CheckWarning where a model or function has no part in it."""
-    if "ppo" not in context.stages:
+    if PPO not in context.stages:
         return "no stage uses one"
     made_of, left_out = reward_of(context), list(_left_out(context))
     return CheckWarning("\n".join(left_out)) if left_out else made_of
@@ -24,8 +25,8 @@ def reward_of(context: CheckContext) -> str:
         parts.append(f"{reward.function_weight:g} x function {reward.function}")
     if context.reward_model is not None:
         parts.append(f"{reward.model_weight:g} x reward model {context.reward_model}")
-    elif "reward_model" in context.stages:
-        own = f"{context.experiment.run_dir}/reward_model"
+    elif REWARD_MODEL in context.stages:
+        own = f"{context.experiment.run_dir}/{REWARD_MODEL.folder}"
         parts.append(f"{reward.model_weight:g} x reward model {own}, which this run trains")
     return " + ".join(parts)
 
@@ -39,16 +40,12 @@ def _left_out(context: CheckContext) -> Iterator[str]:
             f"the reward is {reward_of(context)}; {unused} is there and left out, as {why} is "
             f"given; reward_model.path={unused} would use it"
         )
-    if (
-        context.command == "pipeline"
-        and experiment.reward_model.path
-        and experiment.data.preferences
-    ):
+    if context.command == PIPELINE and experiment.reward_model.path and experiment.data.preferences:
         yield (
             f"data.preferences is not learned from, as reward_model.path="
             f"{experiment.reward_model.path} is given; unset one"
         )
-    has_model = context.reward_model is not None or "reward_model" in context.stages
+    has_model = context.reward_model is not None or REWARD_MODEL in context.stages
     yield from _weighs("function", reward.function_weight, is_there=reward.function is not None)
     yield from _weighs("model", reward.model_weight, is_there=has_model)
 
@@ -56,9 +53,9 @@ def _left_out(context: CheckContext) -> Iterator[str]:
 def _unused_model(context: CheckContext) -> str | None:
     """Return the reward model in the run's folder, or in its sweep's, where PPO does not use it."""
     run_dir, used = Path(context.experiment.run_dir), context.reward_model
-    if "reward_model" in context.stages:
+    if REWARD_MODEL in context.stages:
         return None
-    near = [folder / "reward_model" for folder in (run_dir, run_dir.parent)]
+    near = [folder / REWARD_MODEL.folder for folder in (run_dir, run_dir.parent)]
     is_used = used is not None and Path(used).absolute() in [own.absolute() for own in near]
     return next((str(own) for own in near if is_model(own) and not is_used), None)
 

@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rlhf.catalog.stages import PPO, STAGES, Kind, StageRecord
 from rlhf.checks.context import CheckContext
 from rlhf.checks.models import SCORED
 from rlhf.config.arithmetic import Line, arithmetic
+from rlhf.config.commands import PREVIEW
 from rlhf.config.data import SourceConfig
 from rlhf.config.experiment import Experiment
 from rlhf.config.model import NewModelConfig
-from rlhf.data.kinds import DataKind, check_rows, given, prepare_kind
+from rlhf.data.kinds import check_rows, given, prepare_kind
 from rlhf.data.new_tokenizer import new_tokenizer
 from rlhf.data.prepared import Prepared
 from rlhf.data.preview.figures import Overlap, overlaps_of
@@ -23,16 +25,16 @@ from rlhf.data.problems import Faults, heard
 from rlhf.errors import ConfigError, RLHFError
 from rlhf.models.weights import check_tensors
 from rlhf.observe.numbers import duration
-from rlhf.planning.epochs import EpochStage, seconds_of
+from rlhf.planning.epochs import seconds_of
 from rlhf.rewards.process import check_function
 from rlhf.stages.inputs import check_context, tokenizer_of
 
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
 
-STAGES: dict[DataKind, EpochStage] = {"demonstrations": "sft", "preferences": "reward_model"}
+IN_EPOCHS = {stage.reads: stage for stage in STAGES if stage.loop == "epochs"}
 """The stage that goes over each kind in epochs."""
-ORDER = ("sft", "reward_model", "ppo", "all")
+ORDER = (*(stage.name for stage in STAGES), "all")
 
 
 @dataclass(kw_only=True)
@@ -48,7 +50,7 @@ class Preview:
     cost: list[Line] = field(default_factory=list[Line])
     """Stage, quantity, value."""
     warnings: list[str] = field(default_factory=list[str])
-    refused: list[DataKind] = field(default_factory=list[DataKind])
+    refused: list[Kind] = field(default_factory=list[Kind])
     """Kinds that hold rows which training would refuse; their figures are of the others."""
     problems: list[str] = field(default_factory=list[str])
     """What training would refuse."""
@@ -79,13 +81,13 @@ def show_data(experiment: Experiment) -> None:
 
 
 def _preview(experiment: Experiment, faults: Faults) -> Preview:
-    context = CheckContext("data", experiment)
+    context = CheckContext(PREVIEW, experiment)
     preview = Preview(split_by=experiment.data.split_by)
     for name, path in context.models.items():
         faults.of(partial(check_tensors, path, scored=name in SCORED))
     are_whole = not faults.lines
     function = experiment.reward.function
-    if function is not None and "ppo" in context.stages:
+    if function is not None and PPO in context.stages:
         faults.of(lambda: check_function(function, experiment.reward.timeout_s))
     with heard() as preview.warnings:
         begun = faults.of(lambda: _tokenizer(context))
@@ -142,9 +144,9 @@ def _described(tokenizer: TextTokenizer) -> str:
 
 def _prepared(
     experiment: Experiment, tokenizer: TextTokenizer, faults: Faults, preview: Preview
-) -> dict[DataKind, Prepared]:
+) -> dict[Kind, Prepared]:
     """Return the rows of every kind as training has them; of faulty ones those that are sound."""
-    data, found = experiment.data, dict[DataKind, Prepared]()
+    data, found = experiment.data, dict[Kind, Prepared]()
     lenient = data.model_copy(update={"invalid": "drop", "overlong": "drop"})
     for kind in given(data):
         rows = faults.of(partial(prepare_kind, kind, data, tokenizer))
@@ -160,13 +162,13 @@ def _prepared(
 
 def _cost(experiment: Experiment, kinds: list[KindPreview], *, is_timed: bool) -> Iterator[Line]:
     """Yield what training on the rows would take: tokens, steps, seconds."""
-    tokens: dict[EpochStage, int] = {}
+    tokens: dict[StageRecord, int] = {}
     for kind in kinds:
-        stage = STAGES.get(kind.kind)
+        stage = IN_EPOCHS.get(kind.kind)
         if stage is not None:
             tokens[stage] = kind.tokens.read
             learned = f", {kind.tokens.learned:,} of them learned" if kind.tokens.learned else ""
-            yield stage, "tokens an epoch", f"{kind.tokens.read:,}{learned}"
+            yield stage.name, "tokens an epoch", f"{kind.tokens.read:,}{learned}"
     rows = {kind.kind: sum(source.train for source in kind.sources) for kind in kinds}
     yield from arithmetic(experiment, rows)
     if not is_timed:
@@ -180,10 +182,10 @@ def _cost(experiment: Experiment, kinds: list[KindPreview], *, is_timed: bool) -
     except RLHFError as error:
         yield "all", "time", f"cannot be predicted: {error}"
         return
-    for stage, each in seconds.items():
-        hardware = experiment.plan.hardware
+    hardware = experiment.plan.hardware
+    for name, each in seconds.items():
         yield (
-            stage,
+            name,
             "time",
             f"at least {duration(each)} of computing (plan.hardware={hardware}), besides starting "
             "and saving",

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import get_args
 
 from transformers import PreTrainedTokenizerBase
 
+from rlhf.catalog.stages import Kind
 from rlhf.config.data import DataConfig
 from rlhf.data import demonstrations, preferences, prompts
 from rlhf.data.examples import Form, read_examples
 from rlhf.data.prepared import Prepared, whole
 
-DataKind = Literal["demonstrations", "preferences", "prompts", "pretraining"]
-KINDS: tuple[DataKind, ...] = ("demonstrations", "preferences", "prompts", "pretraining")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-def given(config: DataConfig) -> list[DataKind]:
+def given(config: DataConfig) -> list[Kind]:
     """Return the kinds that have a source."""
     return [kind for kind in KINDS if getattr(config, kind) is not None]
 
 
-def prepare_kind(
-    kind: DataKind, config: DataConfig, tokenizer: PreTrainedTokenizerBase
-) -> Prepared:
+def prepare_kind(kind: Kind, config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Prepared:
     """Return the rows of a kind as training has them.
 
     Raises:
@@ -37,7 +35,7 @@ def prepare_kind(
     return demonstrations.prepare_demonstrations(as_texts(kind, config), tokenizer)
 
 
-def as_texts(kind: DataKind, config: DataConfig) -> DataConfig:
+def as_texts(kind: Kind, config: DataConfig) -> DataConfig:
     """Return a configuration whose demonstrations are a kind's rows; pretraining has no sides."""
     if kind != "pretraining":
         return config
@@ -45,7 +43,7 @@ def as_texts(kind: DataKind, config: DataConfig) -> DataConfig:
     return whole(plain, demonstrations=config.pretraining)
 
 
-def check_rows(kind: DataKind, config: DataConfig) -> None:
+def check_rows(kind: Kind, config: DataConfig) -> None:
     """Read every row of a kind, as far as that goes without a tokenizer.
 
     Raises:
@@ -55,7 +53,7 @@ def check_rows(kind: DataKind, config: DataConfig) -> None:
         read_examples(own, form)
 
 
-def _readings(kind: DataKind, config: DataConfig) -> Iterator[tuple[DataConfig, Form]]:
+def _readings(kind: Kind, config: DataConfig) -> Iterator[tuple[DataConfig, Form]]:
     """Yield the configurations and forms by which the sources of a kind are read."""
     if kind == "preferences":
         yield config, preferences.form(chats=True)

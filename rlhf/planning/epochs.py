@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
-from rlhf.config.cluster import RoleName
+from rlhf.catalog.stages import PPO, StageRecord
+from rlhf.config.commands import value_of
 from rlhf.config.experiment import Experiment
 from rlhf.planning.fit import assess
 from rlhf.planning.hardware import Hardware, read_hardware
 from rlhf.planning.shapes import RoleShape, role_shapes
 from rlhf.planning.speed import ON_CPU, ON_GPU, speed
 
-EpochStage = Literal["sft", "reward_model"]
-LEARNERS: dict[EpochStage, RoleName] = {"sft": "policy", "reward_model": "reward"}
-
 
 def seconds_of(
-    experiment: Experiment, tokens: Mapping[EpochStage, int], *, prompts: bool
+    experiment: Experiment, tokens: Mapping[StageRecord, int], *, prompts: bool
 ) -> dict[str, float]:
     """Return the predicted seconds of each stage on plan.hardware, all epochs and steps.
 
     Args:
         experiment: The configuration.
-        tokens: Tokens of one epoch, by stage.
+        tokens: Tokens of one epoch, by stage; each goes over its rows in epochs.
         prompts: Whether PPO runs, too.
 
     Raises:
@@ -33,10 +30,10 @@ def seconds_of(
     shapes, hardware = role_shapes(experiment), read_hardware(experiment.plan.hardware)
     found: dict[str, float] = {}
     for stage, count in tokens.items():
-        epochs = experiment.sft.num_epochs if stage == "sft" else experiment.reward_model.num_epochs
-        found[stage] = epochs * epoch_seconds(experiment, shapes, hardware, stage, count)
+        epochs = value_of(experiment, f"{stage.name}.num_epochs")
+        found[stage.name] = epochs * epoch_seconds(experiment, shapes, hardware, stage, count)
     if prompts:
-        found["ppo"] = 3600 * speed(assess(experiment, shapes, hardware)).hours
+        found[PPO.name] = 3600 * speed(assess(experiment, shapes, hardware)).hours
     return found
 
 
@@ -44,14 +41,14 @@ def epoch_seconds(
     experiment: Experiment,
     shapes: list[RoleShape],
     hardware: Hardware,
-    stage: EpochStage,
+    stage: StageRecord,
     tokens: int,
 ) -> float:
     """Return the seconds of one epoch: 6 P a token as in an update of PPO, 4 P with adapters.
 
     2 P more recompute blocks. Ranks share the rows; without a GPU they share the machine, too.
     """
-    role = LEARNERS[stage]
+    role = stage.learns[0]
     shape = next((s for s in shapes if s.role == role and s.num_trainable), shapes[0])
     each = 4 if shape.num_trainable < shape.num_weights else 6
     each += 2 if experiment.engine.gradient_checkpointing else 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from rlhf.algo.estimators import find_estimator
+from rlhf.catalog.stages import PIPELINE, PPO, REWARD_MODEL, StageRecord
 from rlhf.config.cluster import RoleName
 from rlhf.config.commands import roles_of, stages_of
 from rlhf.config.experiment import Experiment
@@ -16,16 +17,14 @@ from rlhf.models.model_shape import ModelShape, adapter_weights, model_shape_of,
 from rlhf.models.pretrained import new_config
 from rlhf.models.published import published_config
 
-LearningStage = Literal["reward_model", "ppo"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoleShape:
     """One role's network in one stage."""
 
     role: RoleName
-    stage: LearningStage
-    """The reward model learns in a stage of its own; all roles run together in ppo."""
+    stage: StageRecord
+    """The reward model learns in a stage of its own; all roles run together in PPO."""
     model_shape: ModelShape
     num_weights: int
     """Adapters included."""
@@ -67,23 +66,23 @@ def rows_a_rank(rows: int, ranks: int) -> int:
 
 def _shapes(experiment: Experiment) -> Iterator[RoleShape]:
     estimator = find_estimator(experiment.ppo.advantage_estimator)
-    roles = roles_of(["ppo"], experiment, reads_values=estimator.reads_values)
-    learns_reward = "reward_model" in stages_of("pipeline", experiment)
+    roles = roles_of([PPO], experiment, reads_values=estimator.reads_values)
+    learns_reward = REWARD_MODEL in stages_of(PIPELINE, experiment)
     judged = experiment.reward_model.path is not None or learns_reward
     for role in roles:
         by_function_alone = experiment.reward.function is not None and not judged
         if role != "reward" or not by_function_alone:
-            yield _shape(experiment, role, "ppo")
+            yield _shape(experiment, role, PPO)
     if learns_reward:
-        yield _shape(experiment, "reward", "reward_model")
+        yield _shape(experiment, "reward", REWARD_MODEL)
 
 
-def _shape(experiment: Experiment, role: RoleName, stage: LearningStage) -> RoleShape:
+def _shape(experiment: Experiment, role: RoleName, stage: StageRecord) -> RoleShape:
     source = _source(experiment, role)
     scalar = role in ("reward", "value")
     config, name = _config(experiment, source)
     model_shape = model_shape_of(config, name, scalar=scalar)
-    learns = role in ("policy", "value") or stage == "reward_model"
+    learns = role in ("policy", "value") or stage is REWARD_MODEL
     added = trainable = 0
     if learns and experiment.peft.method == "lora":
         added = trainable = adapter_weights(config, name, experiment.peft, scalar=scalar)

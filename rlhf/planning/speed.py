@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rlhf.catalog.stages import PPO
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
 from rlhf.planning.fit import Fit, shares_time
@@ -71,7 +72,7 @@ def speed(fit: Fit) -> Speed:
     """Return how long a PPO step takes, phase by phase."""
     experiment, hardware = fit.experiment, fit.hardware
     roles: dict[RoleName, RoleMemory] = {
-        m.shape.role: m for m in fit.memories if m.shape.stage == "ppo"
+        m.shape.role: m for m in fit.memories if m.shape.stage is PPO
     }
     rates = Rates(hardware)
     policy = roles["policy"]
@@ -175,7 +176,7 @@ def _together(seconds: dict[RoleName, float], fit: Fit) -> float:
     """Return the seconds until all are done: roles on one device one after another."""
     if not fit.hardware.kind.is_gpu:
         return sum(seconds.values())
-    return max(sum(seconds.get(role, 0.0) for role in group) for group in fit.groups["ppo"])
+    return max(sum(seconds.get(role, 0.0) for role in group) for group in fit.groups[PPO])
 
 
 def _offloader(fit: Fit, roles: dict[RoleName, RoleMemory]) -> float:
@@ -184,7 +185,7 @@ def _offloader(fit: Fit, roles: dict[RoleName, RoleMemory]) -> float:
         return 0.0
     moves = {role: 2 if m.shape.num_trainable else 1 for role, m in roles.items()}
     busiest = 0.0
-    for group in fit.groups["ppo"]:
+    for group in fit.groups[PPO]:
         if len(+group) > 1:
             bytes_moved = sum(2 * moves[r] * group[r] * roles[r].resting for r in group)
             busiest = max(busiest, bytes_moved / HOST_BYTES_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from rlhf.catalog.stages import REWARD_MODEL
 from rlhf.planning.fit import USABLE, Fit
 from rlhf.planning.hardware import GIB, Hardware
 from rlhf.planning.memory import RoleMemory
@@ -96,7 +97,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _name(memory: RoleMemory) -> str:
-    return "reward*" if memory.shape.stage == "reward_model" else memory.shape.role
+    return "reward*" if memory.shape.stage is REWARD_MODEL else memory.shape.role
 
 
 def _row(memory: RoleMemory) -> list[str]:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rlhf.catalog.stages import REWARD_MODEL
 from rlhf.observe.numbers import signed
 from rlhf.report.chart import Chart, Line, line_chart
 from rlhf.report.html import Markup, el, join
@@ -77,7 +78,7 @@ def gain_of(points: Points, batch_size: int) -> Gain | None:
 
 def gain_section(run: RunFiles) -> Markup | None:
     """Return what twice as many rankings would bring; None where the run does not tell."""
-    batch_size = number(section(run.config, "reward_model"), "batch_size")
+    batch_size = number(section(run.config, REWARD_MODEL.name), "batch_size")
     if batch_size is None:
         return None
     points = first_pass(run, int(batch_size))
@@ -107,8 +108,8 @@ def gain_section(run: RunFiles) -> Markup | None:
 
 def first_pass(run: RunFiles, batch_size: int) -> Points:
     """Return (rankings learned from before, accuracy) of the steps on rankings not seen before."""
-    steps = run.curve("reward_model", "accuracy/train")
-    epochs = number(section(run.config, "reward_model"), "num_epochs")
+    steps = run.curve(REWARD_MODEL.name, "accuracy/train")
+    epochs = number(section(run.config, REWARD_MODEL.name), "num_epochs")
     if epochs is None or epochs > 1:
         rows = _rows(run)
         steps = [(s, a) for s, a in steps if rows is not None and (s + 1) * batch_size <= rows]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import cast
 
+from rlhf.catalog.stages import REWARD_MODEL
 from rlhf.observe import files
 from rlhf.observe.numbers import duration, finite
 from rlhf.report.html import Markup, el, join
@@ -97,7 +98,9 @@ def _facts(run: RunFiles) -> Markup:
 
 def _reward(config: files.Row) -> str:
     function = words(section(config, "reward"), "function")
-    model = words(section(config, "reward_model"), "path") or "a reward model trained in this run"
+    model = (
+        words(section(config, REWARD_MODEL.name), "path") or "a reward model trained in this run"
+    )
     return f"function {function}" if function else model
 
 

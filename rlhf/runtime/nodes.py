@@ -17,7 +17,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rlhf import __version__
-from rlhf.checkpoint.files import existing
+from rlhf.checkpoint.disk import existing
 from rlhf.config.experiment import Experiment
 from rlhf.errors import ConfigError
 from rlhf.observe.manifest import versions

@@ -6,15 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import torch
 
+from rlhf.catalog.stages import PPO, Kind, StageRecord
+from rlhf.config.commands import value_of
 from rlhf.config.data import DataConfig, SourceConfig
 from rlhf.config.experiment import Experiment
 from rlhf.data.demonstrations import load_demonstrations
 from rlhf.data.fingerprint import sha256_files
-from rlhf.data.kinds import DataKind, as_texts, check_rows
+from rlhf.data.kinds import as_texts, check_rows
 from rlhf.data.new_tokenizer import new_tokenizer
 from rlhf.data.packaged_model import model_file
 from rlhf.data.preferences import load_rankings
@@ -30,17 +32,8 @@ from rlhf.rewards.process import check_function
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
 
-StageName = Literal["sft", "reward_model", "ppo"]
 
-KINDS_OF = {
-    "sft": ("demonstrations",),
-    "reward_model": ("preferences",),
-    "ppo": ("prompts", "pretraining"),
-}
-"""The kinds of data each stage reads."""
-
-
-SHOWN_TO: tuple[DataKind, ...] = ("preferences", "prompts")
+SHOWN_TO: tuple[Kind, ...] = ("preferences", "prompts")
 """Kinds before whose prompts data.few_shot puts demonstrations."""
 
 
@@ -72,11 +65,11 @@ class Inputs:
             if splits.dropped
         ]
 
-    def sources_of(self, stage: str) -> dict[str, str]:
+    def sources_of(self, stage: StageRecord) -> dict[str, str]:
         """Return the sha256 of each source that one stage reads, by path."""
         return {
             path: sha256
-            for kind in KINDS_OF[stage]
+            for kind in (stage.reads, *stage.also_reads)
             for path, sha256 in self.sources.get(kind, {}).items()
         }
 
@@ -106,7 +99,7 @@ class Inputs:
         return {name: splits for name, splits in kinds.items() if splits is not None}
 
 
-def load_inputs(experiment: Experiment, stages: list[StageName], start: str | None) -> Inputs:
+def load_inputs(experiment: Experiment, stages: list[StageRecord], start: str | None) -> Inputs:
     """Read the data that the stages need.
 
     Args:
@@ -164,40 +157,40 @@ def tokenizer_of(experiment: Experiment, start: str | None) -> tuple[str | None,
     return path, load_tokenizer(path)
 
 
-def _check_reward(experiment: Experiment, stages: list[StageName]) -> list[Path]:
+def _check_reward(experiment: Experiment, stages: list[StageRecord]) -> list[Path]:
     """Return the files of the reward function, where PPO has one."""
     reward = experiment.reward
-    if reward.function is None or "ppo" not in stages:
+    if reward.function is None or PPO not in stages:
         return []
     return check_function(reward.function, reward.timeout_s)
 
 
-def sources_of(experiment: Experiment, stages: list[StageName]) -> list[SourceConfig]:
+def sources_of(experiment: Experiment, stages: list[StageRecord]) -> list[SourceConfig]:
     """Return every data source the stages read."""
     found = _sources(experiment.data, _wanted(experiment, stages))
     return [source for sources in found.values() for source in sources]
 
 
-def kinds_of(experiment: Experiment, stages: list[StageName]) -> list[DataKind]:
+def kinds_of(experiment: Experiment, stages: list[StageRecord]) -> list[Kind]:
     """Return the kinds of data the stages read."""
     return [kind for kind, is_read in _wanted(experiment, stages).items() if is_read]
 
 
-def _wanted(experiment: Experiment, stages: list[StageName]) -> dict[DataKind, bool]:
+def _wanted(experiment: Experiment, stages: list[StageRecord]) -> dict[Kind, bool]:
     """Return for every kind of data whether the stages read it."""
-    return {
-        "demonstrations": "sft" in stages,
-        "preferences": "reward_model" in stages,
-        "prompts": "ppo" in stages,
-        "pretraining": "ppo" in stages and bool(experiment.ppo.ptx_coef),
-    }
+    wanted: dict[Kind, bool] = dict.fromkeys(get_args(Kind), False)
+    for stage in stages:
+        wanted[stage.reads] = True
+        for kind, setting in stage.also_reads.items():
+            wanted[kind] |= bool(value_of(experiment, setting))
+    return wanted
 
 
 def _pretraining(data: DataConfig, tokenizer: TextTokenizer) -> Demonstrations:
     return load_demonstrations(as_texts("pretraining", data), tokenizer).train
 
 
-_LOADERS: dict[DataKind, Callable[[DataConfig, TextTokenizer], Any]] = {
+_LOADERS: dict[Kind, Callable[[DataConfig, TextTokenizer], Any]] = {
     "demonstrations": load_demonstrations,
     "preferences": load_rankings,
     "pretraining": _pretraining,
@@ -205,7 +198,7 @@ _LOADERS: dict[DataKind, Callable[[DataConfig, TextTokenizer], Any]] = {
 """What reads each kind of data but prompts, which have to fit the model, too."""
 
 
-def _sources(data: DataConfig, wanted: Mapping[DataKind, bool]) -> dict[str, list[SourceConfig]]:
+def _sources(data: DataConfig, wanted: Mapping[Kind, bool]) -> dict[str, list[SourceConfig]]:
     """Return the sources of every kind that is wanted, with those of its own test split."""
     tests = {"preferences": data.test_preferences, "prompts": data.test_prompts}
     found: dict[str, list[SourceConfig]] = {}

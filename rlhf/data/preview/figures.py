@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rlhf.data.kinds import DataKind
+from rlhf.catalog.stages import Kind
 from rlhf.data.new_tokenizer import strings_of
 from rlhf.data.prepared import Entry, Prepared
 from rlhf.data.split import Side
@@ -102,9 +102,9 @@ def tokens_of(prepared: Prepared) -> Tokens:
     )
 
 
-def overlaps_of(kinds: Mapping[DataKind, Prepared]) -> list[Overlap]:
+def overlaps_of(kinds: Mapping[Kind, Prepared]) -> list[Overlap]:
     """Return what every two sides share, those that leak first."""
-    places: dict[tuple[DataKind, Side], dict[str, str]] = {
+    places: dict[tuple[Kind, Side], dict[str, str]] = {
         (kind, side): _prompts(prepared, side) for kind, prepared in kinds.items() for side in SIDES
     }
     found: list[Overlap] = []

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from rlhf.catalog.stages import Kind
 from rlhf.config.data import DataConfig
 from rlhf.config.preview import PreviewConfig
-from rlhf.data.kinds import DataKind
 from rlhf.data.prepared import Entry, Prepared
 from rlhf.data.preview.duplicates import SHOWN, Pair, find_duplicates
 from rlhf.data.preview.figures import (
@@ -55,7 +55,7 @@ class Copies:
 class KindPreview:
     """What training will see of one kind of data."""
 
-    kind: DataKind
+    kind: Kind
     sources: list[SourceRows]
     lengths: Lengths | None
     limit: tuple[str, int]
@@ -73,7 +73,7 @@ class KindPreview:
 
 
 def preview_of(
-    kind: DataKind,
+    kind: Kind,
     prepared: Prepared,
     tokenizer: PreTrainedTokenizerBase,
     data: DataConfig,

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from rlhf.catalog.stages import SFT
 from rlhf.cli.main import main
 from rlhf.stages.inputs import load_inputs
 from tests import models
@@ -61,7 +62,7 @@ def test_what_is_shown_as_learned_is_the_mask_that_training_reads(desk, capsys):
     data = {"demonstrations": "tickets.csv", "validation_fraction": 0.0, "test_fraction": 0.0}
     columns = {"prompt": "question", "completion": "answer"}
     experiment = models.experiment(policy={"path": "model"}, data={**data, "columns": columns})
-    inputs = load_inputs(experiment, ["sft"], "model")
+    inputs = load_inputs(experiment, [SFT], "model")
     assert inputs.demonstrations is not None
     train = inputs.demonstrations.train
     for row, ids, mask in zip(kind["rows"], train.tokens_BT, train.loss_mask_BT, strict=True):
