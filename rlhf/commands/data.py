@@ -187,6 +187,6 @@ def _cost(experiment: Experiment, kinds: list[KindPreview], *, is_timed: bool) -
         yield (
             name,
             "time",
-            f"at least {duration(each)} of computing (plan.hardware={hardware}), besides starting "
-            "and saving",
+            f"{f'at least {duration(each)}' if each >= 1 else 'under a second'} of computing "
+            f"(plan.hardware={hardware}), besides starting and saving",
         )

@@ -91,6 +91,9 @@ class DataConfig(Section):
     shared by many rows."""
     max_length: int = Field(default=1024, gt=1)
     """Longest text of SFT and reward model, in tokens."""
+    window_overlap: int = Field(default=1, ge=1)
+    """Tokens that a window of a document begins with from the end of the one before: read, and not
+    learned again."""
     max_prompt_length: int = Field(default=512, gt=0)
     """Longest prompt of PPO, in tokens."""
     overlong: Literal["error", "drop"] = "error"

@@ -50,11 +50,20 @@ class Experiment(Section):
 
 def cross_checks(experiment: Experiment) -> Iterator[str]:
     """Yield one message for every impossible combination of settings."""
+    yield from _data_checks(experiment.data)
     yield from _batch_checks(experiment.ppo)
     yield from _ppo_checks(experiment)
     yield from _model_checks(experiment)
     yield from _engine_checks(experiment)
     yield from _placement_checks(experiment)
+
+
+def _data_checks(data: DataConfig) -> Iterator[str]:
+    if data.window_overlap >= data.max_length:
+        yield (
+            f"data.window_overlap={data.window_overlap} leaves nothing of a window of "
+            f"data.max_length={data.max_length} to learn; legal: 1 to {data.max_length - 1}"
+        )
 
 
 def _batch_checks(ppo: PPOConfig) -> Iterator[str]:

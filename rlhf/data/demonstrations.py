@@ -50,9 +50,9 @@ def prepare_demonstrations(config: DataConfig, tokenizer: PreTrainedTokenizerBas
     rows, answers = rendered(found, encoded)
     limit = ("max_length", config.max_length)
     if not rows and documents:
-        return divided(cut_documents(tokenizer, documents, config.max_length), (), config)
+        return divided(cut_documents(tokenizer, documents, config), (), config)
     prepared = prepare(rows, answers, limit, config)
-    return behind(prepared, cut_documents(tokenizer, documents, config.max_length), config)
+    return behind(prepared, cut_documents(tokenizer, documents, config), config)
 
 
 def shots_of(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Shots | None:
