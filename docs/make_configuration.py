@@ -16,6 +16,17 @@ HEADER = """# Configuration
 
 Written by `make docs` from the docstrings in `rlhf/config/`; edit those, not this page. Any setting
 can be given on the command line: `rlhf ppo ppo.kl_coef=0.1`.
+
+A file of settings of your own is a recipe: with `--config-dir=FOLDER`, `FOLDER/recipe/NAME.yaml` is
+one more choice of the group `recipe`. It begins with the line `# @package _global_` and holds
+differences from the defaults, as those in `conf/recipe/` do. To replace `conf/` altogether, give
+`--config-path=FOLDER --config-name=NAME`, the folder by its path from the root, and let `NAME.yaml`
+begin so (without the second line Hydra makes a folder `outputs/` of its own):
+
+```
+defaults: [schema, _self_]
+hydra: {output_subdir: null, run: {dir: .}}
+```
 """
 
 

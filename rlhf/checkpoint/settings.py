@@ -27,6 +27,7 @@ FREE = (
     "export",
     "sweep",
     "plan",
+    "preview",
     "cluster",
     "engine.gradient_checkpointing",
     "engine.threads",

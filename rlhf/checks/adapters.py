@@ -11,7 +11,7 @@ from rlhf.checks.check import CheckWarning
 from rlhf.checks.context import CheckContext, roles_needed
 from rlhf.data.tokenizer import load_tokenizer
 from rlhf.engine.local import LocalEngine
-from rlhf.errors import ModelError, TrainingError
+from rlhf.errors import CheckpointError, ModelError, TrainingError
 from rlhf.models.adapters import Adapter
 from rlhf.models.language_model import LanguageModel
 from rlhf.models.pretrained import load_causal_lm, load_scalar
@@ -38,7 +38,7 @@ def check_adapters(context: CheckContext) -> str:
             _try(context, path, scalar=scalar)
         except ModelError as error:
             problems.append(str(error))
-        except OSError as error:
+        except (OSError, CheckpointError) as error:
             left_out.append(f"{path}: adapters were not tried, as {tempfile.gettempdir()}: {error}")
         except TrainingError as error:
             problems.append(

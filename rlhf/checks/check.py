@@ -26,8 +26,10 @@ class Check:
     look: Callable[[CheckContext], str]
     """Returns what it found, a CheckWarning where that is doubtful; raises RLHFError where a run
     would fail, with a line a problem."""
-    needs: str | None = None
-    """Name of an earlier check; this one is skipped where that one failed."""
+    needs: tuple[str, ...] = ()
+    """Names of earlier checks; this one is skipped where one of them failed."""
+    otherwise: Callable[[CheckContext], str] | None = None
+    """What can be looked at even then; its result counts where it finds a fault."""
     connects: bool = False
     """Whether it asks a live cluster; a run does so itself, once it is connected."""
 
@@ -48,13 +50,23 @@ def examine(context: CheckContext, checks: Iterable[Check]) -> Iterator[CheckRes
     """Make every check; after a failed one only the checks that need it are skipped."""
     unknown: set[str] = set()
     for check in checks:
-        if check.needs in unknown:
-            result = CheckResult(name=check.name, level="skip", text=f"needs {check.needs}")
+        absent = [name for name in check.needs if name in unknown]
+        if absent:
+            result = _skipped(check, context, f"needs {' and '.join(absent)}")
         else:
             result = _run(check, context)
         if result.level in ("FAIL", "skip"):
             unknown.add(check.name)
         yield result
+
+
+def _skipped(check: Check, context: CheckContext, why: str) -> CheckResult:
+    """Return the result of a check whose needs are not met."""
+    if check.otherwise is not None:
+        result = _run(Check(name=check.name, look=check.otherwise), context)
+        if result.level == "FAIL":
+            return result
+    return CheckResult(name=check.name, level="skip", text=why)
 
 
 def _run(check: Check, context: CheckContext) -> CheckResult:

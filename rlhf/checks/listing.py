@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from rlhf.checks.adapters import check_adapters
 from rlhf.checks.check import Check, CheckWarning
 from rlhf.checks.cluster import check_access, check_cluster, check_nodes
@@ -12,6 +14,9 @@ from rlhf.checks.models import check_folders, check_models, check_reward_head
 from rlhf.checks.reward import check_reward
 from rlhf.checks.settings import check_packages, check_settings
 from rlhf.checks.tokenizers import check_tokenizers
+from rlhf.data.kinds import check_rows, given
+from rlhf.data.problems import Faults
+from rlhf.stages.inputs import kinds_of
 
 
 def check_data(context: CheckContext) -> str:
@@ -27,6 +32,21 @@ def check_data(context: CheckContext) -> str:
     return "; ".join([f"{rows} to learn from", *inputs.left_out])
 
 
+def check_rows_alone(context: CheckContext) -> str:
+    """Read every row that is given, as far as that goes without a tokenizer.
+
+    Raises:
+        DataError: with file:line where a row is at fault.
+    """
+    faults = Faults()
+    data = context.experiment.data
+    for kind in kinds_of(context.experiment, context.stages):
+        if kind in given(data):
+            faults.of(partial(check_rows, kind, data))
+    faults.check()
+    return "read"
+
+
 def check_judge(context: CheckContext) -> str:
     """Load the judge of the evaluation.
 
@@ -39,18 +59,18 @@ def check_judge(context: CheckContext) -> str:
 CHECKS = (
     Check(name="packages", look=check_packages),
     Check(name="settings", look=check_settings),
-    Check(name="folders", look=check_folders, needs="settings"),
-    Check(name="data", look=check_data, needs="folders"),
-    Check(name="judge", look=check_judge, needs="settings"),
-    Check(name="models", look=check_models, needs="data"),
-    Check(name="tokenizers", look=check_tokenizers, needs="models"),
-    Check(name="reward head", look=check_reward_head, needs="models"),
-    Check(name="adapters", look=check_adapters, needs="models"),
-    Check(name="reward", look=check_reward, needs="settings"),
+    Check(name="folders", look=check_folders, needs=("settings",)),
+    Check(name="data", look=check_data, needs=("folders",), otherwise=check_rows_alone),
+    Check(name="judge", look=check_judge, needs=("settings",)),
+    Check(name="models", look=check_models, needs=("folders",)),
+    Check(name="tokenizers", look=check_tokenizers, needs=("data", "models")),
+    Check(name="reward head", look=check_reward_head, needs=("models",)),
+    Check(name="adapters", look=check_adapters, needs=("data", "models")),
+    Check(name="reward", look=check_reward, needs=("settings",)),
     Check(name="run folder", look=check_run_folder),
-    Check(name="disk", look=check_disk, needs="models"),
+    Check(name="disk", look=check_disk, needs=("data", "models")),
     Check(name="machine", look=check_machine),
     Check(name="cluster", look=check_cluster),
-    Check(name="token", look=check_access, needs="cluster"),
-    Check(name="nodes", look=check_nodes, needs="token", connects=True),
+    Check(name="token", look=check_access, needs=("cluster",)),
+    Check(name="nodes", look=check_nodes, needs=("token",), connects=True),
 )

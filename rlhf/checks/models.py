@@ -98,5 +98,5 @@ def _check_handed_over(path: str, *, scored: bool) -> None:
 
 
 def _start(context: CheckContext) -> str:
-    start = context.inputs.start
+    start = context.start
     return "a new one is made" if start is None else f"policy.path={start}, which is converted"

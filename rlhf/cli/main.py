@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "two policies on prompts they were not trained on, compared by evaluation.judge",
     "report": "RUN/report.html from what a run has written",
     "export": "a finished policy as one plain folder",
+    "data": "rows as training will see them, what is learned of them, and what would be refused",
     "plan": "memory, time and placement, predicted for plan.hardware before anything starts",
     "reproduce": "RUN again in a new folder (rlhf reproduce RUN), and what came out different",
     "verify": "RUN's files against what was recorded when they were written (rlhf verify RUN)",

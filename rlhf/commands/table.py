@@ -47,6 +47,13 @@ def _plan(command: str, experiment: Experiment) -> None:
     plan(experiment)
 
 
+def _data(command: str, experiment: Experiment) -> None:
+    """Print what training will see of the data."""
+    from rlhf.commands.data import show_data
+
+    show_data(experiment)
+
+
 _COMMANDS: dict[str, Callable[[str, Experiment], float | None]] = {
     **dict.fromkeys(TRAINING, train),
     "evaluate": evaluate,
@@ -54,4 +61,5 @@ _COMMANDS: dict[str, Callable[[str, Experiment], float | None]] = {
     "export": _export,
     "plan": _plan,
     "doctor": _doctor,
+    "data": _data,
 }

@@ -31,6 +31,9 @@ PLAIN: Final = {
     "\u201c": '"',
     "\u201d": '"',
     "\ufffd": "?",
+    "\u27e6": "[[",
+    "\u27e7": "]]",
+    "\u21b5": "\\n",
 }
 """Letters this program prints, and their replacements where they cannot be encoded."""
 

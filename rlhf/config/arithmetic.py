@@ -36,8 +36,8 @@ def _epochs(stage: StageRecord, rows: int, experiment: Experiment) -> list[Line]
         (
             stage.name,
             "optimizer steps",
-            f"{total:,} at most = {config.num_epochs:g} epochs x {steps:,} "
-            f"({rows:,} rows / {config.batch_size})",
+            f"{total:,} at most = {_epochs_of(config.num_epochs)} x {steps:,} "
+            f"({rows:,} {'row' if rows == 1 else 'rows'} / {config.batch_size})",
         ),
     ]
 
@@ -77,6 +77,10 @@ def _rollouts(stage: StageRecord, prompts: int, experiment: Experiment) -> list[
 def _rise(warmup: int, steps: int) -> str:
     never = "" if warmup < steps else "; the peak rate is never reached"
     return f"{warmup:,} of {_count(steps)}{never}"
+
+
+def _epochs_of(epochs: float) -> str:
+    return f"{epochs:g} epoch" if epochs == 1 else f"{epochs:g} epochs"
 
 
 def _count(steps: int) -> str:

@@ -7,12 +7,26 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, get_args
 
-from rlhf.catalog.stages import PIPELINE, PPO, REWARD_MODEL, SFT, STAGES_OF, RoleName, StageRecord
+from rlhf.catalog.stages import (
+    PIPELINE,
+    PPO,
+    REWARD_MODEL,
+    SFT,
+    STAGES,
+    STAGES_OF,
+    RoleName,
+    StageRecord,
+)
 from rlhf.config.experiment import Experiment
+
+PREVIEW = "data"
+"""The command that shows data, of every stage that has some."""
 
 
 def stages_of(command: str, experiment: Experiment) -> list[StageRecord]:
     """Return the stages a command runs; the pipeline leaves out those it has no data for."""
+    if command == PREVIEW:
+        return [s for s in STAGES if value_of(experiment, f"data.{s.reads}") is not None]
     stages = STAGES_OF.get(command, ())
     return [stage for stage in stages if command != PIPELINE or _is_in_pipeline(stage, experiment)]
 

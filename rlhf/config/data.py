@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import Formatter
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -25,6 +26,27 @@ def _columns(mapping: dict[str, str | None]) -> dict[str, str | None]:
     return mapping
 
 
+def _template(text: str | None) -> str | None:
+    try:
+        parts = list(Formatter().parse(text or ""))
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; write {{column}} for a column, and {{{{ or }}}} for a brace"
+        ) from error
+    names = [name for _, name, _, _ in parts if name is not None]
+    wrong = [
+        f"{{{n}}}" for _, n, spec, how in parts if n == "" or (n is not None and (spec or how))
+    ]
+    if wrong or (text is not None and not names):
+        found = f"{', '.join(wrong)} names no column" if wrong else "it names no column"
+        raise ValueError(f"{found}; write {{column}} for each, such as 'Summarize: {{article}}'")
+    return text
+
+
+PromptTemplate = Annotated[str | None, AfterValidator(_template)]
+"""Text with {column} where the value of a column goes."""
+
+
 ColumnMap = Annotated[dict[str, str | None], AfterValidator(_columns)]
 
 
@@ -37,6 +59,8 @@ class SourceConfig(Section):
     """How often each training row is used an epoch: 0.5 a fixed half, 2 every row twice."""
     columns: ColumnMap | None = None
     """In place of data.columns, for this source."""
+    prompt_template: PromptTemplate = None
+    """In place of data.prompt_template, for this source."""
 
 
 Sources = Place | list[Place | SourceConfig]
@@ -67,6 +91,9 @@ class DataConfig(Section):
     shared by many rows."""
     max_length: int = Field(default=1024, gt=1)
     """Longest text of SFT and reward model, in tokens."""
+    window_overlap: int = Field(default=1, ge=1)
+    """Tokens that a window of a document begins with from the end of the one before: read, and not
+    learned again."""
     max_prompt_length: int = Field(default=512, gt=0)
     """Longest prompt of PPO, in tokens."""
     overlong: Literal["error", "drop"] = "error"
@@ -74,6 +101,11 @@ class DataConfig(Section):
     columns: ColumnMap = Field(default={})
     """The file's name of a column: {prompt: question}. null: not read, {source: null}. With it
     rows are read as TRL's, whatever layout they look like."""
+    prompt_template: PromptTemplate = None
+    """Makes the prompt of a row out of its columns, by the file's names: 'Summarize: {article}'.
+    For texts without a prompt of their own; not for pretraining."""
+    few_shot: int = Field(default=0, ge=0)
+    """Demonstrations, of those trained on, that stand with their answers before each prompt."""
     invalid: Literal["error", "drop"] = "error"
     """A row that cannot be used (empty or equal answers, no JSON, refused by the chat template)
     stops the run with its file:line, or is dropped and counted; a copy is told, or dropped."""

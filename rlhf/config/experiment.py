@@ -13,6 +13,7 @@ from rlhf.config.generation import GenerationConfig
 from rlhf.config.model import PeftConfig, PolicyConfig, ReferenceConfig, ValueConfig
 from rlhf.config.observe import CheckpointConfig, EvaluationConfig, ExportConfig, TrackingConfig
 from rlhf.config.plan import PlanConfig
+from rlhf.config.preview import PreviewConfig
 from rlhf.config.raw_deepspeed import raw_checks
 from rlhf.config.section import Place, Section
 from rlhf.config.stages import PPOConfig, RewardConfig, RewardModelConfig, SFTConfig
@@ -44,15 +45,25 @@ class Experiment(Section):
     export: ExportConfig = ExportConfig()
     sweep: SweepConfig = SweepConfig()
     plan: PlanConfig = PlanConfig()
+    preview: PreviewConfig = PreviewConfig()
 
 
 def cross_checks(experiment: Experiment) -> Iterator[str]:
     """Yield one message for every impossible combination of settings."""
+    yield from _data_checks(experiment.data)
     yield from _batch_checks(experiment.ppo)
     yield from _ppo_checks(experiment)
     yield from _model_checks(experiment)
     yield from _engine_checks(experiment)
     yield from _placement_checks(experiment)
+
+
+def _data_checks(data: DataConfig) -> Iterator[str]:
+    if data.window_overlap >= data.max_length:
+        yield (
+            f"data.window_overlap={data.window_overlap} leaves nothing of a window of "
+            f"data.max_length={data.max_length} to learn; legal: 1 to {data.max_length - 1}"
+        )
 
 
 def _batch_checks(ppo: PPOConfig) -> Iterator[str]:

@@ -18,6 +18,15 @@ _ASKED = (
     *("document", "passage", "article", "conversation", "conversations", "dialogue", *_BEFORE),
 )
 _ANSWERED = ("completion", "response", "answer", "output", "summary", "target", "chosen")
+_OTHER_NAMES: Mapping[str, Columns] = {
+    "prompt": (*_ASKED[:8], "request", "subject", "title", "article", "document", "input"),
+    "completion": (*_ANSWERED[1:6], "reply", "solution", "resolution"),
+    "text": ("content", "body", "document", "article"),
+    "chosen": ("preferred", "better", "accepted", "good"),
+    "rejected": ("dispreferred", "worse", "bad"),
+    "messages": ("conversation", "dialogue", "turns"),
+}
+"""What columns are called elsewhere, the likeliest first."""
 # What would be missed where rows are read by these columns, for want of a place for it.
 _MISSED: Mapping[str, Columns] = {"text": _ANSWERED, "messages": _SYSTEM, "prompt": _BEFORE}
 
@@ -42,6 +51,9 @@ def misfit(found: frozenset[str], legal: Sequence[Columns]) -> str:
     """Return why columns fit no format: those found, the legal sets and the nearest of them."""
     shown = sorted(name[:40] for name in found)[:20]
     nearest = max(legal, key=lambda columns: _difference(shown, columns))
+    likely = next((names for columns in legal if (names := _likely(found, columns))), {})
+    if likely:
+        nearest = next(columns for columns in legal if _likely(found, columns))
     missing = ", ".join(name for name in nearest if name not in found)
     more = f" and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
     return (
@@ -49,7 +61,25 @@ def misfit(found: frozenset[str], legal: Sequence[Columns]) -> str:
         f"legal: {' | '.join(' + '.join(columns) for columns in legal)}; "
         f"nearest: {' + '.join(nearest)} (missing: {missing}); "
         "data.columns says which column is which"
+        + (f", such as {_shown(likely)}" if likely else "")
     )
+
+
+def _likely(found: frozenset[str], columns: Columns) -> dict[str, str]:
+    """Return a column of the file for each that is missing, by its usual other names."""
+    by_letters = {name.lower().strip(): name for name in sorted(found, reverse=True)}
+    named: dict[str, str] = {}
+    for column in columns:
+        if column not in found:
+            own = next((by_letters[n] for n in _OTHER_NAMES.get(column, ()) if n in by_letters), "")
+            if not own or not own.replace("_", "a").replace(" ", "a").isalnum():
+                return {}
+            named[column] = own
+    return named
+
+
+def _shown(mapping: Mapping[str, str]) -> str:
+    return f"'data.columns={{{', '.join(f'{name}: {own}' for name, own in mapping.items())}}}'"
 
 
 def missed(values: Mapping[str, object], columns: Columns) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from rlhf.config.data import DataConfig
 from rlhf.data.encode import warn_of_special_strings
 from rlhf.data.examples import Example
-from rlhf.data.plain import Learned, closing, opening, tokenize
+from rlhf.data.plain import closing, opening, tokenize
+from rlhf.data.prepared import Entry
 from rlhf.data.split import Member
 
 _log = logging.getLogger(__name__)
@@ -18,24 +20,27 @@ _PART = 1 << 16
 
 
 def cut_documents(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], most: int
-) -> Iterator[tuple[Member, Learned]]:
-    """Yield the windows of documents, and what divide() needs to know of each.
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], config: DataConfig
+) -> list[Entry]:
+    """Return the windows of documents.
 
-    Every token of a document but its first is learned once: a window begins with the last token of
-    the one before. EOS stands at the document's end alone. The side of a window hangs on its own
-    tokens, since a corpus may be one document.
+    Every token of a document but its first is learned once: a window begins with the last tokens
+    of the one before (data.window_overlap), which are read and not learned again. EOS stands at the
+    document's end alone. The side of a window hangs on its own tokens, since a corpus may be one
+    document.
 
     Args:
         tokenizer: the policy's.
         examples: documents.
-        most: tokens of a window, at least 2.
+        config: data.max_length is the tokens of a window.
     """
+    most, overlap = config.max_length, config.window_overlap
     warn_of_special_strings(tokenizer, [_text(example) for example in examples])
+    windows: list[Entry] = []
     for example in examples:
         parts = tokenize(tokenizer, list(parted(_text(example))))
         ids = [*opening(tokenizer), *(i for part in parts for i in part), closing(tokenizer)]
-        starts = range(0, max(1, len(ids) - 1), most - 1)
+        starts = range(0, max(1, len(ids) - overlap), most - overlap)
         if len(starts) > 1:
             _log.warning(
                 "%s: a document of %s tokens, cut into %s windows of data.max_length=%d",
@@ -47,8 +52,11 @@ def cut_documents(
         for start in starts:
             window = ids[start : start + most]
             content = " ".join(map(str, window))
-            mask = [False] + [True] * (len(window) - 1)
-            yield Member(content, content, example.weight), (window, mask)
+            known = overlap if start else 1
+            mask = [False] * known + [True] * (len(window) - known)
+            member = Member(content, content, example.weight)
+            windows.append(Entry(example, member, [(window, mask)]))
+    return windows
 
 
 def parted(text: str, most: int = _PART) -> Iterator[str]:

@@ -15,8 +15,8 @@ from rlhf.data.chat import encode_answer, encode_conversation, encode_prompt
 from rlhf.data.examples import Example
 from rlhf.data.plain import Learned, encode_pairs, glued, opening, special_pattern, tokenize
 from rlhf.data.problems import Problems
-from rlhf.data.template import Template, Text
-from rlhf.data.turns import reasons, typed_texts
+from rlhf.data.reasoning import tell_of_reasoning
+from rlhf.data.template import Text
 from rlhf.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def encode_answers(
             problems.add(example.row.where, error)
             encoded.append([])
     problems.check(len(examples) - len(problems))
-    _warn_of_reasoning(tokenizer, examples)
+    tell_of_reasoning(tokenizer, examples)
     return encoded
 
 
@@ -108,6 +108,7 @@ def encode_prompts(
             problems.add(example.row.where, error)
             encoded.append([])
     problems.check(len(examples) - len(problems))
+    tell_of_reasoning(tokenizer, examples)
     return encoded
 
 
@@ -134,35 +135,6 @@ def _warn_of_glue(
             answer[:_SHOWN],
             prompt[-_SHOWN:] + answer[:_SHOWN],
         )
-
-
-def _warn_of_reasoning(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> None:
-    lost = [example.row.where for example in examples if _loses_reasoning(tokenizer, example)]
-    if lost:
-        _log.warning(
-            "%d conversations hold reasoning that the chat template leaves out, the first at %s; "
-            "it is not learned. Give the model a template that writes it",
-            len(lost),
-            lost[0],
-        )
-
-
-def _loses_reasoning(tokenizer: PreTrainedTokenizerBase, example: Example) -> bool:
-    """Return whether words of an answer with reasoning are missing from its rendering."""
-    asked = example.asked
-    for answer in asked.answers:
-        if isinstance(answer, str) or not any(map(reasons, answer)):
-            continue
-        template = Template(tokenizer, example.options)
-        before = asked.prompt if isinstance(asked.prompt, list) else []
-        if before and before[-1]["role"] == "assistant":
-            continue  # an answer begun in the prompt
-        said = template.guard(answer)
-        text = template.render([*template.guard(before), *said])
-        typed = (text for message in said if reasons(message) for text in typed_texts(message))
-        if not all(word in text for words in typed for word in words.split()):
-            return True
-    return False
 
 
 def warn_of_special_strings(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from rlhf.data.layouts.layout import Kind
 from rlhf.data.layouts.recognise import as_trl
 from rlhf.data.mapping import renamed
 from rlhf.data.problems import Problems
+from rlhf.data.prompt_template import with_prompts
 from rlhf.data.rows import Row, read_rows
 from rlhf.data.split import Member
 from rlhf.data.template import Options, Text
@@ -50,6 +51,8 @@ class Example:
     """Weight of the row's source in the mixture."""
     content: str = ""
     """The whole row as one text."""
+    bare: Text | None = None
+    """Its prompt without the examples that data.few_shot put before it, where there are some."""
 
     def member(self) -> Member:
         """Return what divide() needs to know of the row."""
@@ -113,6 +116,9 @@ def _no_collection() -> Iterator[None]:
 def _rows(source: SourceConfig, config: DataConfig, form: Form, problems: Problems) -> list[Row]:
     columns = config.columns if source.columns is None else source.columns
     rows = renamed(read_rows(source, problems), columns, source.path, form.legal)
+    template = source.prompt_template or config.prompt_template
+    if template is not None:
+        return with_prompts(rows, template, problems, keeps=form.kind == "prompts")
     if any(columns.values()):
         return rows
     return as_trl(rows, form.kind, form.legal, problems, chats=form.chats)

@@ -12,11 +12,14 @@ from transformers import PreTrainedTokenizerBase
 from rlhf.config.data import DataConfig
 from rlhf.data.canonical import key_of
 from rlhf.data.columns import Columns, as_text, same_kind, spoken, text_of
-from rlhf.data.encode import encode_answers, pad_rows, rendered, short_enough
-from rlhf.data.examples import Asked, Example, Form, read_examples
+from rlhf.data.demonstrations import shots_of
+from rlhf.data.encode import encode_answers, pad_rows, rendered
+from rlhf.data.examples import Asked, Form, read_examples
+from rlhf.data.few_shot import Shots
 from rlhf.data.plain import common_length
+from rlhf.data.prepared import Entry, Prepared, prepare, whole
 from rlhf.data.rows import Row
-from rlhf.data.split import Splits, divide
+from rlhf.data.split import Splits
 from rlhf.data.template import Message, Text
 from rlhf.errors import DataError
 from rlhf.flow.text import Rankings
@@ -34,26 +37,40 @@ def load_rankings(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Spl
     """Read, check, tokenize and split the rows of data.preferences.
 
     Args:
-        config: sources, fractions and data.max_length (of prompt + answer).
+        config: sources, fractions and data.max_length (of prompt + answer); with
+            data.test_preferences its rows are the test side.
         tokenizer: the reward model's.
 
     Raises:
         ConfigError: when there is no source.
         DataError: listing `file:line` of every row that is wrong or too long.
     """
-    form = Form("preferences", LEGAL, parse_ranking, bool(tokenizer.chat_template))
-    found = read_examples(config, form)
+    return prepare_rankings(config, tokenizer).splits(_batch)
+
+
+def prepare_rankings(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Prepared:
+    """Return the rows of load_rankings before they are batches."""
+    shots = shots_of(config, tokenizer)
+    prepared = _prepared(config, tokenizer, shots)
+    if config.test_preferences is None:
+        return prepared
+    test = whole(config, preferences=config.test_preferences)
+    return prepared.with_test(_prepared(test, tokenizer, shots))
+
+
+def _prepared(
+    config: DataConfig, tokenizer: PreTrainedTokenizerBase, shots: Shots | None
+) -> Prepared:
+    found = read_examples(config, form(chats=bool(tokenizer.chat_template)))
+    found = found if shots is None else shots.before(found)
     drop = config.invalid == "drop"
     examples, encoded = rendered(found, encode_answers(tokenizer, found, drop=drop))
-    ids = [[answer for answer, _ in answers] for answers in encoded]
-    lengths = [max(map(len, answers)) for answers in ids]
-    kept = short_enough(examples, lengths, ("max_length", config.max_length), config)
-    sides = divide([examples[index].member() for index in kept], config)
-    batches = {
-        name: _batch([ids[kept[i]] for i in rows], [examples[kept[i]] for i in rows])
-        for name, rows in sides.items()
-    }
-    return Splits(**batches, dropped=len(examples) - len(kept))
+    return prepare(examples, encoded, ("max_length", config.max_length), config)
+
+
+def form(*, chats: bool) -> Form:
+    """Return what the rows look like; `chats`: whether there is a chat template."""
+    return Form("preferences", LEGAL, parse_ranking, chats)
 
 
 def parse_ranking(row: Row, columns: Columns) -> Asked:
@@ -152,13 +169,15 @@ def _shared_lines(chosen: str, rejected: str) -> str:
     return prefix[:end].strip() or chosen
 
 
-def _batch(rows: Sequence[list[list[int]]], examples: Sequence[Example]) -> Rankings:
+def _batch(entries: Sequence[Entry]) -> Rankings:
+    rows = [[ids for ids, _ in entry.answers] for entry in entries]
     most = max(map(len, rows), default=0)
     filled = [[*answers, *[[]] * (most - len(answers))] for answers in rows]
     flat = pad_rows([answer for answers in filled for answer in answers])
     lengths = [[len(answer) for answer in answers] for answers in filled]
+    margins = [margin_of(entry.example.row.values) for entry in entries]
     return Rankings(
         tokens_BKT=flat.reshape(len(rows), most, flat.shape[1]),
         lengths_BK=torch.tensor(lengths, dtype=torch.long).reshape(len(rows), most),
-        margin_B=torch.tensor([margin_of(e.row.values) for e in examples], dtype=torch.float32),
+        margin_B=torch.tensor(margins, dtype=torch.float32),
     )

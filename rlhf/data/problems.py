@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from rlhf.errors import DataError
+from rlhf.errors import DataError, RLHFError
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 SHOWN = 20
 REASONS = 3
 """Reasons that the count of dropped rows names."""
@@ -105,3 +107,29 @@ def heard(room: str = "rlhf.data") -> Iterator[list[str]]:
     finally:
         logger.removeHandler(listener)
         logger.propagate = before
+
+
+class Faults:
+    """Errors of several inputs, collected so that one error tells them all."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._found: list[RLHFError] = []
+
+    @property
+    def lines(self) -> list[str]:
+        """All errors, a line each, every line once."""
+        return list(dict.fromkeys(line for e in self._found for line in str(e).splitlines()))
+
+    def of(self, look: Callable[[], T]) -> T | None:
+        """Return what a function returns; None, and the error kept, where it raises one."""
+        try:
+            return look()
+        except RLHFError as error:
+            self._found.append(error)
+            return None
+
+    def check(self) -> None:
+        """Raise one error of the class of the first, when there is any."""
+        if self._found:
+            raise type(self._found[0])("\n".join(self.lines)) from self._found[0]

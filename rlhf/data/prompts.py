@@ -10,10 +10,13 @@ from transformers import PreTrainedTokenizerBase
 from rlhf.config.data import DataConfig
 from rlhf.data.canonical import key_of
 from rlhf.data.columns import Columns, text_of
-from rlhf.data.encode import encode_prompts, pad_rows, rendered, short_enough
-from rlhf.data.examples import Asked, Example, Form, read_examples
+from rlhf.data.demonstrations import shots_of
+from rlhf.data.encode import encode_prompts, pad_rows, rendered
+from rlhf.data.examples import Asked, Form, read_examples
+from rlhf.data.few_shot import Shots
+from rlhf.data.prepared import Entry, Prepared, prepare, whole
 from rlhf.data.rows import Row
-from rlhf.data.split import Splits, divide
+from rlhf.data.split import Splits
 from rlhf.flow.text import PromptBatch
 
 LEGAL: tuple[Columns, ...] = (("prompt",),)
@@ -23,25 +26,41 @@ def load_prompts(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Spli
     """Read, check, tokenize and split the rows of data.prompts.
 
     Args:
-        config: sources, fractions and data.max_prompt_length.
+        config: sources, fractions and data.max_prompt_length; with data.test_prompts its rows are
+            the test side.
         tokenizer: the policy's.
 
     Raises:
         ConfigError: when there is no source.
         DataError: listing `file:line` of every row that is wrong or too long.
     """
-    form = Form("prompts", LEGAL, parse_prompt, bool(tokenizer.chat_template))
-    found = read_examples(config, form)
+    return prepare_prompts(config, tokenizer).splits(_batch)
+
+
+def prepare_prompts(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Prepared:
+    """Return the rows of load_prompts before they are batches."""
+    shots = shots_of(config, tokenizer)
+    prepared = _prepared(config, tokenizer, shots)
+    if config.test_prompts is None:
+        return prepared
+    test = whole(config, prompts=config.test_prompts)
+    return prepared.with_test(_prepared(test, tokenizer, shots))
+
+
+def _prepared(
+    config: DataConfig, tokenizer: PreTrainedTokenizerBase, shots: Shots | None
+) -> Prepared:
+    found = read_examples(config, form(chats=bool(tokenizer.chat_template)))
+    found = found if shots is None else shots.before(found)
     drop = config.invalid == "drop"
     examples, ids = rendered(found, encode_prompts(tokenizer, found, drop=drop))
     limit = ("max_prompt_length", config.max_prompt_length)
-    kept = short_enough(examples, [len(prompt) for prompt in ids], limit, config)
-    sides = divide([examples[index].member() for index in kept], config)
-    batches = {
-        name: _batch([ids[kept[i]] for i in rows], [examples[kept[i]] for i in rows])
-        for name, rows in sides.items()
-    }
-    return Splits(**batches, dropped=len(examples) - len(kept))
+    return prepare(examples, [[(row, [False] * len(row))] for row in ids], limit, config)
+
+
+def form(*, chats: bool) -> Form:
+    """Return what the rows look like; `chats`: whether there is a chat template."""
+    return Form("prompts", LEGAL, parse_prompt, chats)
 
 
 def parse_prompt(row: Row, columns: Columns) -> Asked:
@@ -54,8 +73,9 @@ def parse_prompt(row: Row, columns: Columns) -> Asked:
     return Asked(prompt, (), key_of(prompt))
 
 
-def _batch(rows: Sequence[list[int]], examples: Sequence[Example]) -> PromptBatch:
-    written = [example.row.values for example in examples]
+def _batch(entries: Sequence[Entry]) -> PromptBatch:
+    rows = [entry.ids for entry in entries]
+    written = [entry.example.row.values for entry in entries]
     return PromptBatch(
         tokens_BP=pad_rows(rows),
         lengths_B=torch.tensor([len(row) for row in rows], dtype=torch.long),

@@ -15,7 +15,9 @@ from rlhf.data.tables import decoded, read_table
 from rlhf.errors import DataError
 
 _KINDS = ("demonstrations", "preferences", "preferences_test", "prompts", "prompts_test", "judge")
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".parquet")
+DOCUMENTS = (".txt", ".md", ".markdown")
+"""Files that are one text."""
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", *DOCUMENTS, ".parquet")
 """Files that are read; all but parquet may have .gz behind it."""
 
 
@@ -52,7 +54,7 @@ def read_rows(source: SourceConfig, problems: Problems | None = None) -> list[Ro
         located = _read_file(Path(path), found)
     else:
         located = read_hub(path)
-    document = is_file(path) and _suffix(Path(path)) == ".txt"
+    document = is_file(path) and _suffix(Path(path)) in DOCUMENTS
     rows = [Row(values, where, document) for values, where in located]
     if problems is None:
         found.check()
@@ -117,7 +119,7 @@ def _read_file(path: Path, problems: Problems) -> Located:
     content, name = _content(path), str(path)
     if suffix in (".csv", ".tsv"):
         return read_table(content, name, "," if suffix == ".csv" else "\t", problems)
-    if suffix == ".txt":
+    if suffix in DOCUMENTS:
         text = decoded(content, name)
         values: dict[str, object] = {"text": text}
         return iter([(values, f"{name}:1")] if text.strip() else [])

@@ -56,6 +56,8 @@ def check_folder(path: str) -> None:
         raise ModelError(
             f"{path} is a file; give a model folder, or the name of a model on the hub"
         )
+    if not folder.exists() and path.startswith(("/", "./", "../", "~")):
+        raise ModelError(f"{path}: there is no such folder; give a model folder or a hub name")
     if not folder.is_dir():
         return
     if (folder / "adapter_config.json").exists():

@@ -31,10 +31,21 @@ SAME_LOGITS = 1e-3
 
 
 def check_weights(path: str, *, scored: bool) -> None:
+    """Check a folder as check_tensors does, and run a small model on a few tokens.
+
+    Raises:
+        ModelError: naming what is missing, damaged, or of another model.
+    """
+    check_tensors(path, scored=scored)
+    if is_small(path):
+        _run(path, scored=scored)
+
+
+def check_tensors(path: str, *, scored: bool) -> None:
     """Check that a folder has the whole model of its config; of a hub name only the config.
 
     Names and shapes of the weights are compared with the network on torch's meta device, by
-    transformers' own rules; a small model is run on a few tokens.
+    transformers' own rules; no weight is loaded.
 
     Args:
         path: Local folder or hub name.
@@ -58,8 +69,6 @@ def check_weights(path: str, *, scored: bool) -> None:
     own_head: Iterable[str] = skeleton(path).state_dict() if scored else ()
     others = left_out(fitted, info["unexpected_keys"])
     check_fit(path, fitted, info, spare=lambda: [*own_head, *others])
-    if is_small(path):
-        _run(path, scored=scored)
 
 
 def is_small(path: str) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, cast
 from unicodedata import category
 
 from rich.box import SIMPLE_HEAD
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from rlhf.catalog.stages import title_of
 from rlhf.observe.figures import headline
-from rlhf.observe.numbers import counted, duration, signed
+from rlhf.observe.numbers import counted, duration
 from rlhf.observe.progress import Progress
 from rlhf.observe.samples import Sample, prompt_text
 
@@ -115,14 +115,21 @@ class Console:
         self._terminal.print(table)
 
     def compare(self, before: Sequence[Sample], after: Sequence[Sample]) -> None:
-        """Show answers to the same prompts before and after training, with their scores."""
+        """Show answers to the same prompts before and after training, with their scores.
+
+        A terminal gets a table; a file gets lines, which nothing cuts to the width of a screen.
+        """
+        if not self._terminal.is_terminal:
+            for line in _listed(before, after):
+                self._print(line)
+            return
         table = _frame("Before and after")
         for column in ("prompt", "before", "after", "score"):
             table.add_column(
                 column, justify="right" if column == "score" else "left", overflow="fold"
             )
         for old, new in zip(before, after, strict=False):
-            cells = (prompt_text(new.prompt), old.response, new.response)
+            cells = (_asked(new.prompt), old.response, new.response)
             table.add_row(*(Text(_excerpt(text)) for text in cells), Text(_gain(old, new)))
         self._terminal.print(table)
 
@@ -160,7 +167,41 @@ def _excerpt(text: str, limit: int = 240) -> str:
     return clean if len(clean) <= limit else f"{clean[: limit - 1]}\u2026"
 
 
+def _listed(before: Sequence[Sample], after: Sequence[Sample]) -> Iterator[str]:
+    yield "\nBefore and after"
+    for old, new in zip(before, after, strict=False):
+        gain = _gain(old, new)
+        yield f"\nprompt: {_excerpt(_asked(new.prompt))}"
+        yield f"before: {_excerpt(old.response)}"
+        yield f"after:  {_excerpt(new.response)}"
+        if gain:
+            yield f"score:  {gain}"
+
+
+def _asked(prompt: object) -> str:
+    """Return a prompt as one text, without the system message that all prompts may share."""
+    if isinstance(prompt, Sequence) and not isinstance(prompt, str | bytes):
+        messages = cast("Sequence[object]", prompt)
+        said = [message for message in messages if not _is_system(message)]
+        return prompt_text(said or messages)
+    return prompt_text(prompt)
+
+
+def _is_system(message: object) -> bool:
+    return (
+        isinstance(message, Mapping)
+        and cast("Mapping[str, object]", message).get("role") == "system"
+    )
+
+
 def _gain(old: Sample, new: Sample) -> str:
+    """Return both scores and the gain, with as many digits as show that they differ."""
     if old.score is None or new.score is None:
         return ""
-    return f"{old.score:.2f} \u2192 {new.score:.2f} ({signed(new.score - old.score, 2)})"
+    digits = next((d for d in (2, 3, 4) if abs(new.score - old.score) >= 5 * 10 ** -(d + 1)), 2)
+    first, last, gain = (
+        f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\u2212")
+        for value in (old.score, new.score, new.score - old.score)
+    )
+    sign = "+" if new.score > old.score and float(gain) else ""
+    return f"{first} \u2192 {last} ({sign}{gain})"

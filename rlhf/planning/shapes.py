@@ -12,9 +12,10 @@ from rlhf.config.cluster import RoleName
 from rlhf.config.commands import roles_of, stages_of
 from rlhf.config.experiment import Experiment
 from rlhf.data.packaged_model import model_file
-from rlhf.errors import ConfigError
+from rlhf.errors import ConfigError, ModelError
 from rlhf.models.model_shape import ModelShape, adapter_weights, model_shape_of, read_config
 from rlhf.models.pretrained import new_config
+from rlhf.models.published import published_config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,10 +110,21 @@ def _source(experiment: Experiment, role: RoleName) -> str | None:
     return given[role]
 
 
+def _read(source: str) -> tuple[Any, str]:
+    """Return the config of a folder, a file or a cached hub model, else the published one."""
+    try:
+        return read_config(model_file(source)), source
+    except ModelError:
+        known = published_config(source)
+        if known is None:
+            raise
+        return known, f"{source}, by its published config"
+
+
 def _config(experiment: Experiment, source: str | None) -> tuple[Any, str]:
     """Return a network's config, and where it was read."""
     if source is not None:
-        return read_config(model_file(source)), source
+        return _read(source)
     new = experiment.policy.new
     if new is None:
         raise ConfigError(

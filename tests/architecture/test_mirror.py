@@ -55,6 +55,10 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "tests/wiring/test_figures.py",
         "every figure of an evaluation is computed anew there",
     ),
+    "rlhf.commands.data_view": (
+        "tests/unit/commands/test_data.py",
+        "what is drawn is read off what the command prints",
+    ),
     "rlhf.commands.session": (
         "tests/unit/commands/test_table.py",
         "a session is opened by the commands",

@@ -20,6 +20,30 @@ CANONICAL_TESTS = ("tests/unit/data/test_canonical.py",)
 
 MUTATIONS = (
     Mutation(
+        "a-row-is-its-own-example",
+        "data.few_shot shows a row its own answer",
+        "rlhf/data/few_shot.py",
+        "keys, found = {key}, list[Example]()",
+        'keys, found = {""}, list[Example]()',
+        ("tests/unit/data/test_few_shot.py",),
+    ),
+    Mutation(
+        "overlap-learned-twice",
+        "what windows of a document share is learned in both",
+        "rlhf/data/documents.py",
+        "known = overlap if start else 1",
+        "known = 1",
+        ("tests/unit/data/test_documents.py",),
+    ),
+    Mutation(
+        "preview-shows-what-is-read-as-learned",
+        "rlhf data marks what is read, not what is learned",
+        "rlhf/data/preview/segments.py",
+        "kinds = [(mine, token in special)",
+        "kinds = [(not mine, token in special)",
+        ("tests/unit/data/preview/test_segments.py",),
+    ),
+    Mutation(
         "the-worse-of-two-preferred",
         "SHP's labels are read the other way round",
         "rlhf/data/layouts/pairs.py",

@@ -417,17 +417,17 @@ MUTATIONS = (
     Mutation(
         "own-test-prompts-not-used",
         "data.test_prompts is read and thrown away",
-        INPUTS,
-        "test = load_prompts(_whole(data, prompts=data.test_prompts), tokenizer)",
-        "test = load_prompts(_whole(data, prompts=data.prompts), tokenizer)",
+        "rlhf/data/prompts.py",
+        "whole(config, prompts=config.test_prompts)",
+        "whole(config, prompts=config.prompts)",
         (f"{PLACES}::test_fixed_answers_and_final_figures_are_of_the_test_rows_named",),
     ),
     Mutation(
         "own-test-rankings-not-used",
         "data.test_preferences is read and thrown away",
-        INPUTS,
-        "test = load_rankings(_whole(data, preferences=data.test_preferences), tokenizer)",
-        "test = load_rankings(_whole(data, preferences=data.preferences), tokenizer)",
+        "rlhf/data/preferences.py",
+        "whole(config, preferences=config.test_preferences)",
+        "whole(config, preferences=config.preferences)",
         (f"{PLACES}::test_fixed_answers_and_final_figures_are_of_the_test_rows_named",),
     ),
     Mutation(
@@ -441,9 +441,9 @@ MUTATIONS = (
     Mutation(
         "texts-are-the-demonstrations",
         "data.pretraining is not what PTX learns from",
-        INPUTS,
-        "demonstrations=data.pretraining",
-        "demonstrations=data.demonstrations or data.pretraining",
+        "rlhf/data/kinds.py",
+        "demonstrations=config.pretraining",
+        "demonstrations=config.demonstrations or config.pretraining",
         (f"{FIGURES}::test_ppo_after_them_is_the_plain_programs",),
     ),
     Mutation(

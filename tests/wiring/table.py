@@ -185,6 +185,18 @@ EFFECTS: dict[str, Effect] = {
         ("sft *",),
         "sft",
     ),
+    "data.prompt_template": Effect(
+        "Say what {prompt} is:",
+        ("sft 0 loss/train", "sft 0 num_tokens", "sft"),
+        ("sft *",),
+        "sft",
+    ),
+    "data.few_shot": Effect(
+        "1",
+        ("sft 0 loss/train", "sft 0 num_tokens", "sft"),
+        ("sft *",),
+        "sft",
+    ),
     "data.invalid": Effect(
         "drop",
         ("sft 0 loss/train", "sft"),

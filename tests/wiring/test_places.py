@@ -399,6 +399,36 @@ def test_a_plan_is_for_the_hardware_named(home):
     assert one != two
 
 
+@sees("preview.rows", "preview.format")
+def test_as_many_rows_are_shown_as_asked_and_to_whom(home):
+    asked = ("policy.path=models/policy", "data.demonstrations=demonstrations.jsonl")
+
+    def seen(*settings):
+        told = home.run("data", *asked, "preview.format=json", *settings)
+        assert told.code == 0, told.err
+        (kind,) = json.loads(told.out)["kinds"]
+        return kind["rows"]
+
+    assert (len(seen()), len(seen("preview.rows=5"))) == (3, 5)
+    assert "rows to train on" in home.run("data", *asked).out
+
+
+@sees("data.window_overlap")
+def test_windows_that_overlap_read_more_and_learn_as_much(home):
+    (home.folder / "long.txt").write_text("the film was good and the world was bad\n" * 40)
+    asked = ("policy.path=models/policy", "data.demonstrations=long.txt", "data.max_length=16")
+    whole = ("data.validation_fraction=0", "data.test_fraction=0", "preview.format=json")
+
+    def tokens(*settings):
+        told = home.run("data", *asked, *whole, *settings)
+        assert told.code == 0, told.err
+        return json.loads(told.out)["kinds"][0]["tokens"]
+
+    alone, shared = tokens(), tokens("data.window_overlap=8")
+    assert shared["learned"] == alone["learned"]
+    assert shared["read"] > 1.5 * alone["read"]
+
+
 @sees("export.path", "export.dtype")
 def test_a_policy_is_exported_where_and_as_asked(home):
     ran = home.run("ppo", *HERE, *BASES["ppo"])

@@ -19,8 +19,8 @@ def test_what_each_check_comes_to(context):
         Check(name="first", look=fails),
         Check(name="second", look=lambda context: context.command),
         Check(name="third", look=lambda context: CheckWarning("slow")),
-        Check(name="fourth", look=breaks_by_a_bug, needs="first"),
-        Check(name="fifth", look=breaks_by_a_bug, needs="fourth"),
+        Check(name="fourth", look=breaks_by_a_bug, needs=("first",)),
+        Check(name="fifth", look=breaks_by_a_bug, needs=("fourth",)),
     )
     found = list(examine(context(), checks))
     assert [(result.name, result.level, result.text) for result in found] == [

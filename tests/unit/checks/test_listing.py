@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.checks.check import CheckWarning
+from rlhf.checks.check import CheckWarning, examine
 from rlhf.checks.listing import CHECKS, check_data, check_judge
 from rlhf.errors import ConfigError, DataError
 
@@ -23,7 +23,7 @@ def test_the_page_has_one_row_a_check_in_order():
 def test_what_a_check_needs_was_looked_at_before():
     seen: list[str] = []
     for check in CHECKS:
-        assert check.needs is None or check.needs in seen
+        assert set(check.needs) <= set(seen)
         assert check.name not in seen
         seen.append(check.name)
 
@@ -50,3 +50,18 @@ def test_what_may_be_wrong_with_rows_is_a_caution(context, tmp_path):
     said = check_data(context("sft", data=glued))
     assert isinstance(said, CheckWarning)
     assert re.match(r"2 of 2 plain answers run into .* the first at .*glued\.jsonl:1: 'w2'", said)
+
+
+def test_a_bad_model_hides_no_bad_row_and_a_bad_row_no_bad_model(context, tmp_path):
+    bad = str(tmp_path / "broken.jsonl")
+    (tmp_path / "broken.jsonl").write_text('{"prompt": "a"}\n{oops\n')
+    nowhere, also = str(tmp_path / "nowhere"), str(tmp_path / "also.jsonl")
+    for policy in ({"path": nowhere}, {}):
+        both = context(
+            **({"policy": policy} if policy else {}),
+            data={"prompts": bad, "preferences": also},
+            reward_model={"path": nowhere},
+        )
+        told = "\n".join(r.text for r in examine(both, CHECKS) if r.level == "FAIL")
+        assert "broken.jsonl:2: not JSON" in told
+        assert f"{nowhere}: " in told

@@ -37,7 +37,7 @@ def test_problems_of_several_checks_are_reported_at_once(asked, tmp_path):
     with pytest.raises(ModelError) as caught:
         preflight(broken)
     first, *others = str(caught.value).splitlines()
-    assert "nowhere: not a model" in first
+    assert "nowhere: there is no such folder" in first
     assert "cluster.value.ranks=999" in others[0]
 
 

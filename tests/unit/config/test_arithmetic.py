@@ -33,7 +33,7 @@ def test_every_stage_that_has_rows_has_its_lines():
     ]
     values = [value for _, quantity, value in lines if not quantity.startswith("warm-up")]
     assert values[0].startswith("8 at most = 1.5 epochs x 5 (34 rows / 8)")
-    assert values[1].startswith("3 at most = 1 epochs x 3 (33 rows / 16)")
+    assert values[1].startswith("3 at most = 1 epoch x 3 (33 rows / 16)")
     assert values[2] == "16 = 8 prompts x 2"
     assert values[3] == "12 = 3 epochs x 4 minibatches of 4"
     assert values[4] == "160 = 10 steps x 16 (2 epochs of 40 prompts)"

@@ -54,6 +54,12 @@ def test_plain_torch_and_one_process_hold_one_rank():
     assert "engine.zero_stage=1 needs engine.backend=deepspeed" in told
 
 
+def test_windows_that_are_all_overlap_learn_nothing():
+    told = refused(data={"window_overlap": 16, "max_length": 16})
+    assert "data.window_overlap=16 leaves nothing" in told and "legal: 1 to 15" in told
+    assert load({"data": {"window_overlap": 15, "max_length": 16}})
+
+
 def test_the_ptx_loss_needs_texts():
     assert "set data.pretraining=FILE.jsonl" in refused(ppo={"ptx_coef": 1.0})
     assert load({"ppo": {"ptx_coef": 1.0}, "data": {"pretraining": "x.jsonl"}})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import pytest
 import torch
 
-from rlhf.data.demonstrations import load_demonstrations
+from rlhf.data.demonstrations import load_demonstrations, prepare_demonstrations
 from rlhf.data.documents import parted
 
 
@@ -55,3 +58,20 @@ def test_parts_are_the_whole_text_and_end_with_lines_or_words():
         assert "".join(parts) == text
         assert max(map(len, parts)) <= most
     assert list(parted(text, 12))[:3] == ["one two\n", "three four", " five\n"]
+
+
+@pytest.mark.parametrize("overlap", [1, 2, 7, 15])
+def test_every_token_is_learned_once_however_much_windows_overlap(
+    overlap, plain, tmp_path, configured
+):
+    path = tmp_path / "a.txt"
+    path.write_text("".join(f"the film {n} was good\n" for n in range(40)))
+    config = configured(demonstrations=str(path), max_length=16, window_overlap=overlap)
+    windows = [entry.answers[0] for entry in prepare_demonstrations(config, plain).entries]
+    whole = [*plain(path.read_text())["input_ids"], plain.eos_token_id]
+    learned = [i for ids, mask in windows for i, mine in zip(ids, mask, strict=True) if mine]
+    assert learned == whole[1:]
+    assert all(len(ids) <= 16 and any(mask) for ids, mask in windows)
+    for (before, _), (after, mask) in pairwise(windows):
+        assert after[:overlap] == before[-overlap:]
+        assert not any(mask[:overlap])

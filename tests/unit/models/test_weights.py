@@ -29,7 +29,7 @@ def test_a_language_model_has_no_score(folder):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(ModelError, match="not a model"):
+    with pytest.raises(ModelError, match="there is no such folder"):
         check_weights(str(tmp_path / "nowhere"), scored=False)
 
 

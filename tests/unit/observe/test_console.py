@@ -106,4 +106,43 @@ def test_tables_and_comparisons_are_shown(shown):
     new = Sample(prompt="p", response="new words", score=1.5, finished=True, length=2)
     console.compare([old], [new])
     text = out.getvalue()
-    assert "12,345" in text and "old words" in text and "0.50 \u2192 1.50 (+1.0)" in text
+    assert "12,345" in text and "old words" in text and "0.50 \u2192 1.50 (+1.00)" in text
+
+
+def test_a_file_gets_answers_as_lines_and_no_system_message(shown):
+    console, out = shown
+    asked = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "word " * 40}]
+    row = {"prompt": asked, "finished": True, "length": 2}
+    console.compare(
+        [Sample(response="old", score=0.1, **row)], [Sample(response="new", score=None, **row)]
+    )
+    lines = out.getvalue().splitlines()
+    assert f"prompt: user: {('word ' * 40).strip()}" in lines
+    assert lines[-2:] == ["before: old", "after:  new"]
+    assert "brief" not in out.getvalue()
+
+
+def test_a_terminal_gets_them_as_a_table():
+    out = io.StringIO()
+    terminal = Terminal(file=out, width=100, force_terminal=True, color_system=None)
+    row = {"prompt": "p", "score": 1.0, "finished": True, "length": 2}
+    Console(live=False, terminal=terminal).compare(
+        [Sample(response="old", **row)], [Sample(response="new", **row)]
+    )
+    assert "prompt   before   after" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (-0.0100, -0.0001, "\u22120.01 \u2192 0.00 (+0.01)"),
+        (0.5, 0.5000005, "0.50 \u2192 0.50 (0.00)"),
+        (0.1234, 0.1250, "0.123 \u2192 0.125 (+0.002)"),
+        (1.0, -2.0, "1.00 \u2192 \u22122.00 (\u22123.00)"),
+    ],
+)
+def test_a_gain_has_the_digits_that_it_needs(shown, old, new, said):
+    console, out = shown
+    row = {"prompt": "p", "response": "r", "finished": True, "length": 1}
+    console.compare([Sample(score=old, **row)], [Sample(score=new, **row)])
+    assert f"score:  {said}" in out.getvalue()

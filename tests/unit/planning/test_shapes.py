@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlhf.errors import ConfigError
+from rlhf.errors import ConfigError, ModelError
 from rlhf.planning.shapes import role_shapes
 from tests import models
 
@@ -47,3 +47,14 @@ def test_a_function_needs_no_model(folder):
 def test_no_model_is_reported():
     with pytest.raises(ConfigError, match="policy.path is not set; give a folder with config.json"):
         role_shapes(models.experiment())
+
+
+def test_a_common_model_that_is_not_here_is_sized_by_its_published_config():
+    asked = models.experiment(
+        policy={"path": "Qwen/Qwen2.5-7B-Instruct"}, reward={"function": "x.py:f"}
+    )
+    policy = next(shape for shape in role_shapes(asked) if shape.role == "policy")
+    assert policy.num_weights == 7_615_616_512
+    assert policy.source == "Qwen/Qwen2.5-7B-Instruct, by its published config"
+    with pytest.raises(ModelError, match="no config to size a model by"):
+        role_shapes(models.experiment(policy={"path": "nobody/nothing"}))

@@ -107,3 +107,27 @@ def test_model_memory_out_prompts_are_distinct_and_each_sample_has_draws_of_its_
     chosen = held_out(Splits(rows, rows.select([]), rows.select([]), dropped=0), 9, samples=2)
     assert chosen.prompts == ("prompt 0",) * 2 + ("prompt 1",) * 2 + ("prompt 2",) * 2
     assert chosen.sample_B.tolist() == list(range(6))
+
+
+def test_what_is_wrong_with_every_kind_and_the_function_is_told_at_once(data, tmp_path):
+    """Each is as wrong on its own; one after the other they would take four runs to mend."""
+    for kind in ("demonstrations", "preferences", "prompts"):
+        with Path(data[kind]).open("a", encoding="utf-8") as file:
+            file.write("{oops\n")
+    faulty = {"function": str(tmp_path / "none.py:f")}
+    for policy in (NEW, {"path": str(tmp_path / "nowhere")}):
+        experiment = models.experiment(policy=policy, data=data, reward=faulty)
+        with pytest.raises(ConfigError) as raised:
+            load_inputs(experiment, [SFT, REWARD_MODEL, PPO], experiment.policy.path)
+        told = str(raised.value)
+        assert all(f"{name}.jsonl:21: not JSON" in told for name in "dpq")
+        assert "none.py" in told
+        assert ("nowhere: there is no such folder" in told) == ("path" in policy)
+
+
+def test_the_demonstrations_shown_before_prompts_count_as_sources_of_ppo(data):
+    experiment = models.experiment(policy=NEW, data={**data, "few_shot": 1})
+    inputs = load_inputs(experiment, [PPO], None)
+    assert inputs.sources_of(PPO).keys() == {data["prompts"], data["demonstrations"]}
+    assert inputs.prompts is not None
+    assert all("\n\n" in str(prompt) for prompt in inputs.prompts.train.prompts)
