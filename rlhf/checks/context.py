@@ -8,11 +8,13 @@ from pathlib import Path
 
 from rlhf.algo.estimators import find_estimator
 from rlhf.config.cluster import RoleName
-from rlhf.config.commands import StageName, roles_of, stages_of
+from rlhf.config.commands import StageName, roles_of, sources, stages_of, trains
 from rlhf.config.experiment import Experiment
 from rlhf.data.packaged_model import NAME as PACKAGED
 from rlhf.data.packaged_model import PREFIX
 from rlhf.evaluation.judges import Judge, load_judge
+from rlhf.rewards.mix import Mix
+from rlhf.rewards.sources import RewardSource, check_sources, made_of
 from rlhf.runtime.reach import address_of
 from rlhf.stages.inputs import Inputs, load_inputs
 
@@ -40,8 +42,9 @@ class CheckContext:
 
     @cached_property
     def inputs(self) -> Inputs:
-        """The data, read and tokenized."""
-        return load_inputs(self.experiment, self.stages, self.start)
+        """The data, read and tokenized, once the reward functions have been loaded."""
+        files = check_sources(self.mix.sources, self.experiment.reward.timeout_s)
+        return load_inputs(self.experiment, self.stages, self.start, files)
 
     @cached_property
     def judge(self) -> Judge | None:
@@ -51,14 +54,23 @@ class CheckContext:
             return None
         return load_judge(spec, self.experiment.seed, self.experiment.reward.timeout_s)
 
+    @cached_property
+    def mix(self) -> Mix:
+        """The sources of PPO's reward; none without PPO."""
+        return Mix(made_of(sources(self.command, self.experiment)))
+
+    def is_made_here(self, source: RewardSource) -> bool:
+        """Return whether a source is the reward model that the command trains first."""
+        return trains(self.command, self.experiment, source.model)
+
     @property
-    def reward_model(self) -> str | None:
-        """The path of the reward model that PPO is to use: as given, else this run's own."""
-        given = self.experiment.reward_model.path
-        if given is not None or "reward_model" in self.stages:
-            return given
-        own = Path(self.experiment.run_dir) / "reward_model"
-        return str(own) if is_model(own) and self.experiment.reward.function is None else None
+    def reward_models(self) -> dict[str, str]:
+        """Setting -> path of every reward model that PPO uses, and that is there already."""
+        return {
+            source.asked.setting: source.model
+            for source in self.mix.sources
+            if source.model is not None and not self.is_made_here(source)
+        }
 
     @property
     def models(self) -> dict[str, str]:
@@ -67,7 +79,7 @@ class CheckContext:
         given: dict[str, str | None] = {"policy.path": self.start}
         if "ppo" in self.stages:
             given["reference.path"] = experiment.reference.path
-            given["reward_model.path"] = self.reward_model
+            given.update(self.reward_models)
             given["value.path"] = experiment.value.path
         made = (f"{PREFIX}{PACKAGED}", ".gguf")
         return {name: path for name, path in given.items() if path and not path.endswith(made)}

@@ -82,7 +82,7 @@ def writes_of(context: CheckContext) -> Writes:
     """Predict the bytes the stages write, by the shapes of their models."""
     experiment, stages = context.experiment, context.stages
     policy = _policy(context)
-    scalar_path = experiment.value.path or context.reward_model
+    scalar_path = experiment.value.path or _first_reward_model(context)
     value = count(scalar_path, experiment.peft) if scalar_path else policy
     reads_values = "value" in roles_needed(stages, experiment)
     ppo = [policy, value] if reads_values else [policy]
@@ -115,6 +115,12 @@ def _policy(context: CheckContext) -> Counts:
         return count(start, experiment.peft)
     assert experiment.policy.new is not None
     return count_new(experiment.policy.new, context.inputs.tokenizer, experiment.peft)
+
+
+def _first_reward_model(context: CheckContext) -> str | None:
+    """Return what the value role starts from; None where this run trains it first."""
+    first = next((source for source in context.mix.sources if source.model is not None), None)
+    return None if first is None or context.is_made_here(first) else first.model
 
 
 def _size(folder: Path) -> int:

@@ -156,7 +156,8 @@ def handed_down(command: str, mapping: Mapping[str, Any]) -> dict[str, Any]:
     sft, scores = folder / "sft", folder / "reward_model"
     if command in ("reward_model", "ppo") and policy["path"] is None and _is_model(sft):
         policy |= {"path": str(sft), "new": None}
-    is_judged = reward_model["path"] is not None or mapping["reward"]["function"] is not None
+    asked = (reward_model["path"], mapping["reward"]["function"], mapping["reward"]["sources"])
+    is_judged = any(source is not None for source in asked)
     if command == "ppo" and not is_judged and _is_model(scores):
         reward_model |= {"path": str(scores)}
     return {**mapping, "policy": policy, "reward_model": reward_model}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rlhf.checks.context import CheckContext
 from rlhf.checks.preflight import preflight
 from rlhf.checks.reward import reward_of
 from rlhf.commands.evaluate import compare_policies
 from rlhf.commands.session import opened, reported
 from rlhf.config.experiment import Experiment
+from rlhf.observe.manifest import note_reward
 from rlhf.observe.samples import read_samples
 from rlhf.stages.pipeline import run_ppo, run_reward_model, run_sft, run_start
-from rlhf.stages.run import Run
 
 
 def train(command: str, experiment: Experiment) -> float | None:
@@ -25,12 +23,14 @@ def train(command: str, experiment: Experiment) -> float | None:
             run.log.warn(line)
         if "ppo" in stages:
             run.log.note(f"reward: {reward_of(context)}")
+            note_reward(run.folder, [source.term for source in context.mix.sources])
         start = run_start(run)
         policy = run_sft(run, start) if "sft" in stages else start
-        reward_model = _reward_model(run, context, policy)
+        if "reward_model" in stages:
+            run_reward_model(run, policy)
         if "ppo" not in stages:
             return reported(run)
-        candidate = run_ppo(run, policy, reward_model)
+        candidate = run_ppo(run, policy, context.mix)
         if context.judge is not None:
             compare_policies(run, candidate, policy, context.judge)
         samples = read_samples(run.folder)
@@ -38,10 +38,3 @@ def train(command: str, experiment: Experiment) -> float | None:
         if after:
             run.log.compare(before, after)
         return reported(run)
-
-
-def _reward_model(run: Run, context: CheckContext, base: Path) -> Path | None:
-    """Train the reward model, or return the one there is; None when only a function scores."""
-    if "reward_model" in context.stages:
-        return run_reward_model(run, base)
-    return None if context.reward_model is None else Path(context.reward_model)

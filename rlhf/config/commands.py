@@ -8,6 +8,7 @@ from typing import Literal
 
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
+from rlhf.config.rewards import AskedSource, asked_sources, is_same_folder
 
 StageName = Literal["sft", "reward_model", "ppo"]
 
@@ -17,7 +18,7 @@ def stages_of(command: str, experiment: Experiment) -> list[StageName]:
     if command != "pipeline":
         return [stage for stage in ("sft", "reward_model", "ppo") if stage == command]
     stages: list[StageName] = ["sft"] if experiment.data.demonstrations is not None else []
-    if experiment.data.preferences is not None and experiment.reward_model.path is None:
+    if experiment.data.preferences is not None and _uses_own_reward_model(experiment):
         stages.append("reward_model")
     return [*stages, "ppo"]
 
@@ -42,6 +43,35 @@ def roles_of(
         "value": reads_values,
     }
     return [role for role, is_wanted in wanted.items() if is_wanted]
+
+
+def sources(command: str, experiment: Experiment) -> tuple[AskedSource, ...]:
+    """Return what the reward of the command's PPO is made of; nothing without PPO or a reward.
+
+    The run's own reward model counts where it is named, where the command trains it, or where it
+    lies in the run's folder and nothing else is named.
+    """
+    stages = stages_of(command, experiment)
+    if "ppo" not in stages:
+        return ()
+    model = experiment.reward_model.path
+    is_there = experiment.reward.function is None and _has(
+        Path(experiment.run_dir), "reward_model", command
+    )
+    if model is None and ("reward_model" in stages or is_there):
+        model = str(own_reward_model(experiment))
+    return asked_sources(experiment.reward, model)
+
+
+def own_reward_model(experiment: Experiment) -> Path:
+    """Return where this run's own reward model is, or will be: RUN/reward_model."""
+    return Path(experiment.run_dir) / "reward_model"
+
+
+def trains(command: str, experiment: Experiment, model: str | None) -> bool:
+    """Return whether a command trains this reward model before PPO uses it."""
+    is_trained = "reward_model" in stages_of(command, experiment)
+    return is_trained and model is not None and is_same_folder(model, own_reward_model(experiment))
 
 
 def missing(command: str, experiment: Experiment) -> Iterator[str]:
@@ -73,17 +103,18 @@ def _missing_models(command: str, stages: list[StageName], experiment: Experimen
         )
     if policy.new is not None and "sft" not in stages and not _has(run, "sft", command):
         yield "policy.new needs SFT first: set data.demonstrations and run sft or pipeline"
-    rewarded = (
-        experiment.reward.function is not None
-        or experiment.reward_model.path is not None
-        or "reward_model" in stages
-        or _has(run, "reward_model", command)
-    )
-    if "ppo" in stages and not rewarded:
+    if "ppo" in stages and not sources(command, experiment):
         yield (
             "ppo has no reward: set data.preferences to train a reward model, reward_model.path to "
-            "use one, or reward.function=FILE.py:NAME"
+            "use one, reward.function=FILE.py:NAME, or reward.sources for several"
         )
+
+
+def _uses_own_reward_model(experiment: Experiment) -> bool:
+    listed, own = experiment.reward.sources, own_reward_model(experiment)
+    if listed is None:
+        return experiment.reward_model.path is None
+    return any(entry.model is not None and is_same_folder(entry.model, own) for entry in listed)
 
 
 def _has(run: Path, folder: str, command: str) -> bool:

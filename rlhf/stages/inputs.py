@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +23,6 @@ from rlhf.data.tokenizer import load_tokenizer, train_tokenizer
 from rlhf.errors import ConfigError
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
 from rlhf.models.outline import context_length
-from rlhf.rewards.process import check_function
 
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
@@ -52,7 +52,7 @@ class Inputs:
     sources: dict[str, dict[str, str]]
     """sha256 of every data source by its path, by kind of data."""
     reward_files: list[Path] = field(default_factory=list[Path])
-    """The reward function's file, and those beside it that it imports."""
+    """The files of the reward functions, and those beside them that they import."""
     warnings: list[str] = field(default_factory=list)
     """What may be wrong with the rows, a line each."""
 
@@ -99,21 +99,24 @@ class Inputs:
         return {name: splits for name, splits in kinds.items() if splits is not None}
 
 
-def load_inputs(experiment: Experiment, stages: list[StageName], start: str | None) -> Inputs:
+def load_inputs(
+    experiment: Experiment,
+    stages: list[StageName],
+    start: str | None,
+    reward_files: Sequence[Path] = (),
+) -> Inputs:
     """Read the data that the stages need.
 
     Args:
         experiment: The configuration.
         stages: The stages that will run.
         start: Folder, hub name, FILE.gguf or packaged:NAME of the first policy; None for new.
+        reward_files: The files of the reward functions.
 
     Raises:
         ConfigError, DataError, ModelError: naming each fault in one line.
     """
     data = experiment.data
-    reward, functions = experiment.reward, list[Path]()
-    if reward.function is not None and "ppo" in stages:
-        functions = check_function(reward.function, reward.timeout_s)
     start = model_file(start) if start is not None else None
     wanted = _wanted(experiment, stages)
     with heard() as warnings:
@@ -130,7 +133,7 @@ def load_inputs(experiment: Experiment, stages: list[StageName], start: str | No
             prompts=prompts,
             pretraining=_pretraining(data, tokenizer) if wanted["pretraining"] else None,
             sources={kind: sha256_files(of) for kind, of in _sources(data, wanted).items()},
-            reward_files=functions,
+            reward_files=list(reward_files),
             warnings=warnings,
         )
 

@@ -13,7 +13,7 @@ from rlhf.models.pretrained import load_causal_lm, load_scalar
 from rlhf.roles.reference import PolicyAsReference
 from rlhf.roles.reward_sum import RewardSum
 from tests.models import demonstrations, experience, experiment, prompts, rankings, rollout
-from tests.specs import on
+from tests.specs import on, reward_mix
 
 pytestmark = pytest.mark.ray
 
@@ -78,13 +78,14 @@ def test_model_and_function_scores_are_weighted_and_in_row_order(
     written = rollout(num_rows)
     fields = {"policy": folder(), "function": f"{tmp_path}/judge.py:judge"}
     here = play("here", "reward", fields=fields)
-    alone = here.score_by_model(written).result()
-    assert here.score_by_function(written).result().tolist() == list(range(num_rows))
-    weights = {"reward": {"model_weight": 2.0, "function_weight": 0.5}}
-    there = play(slots, "reward", fields=fields, **weights)
-    assert_near(there.score_by_model(written).result(), 2.0 * alone)
-    both = RewardSum(there, model=True, function=True)
-    assert_near(both.score(written), 2.0 * alone + 0.5 * torch.arange(num_rows))
+    alone_BC = here.score_rows(written).result()
+    assert here.score_batch(written).result().tolist() == [[row] for row in range(num_rows)]
+    there = play(slots, "reward", fields=fields)
+    assert_near(there.score_rows(written).result(), alone_BC)
+    mix = reward_mix("model", fields["function"], model_weight=2.0, function_weight=0.5)
+    score_B, parts_BC = RewardSum(there, mix).score(written)
+    assert_near(score_B, 2.0 * alone_BC[:, 0] + 0.5 * torch.arange(num_rows))
+    assert_near(parts_BC, torch.stack([torch.arange(num_rows).float(), alone_BC[:, 0]], 1))
 
 
 @pytest.fixture(scope="module")

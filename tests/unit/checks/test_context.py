@@ -14,10 +14,16 @@ def test_a_stage_starts_from_what_this_run_made_before(context, folder, tmp_path
     nothing = {"policy": {}, "reward": {}}
     own = context(**nothing)
     assert own.start == str(tmp_path / "run/sft")
-    assert own.reward_model == str(tmp_path / "run/reward_model")
+    own_model = str(tmp_path / "run/reward_model")
+    assert own.reward_models == {"reward_model.path": own_model}
     assert context("pipeline", **nothing).start is None
     assert context().start == folder()
-    assert context().reward_model is None, "a function judges alone"
+    assert context().reward_models == {}, "a function judges alone"
+    listed = {"sources": [{"model": own_model}, {"model": folder(kind="classifier")}]}
+    assert list(context(reward=listed).reward_models) == [
+        "reward.sources.0.model",
+        "reward.sources.1.model",
+    ]
 
 
 def test_models_are_those_that_the_stages_load(context, folder):

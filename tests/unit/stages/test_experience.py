@@ -29,6 +29,7 @@ def drawn(rollout: Rollout, seed: int = 0) -> Scores:
 
     return Scores(
         score_B=torch.randn(len(rollout), generator=draw),
+        parts_BC=torch.zeros(len(rollout), 1),
         logprobs_BR=values(-2),
         ref_logprobs_BR=values(-2),
         values_BR=values(0),

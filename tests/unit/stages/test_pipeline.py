@@ -18,7 +18,7 @@ from rlhf.stages.pipeline import run_ppo, run_reward_model, run_sft, run_start
 from rlhf.stages.rehearsal import Rehearsal
 from rlhf.stages.run import Run
 from tests import models
-from tests.specs import runtime, spec
+from tests.specs import reward_mix, runtime, spec
 from tests.unit.stages.conftest import recorded
 
 SECTIONS = {
@@ -92,7 +92,7 @@ def test_three_stages_leave_four_whole_models_and_do_not_run_again(run_of, tmp_p
         start = run_start(run)
         sft = run_sft(run, start)
         reward_model = run_reward_model(run, sft)
-        policy = run_ppo(run, sft, reward_model)
+        policy = run_ppo(run, sft, reward_mix(reward_model))
     assert told == ["sft", "reward_model", "ppo"]
     for name in ("sft", "reward_model", "value", "policy"):
         assert verify(run.folder / name).kind == name
@@ -102,7 +102,8 @@ def test_three_stages_leave_four_whole_models_and_do_not_run_again(run_of, tmp_p
     assert {row["stage"] for row in figures} == set(told)
     again, told_again = run_of()
     with again.log:
-        assert run_ppo(again, run_sft(again, start), run_reward_model(again, sft)) == policy
+        sft, mix = run_sft(again, start), reward_mix(run_reward_model(again, sft))
+        assert run_ppo(again, sft, mix) == policy
     assert told_again == ["sft", "reward_model", "ppo"]
     assert recorded(run.folder) == figures
 
@@ -125,7 +126,7 @@ def test_without_a_reward_model_the_value_starts_at_zero(run_of, tmp_path):
     reward.write_text("def one(completions, **columns):\n    return [1.0] * len(completions)\n")
     run, _ = run_of(reward={"function": f"{reward}:one"})
     with run.log:
-        run_ppo(run, run_start(run), None)
+        run_ppo(run, run_start(run), reward_mix(function=f"{reward}:one"))
     first = recorded(run.folder)[0]
     assert first["value/mean"] == 0
     assert first["objective/scores"] == 1
@@ -137,9 +138,9 @@ def test_a_longer_ppo_is_not_done_when_a_shorter_one_is(run_of, tmp_path):
     judged = {"function": f"{reward}:one"}
     run, _ = run_of(reward=judged)
     with run.log:
-        run_ppo(run, run_start(run), None)
+        run_ppo(run, run_start(run), reward_mix(function=f"{reward}:one"))
     longer, told = run_of(reward=judged, ppo={**SECTIONS["ppo"], "num_steps": 3})
     with longer.log:
-        run_ppo(longer, run_start(longer), None)
+        run_ppo(longer, run_start(longer), reward_mix(function=f"{reward}:one"))
     assert told == ["ppo", "ppo"]
     assert [row["step"] for row in recorded(longer.folder)] == [0, 1, 2]
