@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from rlhf.config.section import Place, Section
 
@@ -33,6 +33,11 @@ class RewardSourceConfig(Section):
     """A trained reward model; RUN/reward_model is the run's own, which a pipeline trains first."""
     function: Place | None = None
     """FILE.py:NAME, as in reward.function."""
+
+    @model_serializer(mode="wrap")
+    def _without_other_kinds(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out what is not given: a kind of a later release changes no record of this one."""
+        return {name: value for name, value in dump(self).items() if value is not None}
 
     @property
     def given(self) -> dict[str, object]:
