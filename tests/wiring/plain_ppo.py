@@ -149,9 +149,8 @@ class Program:
             home / reference if reference else start
         )
         self.sources = self._sources(config["reward"], config["reward_model"]["path"])
-        value = config["value"]["path"] or next(
-            (s["model"] for s in self.sources if "model" in s), None
-        )
+        models = [source["model"] for source in self.sources if "model" in source]
+        value = config["value"]["path"] or (models[0] if models else None)
         scalar = self._scalar(value or config["policy"]["path"], zero=not value)
         self.moments = (
             getattr(scalar.config, "rlhf_score_mean", 0.0),

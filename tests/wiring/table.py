@@ -101,17 +101,11 @@ POLICY_CLIPPED = ("policy/clipfrac_avg", "policy/dual_clipfrac_avg", "samples pp
 LEARNED = (*VALUE_LEARNED, *POLICY_LEARNED)
 CLIPPED = (VALUE_CLIPPED, *POLICY_CLIPPED)
 JUDGED = (*ADVANTAGES, *RETURNS, *LEARNED)
-ALL_OF_IT = (
-    "reward/*",
-    *WRITTEN,
-    *SCORED,
-    CORRELATED,
-    *SHAPED,
-    *VALUED,
-    *JUDGED,
-    *CLIPPED,
-    *SAMPLED,
+ALL_BUT_SAMPLES = (
+    *("reward/*", CORRELATED),
+    *(*WRITTEN, *SCORED, *SHAPED, *VALUED, *JUDGED, *CLIPPED),
 )
+ALL_OF_IT = (*ALL_BUT_SAMPLES, *SAMPLED)
 
 
 @dataclass(frozen=True)
@@ -284,12 +278,12 @@ EFFECTS: dict[str, Effect] = {
     "ppo.rollout_batch_size": Effect(
         "4",
         ("num_tokens", *SCORED, *JUDGED, "policy/num_updates"),
-        (*ALL_OF_IT[: -len(SAMPLED)], "*lr"),
+        (*ALL_BUT_SAMPLES, "*lr"),
     ),
     "ppo.samples_per_prompt": Effect(
         "2",
         ("num_tokens", *SCORED, *JUDGED, "policy/num_updates"),
-        (*ALL_OF_IT[: -len(SAMPLED)], "*lr"),
+        (*ALL_BUT_SAMPLES, "*lr"),
     ),
     "ppo.minibatch_size": Effect(
         "8",

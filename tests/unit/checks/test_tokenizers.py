@@ -164,3 +164,16 @@ def test_what_ends_an_exchange_needs_a_place_in_the_reward_models_context(
         else:
             with pytest.raises(ModelError, match=f"context is {places}, .*by 1"):
                 check_tokenizers(asked)
+
+
+def test_every_model_of_a_list_is_looked_at_under_its_own_name(context, copied, folder):
+    larger = copied("classifier")
+    letters = [" ".join(a + b for a in "qwertyuiop" for b in "asdfghjkl")] * 3
+    models.tokenizer([*models.TEXTS, *letters], 400).save_pretrained(larger)
+    entries = [{"model": folder(kind="classifier")}, {"model": str(larger)}]
+    with pytest.raises(ModelError, match=r"reward\.sources\.1\.model=.*its embedding 290"):
+        check_tokenizers(context(reward={"sources": entries}))
+    models.tokenizer(OTHER).save_pretrained(larger)
+    said = check_tokenizers(context(reward={"sources": entries}))
+    assert f"the reward model {entries[0]['model']} reads these tokens; " in said
+    assert said.endswith(f"{larger} has tokens of its own, texts are encoded again")

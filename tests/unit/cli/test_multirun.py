@@ -49,7 +49,12 @@ def test_what_is_named_is_not_replaced(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "given", [{"reward": {"function": "own.py:f"}}, {"reward_model": {"path": "mine"}}]
+    "given",
+    [
+        {"reward": {"function": "own.py:f"}},
+        {"reward_model": {"path": "mine"}},
+        {"reward": {"sources": [{"model": "mine"}]}},
+    ],
 )
 def test_a_reward_that_is_named_is_all_of_it(tmp_path, given):
     (tmp_path / "reward_model").mkdir()
