@@ -53,7 +53,8 @@ def spec(kind: str, path: str | Path, **fields: Any) -> RoleSpec[Any]:
     """Return a role's spec; what is not given is as most tests want it."""
     if kind == "reward":
         policy = Path(fields.pop("policy", path))
-        return RewardSpec(mix=reward_mix(path, **fields), policy=policy)
+        mix = fields.pop("mix", None)
+        return RewardSpec(mix=mix or reward_mix(path, **fields), policy=policy)
     usual: dict[str, dict[str, Any]] = {
         "sft_policy": {"total_updates": 100},
         "reward_trainer": {"total_updates": 100, "head": "trained"},
@@ -74,6 +75,12 @@ def reward_mix(
         function=function, model_weight=model_weight, function_weight=function_weight
     )
     return Mix(made_of(asked_sources(asked, None if model is None else str(model))))
+
+
+def listed_mix(*entries: dict[str, object]) -> Mix:
+    """Return the reward of a list of sources."""
+    asked = RewardConfig.model_validate({"sources": list(entries)})
+    return Mix(made_of(asked_sources(asked, None)))
 
 
 def assigned(kind: str, path: str | Path, experiment: Experiment, **fields: Any) -> Assignment:

@@ -64,9 +64,9 @@ class RewardConfig(Section):
     model_weight: float = 1.0
     """Weight of the reward model's score, where there is one."""
     sources: list[RewardSourceConfig] | None = None
-    """In place of all of these and of reward_model.path, any number of models and functions:
-    [{model: FOLDER, weight: 1}, {function: FILE.py:NAME, weight: 0.5, name: SHORT}]. The run's own
-    reward model is {model: RUN/reward_model}. The reward is the sum of weight x score."""
+    """Any number of models and functions, in place of reward_model.path, function and their two
+    weights: [{model: FOLDER, weight: 1}, {function: FILE.py:NAME, weight: 0.5, name: SHORT}]. The
+    run's own reward model is {model: RUN/reward_model}. The reward is the sum of weight x score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import torch
 
-from rlhf.config.rewards import RewardConfig, asked_sources
-from rlhf.rewards.mix import Mix
-from rlhf.rewards.sources import made_of
-from tests.specs import reward_mix
+from tests.specs import listed_mix, reward_mix
 
 LISTED = (
     {"function": "a.py:f", "weight": 0.5},
@@ -19,13 +16,8 @@ LISTED = (
 )
 
 
-def mix(*entries: dict[str, object]) -> Mix:
-    asked = RewardConfig.model_validate({"sources": list(entries)})
-    return Mix(made_of(asked_sources(asked, None)))
-
-
 def test_each_score_keeps_its_column_and_counts_by_its_weight():
-    made = mix(*LISTED)
+    made = listed_mix(*LISTED)
     by_rows_BC = torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
     by_batch_BC = torch.tensor([[4.0, 0.0], [5.0, 1.0], [6.0, -1.0]])
     parts_BC = made.parts(by_rows_BC, by_batch_BC)
@@ -37,15 +29,15 @@ def test_each_score_keeps_its_column_and_counts_by_its_weight():
 
 
 def test_one_kind_alone_has_no_columns_of_the_other():
-    models, nothing_BC = mix(LISTED[1], LISTED[3]), torch.zeros(2, 0)
+    models, nothing_BC = listed_mix(LISTED[1], LISTED[3]), torch.zeros(2, 0)
     assert models.by_batch == ()
     assert models.parts(torch.ones(2, 2), nothing_BC).tolist() == [[1, 1], [1, 1]]
-    assert mix(LISTED[0]).total(torch.ones(2, 1)).tolist() == [0.5, 0.5]
+    assert listed_mix(LISTED[0]).total(torch.ones(2, 1)).tolist() == [0.5, 0.5]
     assert models.parts(torch.zeros(0, 2), torch.zeros(0, 0)).shape == (0, 2)
 
 
 def test_the_sum_in_words():
-    assert mix(*LISTED).described == (
+    assert listed_mix(*LISTED).described == (
         "0.5 x f (function a.py:f) + -2 x y (reward model x/y) + 3 x style (function a.py:g) + "
         "1 x z (reward model z)"
     )

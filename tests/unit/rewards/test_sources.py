@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlhf.config.rewards import KINDS, RewardConfig, asked_sources
+from rlhf.config.rewards import KINDS
 from rlhf.data.tokenizer import load_tokenizer
 from rlhf.errors import ConfigError
 from rlhf.rewards import sources
-from rlhf.rewards.sources import check_sources, made_of, model_source
+from rlhf.rewards.sources import check_sources, model_source
 from tests.models import rollout
+from tests.specs import listed_mix
 
 
 def made(*entries: dict[str, object]):
-    asked = RewardConfig.model_validate({"sources": list(entries)})
-    return made_of(asked_sources(asked, None))
+    return listed_mix(*entries).sources
 
 
 @dataclass

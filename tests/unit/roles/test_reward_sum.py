@@ -5,13 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rlhf.config.rewards import RewardConfig, asked_sources
 from rlhf.flow.future import Ready
-from rlhf.rewards.mix import Mix
-from rlhf.rewards.sources import made_of
 from rlhf.roles.reward_sum import RewardSum
 from tests.models import rollout
-from tests.specs import reward_mix
+from tests.specs import listed_mix, reward_mix
 
 
 class Reward:
@@ -46,7 +43,7 @@ def test_only_the_parts_there_are_are_asked_and_added(model, function):
 def test_several_of_each_kind_keep_their_columns_and_weights():
     listed = [{"function": "a.py:f", "weight": 2.0}, {"model": "x", "weight": -0.5}]
     listed += [{"function": "b.py:f", "weight": 0.25}, {"model": "y", "weight": 4.0}]
-    mix = Mix(made_of(asked_sources(RewardConfig.model_validate({"sources": listed}), None)))
+    mix = listed_mix(*listed)
     assert mix.names == ["f", "x", "f_2", "y"]
     score_B, parts_BC = RewardSum(Reward(mix), mix).score(rollout(2))
     assert parts_BC.tolist() == [[10.0, 0.0, 11.0, 1.0], [10.0, 1.0, 11.0, 2.0]]
