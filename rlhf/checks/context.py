@@ -59,19 +59,6 @@ class CheckContext:
         """The sources of PPO's reward; none without PPO."""
         return Mix(made_of(sources(self.command, self.experiment)))
 
-    def is_made_here(self, source: RewardSource) -> bool:
-        """Return whether a source is the reward model that the command trains first."""
-        return trains(self.command, self.experiment, source.model)
-
-    @property
-    def reward_models(self) -> dict[str, str]:
-        """Setting -> path of every reward model that PPO uses, and that is there already."""
-        return {
-            source.asked.setting: source.model
-            for source in self.mix.sources
-            if source.model is not None and not self.is_made_here(source)
-        }
-
     @property
     def models(self) -> dict[str, str]:
         """Setting -> path of every model the stages load; a GGUF file is only read by its start."""
@@ -79,7 +66,7 @@ class CheckContext:
         given: dict[str, str | None] = {"policy.path": self.start}
         if "ppo" in self.stages:
             given["reference.path"] = experiment.reference.path
-            given.update(self.reward_models)
+            given.update(reward_models(self))
             given["value.path"] = experiment.value.path
         made = (f"{PREFIX}{PACKAGED}", ".gguf")
         return {name: path for name, path in given.items() if path and not path.endswith(made)}
@@ -95,6 +82,20 @@ class CheckContext:
         """Whether the run joins a Ray cluster that is running already."""
         cluster = self.experiment.cluster
         return cluster.backend == "ray" and address_of(cluster) != "local"
+
+
+def is_made_here(context: CheckContext, source: RewardSource) -> bool:
+    """Return whether a source is the reward model that the command trains first."""
+    return trains(context.command, context.experiment, source.model)
+
+
+def reward_models(context: CheckContext) -> dict[str, str]:
+    """Return setting -> path of every reward model that PPO uses, and that is there already."""
+    return {
+        source.asked.setting: source.model
+        for source in context.mix.sources
+        if source.model is not None and not is_made_here(context, source)
+    }
 
 
 def roles_needed(stages: list[StageName], experiment: Experiment) -> list[RoleName]:

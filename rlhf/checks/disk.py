@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rlhf.checkpoint.files import existing
 from rlhf.checkpoint.run import check_run
-from rlhf.checks.context import CheckContext, roles_needed
+from rlhf.checks.context import CheckContext, is_made_here, roles_needed
 from rlhf.errors import ConfigError
 from rlhf.models.counts import Counts, count, count_new
 
@@ -120,7 +120,7 @@ def _policy(context: CheckContext) -> Counts:
 def _first_reward_model(context: CheckContext) -> str | None:
     """Return what the value role starts from; None where this run trains it first."""
     first = next((source for source in context.mix.sources if source.model is not None), None)
-    return None if first is None or context.is_made_here(first) else first.model
+    return None if first is None or is_made_here(context, first) else first.model
 
 
 def _size(folder: Path) -> int:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from rlhf.checkpoint.artifact import read_artifact, verify
-from rlhf.checks.context import CheckContext
+from rlhf.checks.context import CheckContext, reward_models
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.errors import CheckpointError, ModelError
 from rlhf.models.folder import check_folder
@@ -36,7 +36,7 @@ def check_models(context: CheckContext) -> str:
         ModelError: one line for each model that cannot be used.
         CheckpointError: when a folder that a stage made is damaged, or of another kind.
     """
-    scored = {*context.reward_models, "value.path"}
+    scored = {*reward_models(context), "value.path"}
     wanted = [(path, name in scored) for name, path in context.models.items()]
     _raise_all(partial(check_weights, path, scored=ends) for path, ends in dict.fromkeys(wanted))
     for path, ends in wanted:
@@ -51,7 +51,7 @@ def check_reward_head(context: CheckContext) -> str:
         ModelError: when one was not trained.
         CheckpointError: when the record of one, made by a stage of ours, has it as untrained.
     """
-    paths = dict.fromkeys(context.reward_models.values())
+    paths = dict.fromkeys(reward_models(context).values())
     if not paths:
         return "no trained reward model is given"
     return "; ".join(_head(path) for path in paths)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rlhf.checks.check import CheckWarning
-from rlhf.checks.context import CheckContext, is_model
+from rlhf.checks.context import CheckContext, is_made_here, is_model
 from rlhf.config.commands import own_reward_model
 from rlhf.config.rewards import is_same_folder
 
@@ -22,7 +22,7 @@ def check_reward(context: CheckContext) -> str:
 def reward_of(context: CheckContext) -> str:
     """Return the sum that scores a response, such as `1 x reward.py:f + 0.5 x RUN/reward_model`."""
     return " + ".join(
-        f"{source.term}, which this run trains" if context.is_made_here(source) else source.term
+        f"{source.term}, which this run trains" if is_made_here(context, source) else source.term
         for source in context.mix.sources
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from rlhf.checks.check import CheckWarning
-from rlhf.checks.context import CheckContext
+from rlhf.checks.context import CheckContext, reward_models
 from rlhf.data.chat import encode_conversation, encode_ending
 from rlhf.data.columns import options_of
 from rlhf.data.retokenize import encode_exchange
@@ -36,7 +36,7 @@ def check_tokenizers(context: CheckContext) -> str:
             problems += _reads_ids(name, context)
             problems += _vocabulary(name, context, load_tokenizer(models[name]))
     text = f"{len(policy):,} tokens, EOS {policy.eos_token!r}, pad {policy.pad_token!r}"
-    for name, path in context.reward_models.items():
+    for name, path in reward_models(context).items():
         own = load_tokenizer(path)
         problems += _vocabulary(name, context, own)
         problems += _reward_template(name, context, own)
@@ -96,7 +96,7 @@ def _fits(name: str, context: CheckContext, more: int) -> Iterator[str]:
 
 def _reads(name: str, context: CheckContext, own: TextTokenizer) -> str:
     """Return whether a reward model reads the policy's tokens, in words."""
-    path, several = context.reward_models[name], len(context.reward_models) > 1
+    path, several = reward_models(context)[name], len(reward_models(context)) > 1
     same = fingerprint(own) == fingerprint(context.inputs.tokenizer)
     reads = "reads these tokens" if same else "has tokens of its own, texts are encoded again"
     return f"the reward model {path} {reads}" if several else f"the reward model {reads}"
@@ -104,7 +104,7 @@ def _reads(name: str, context: CheckContext, own: TextTokenizer) -> str:
 
 def _reward_template(name: str, context: CheckContext, own: TextTokenizer) -> Iterator[str]:
     """Check that a reward model's template can format every prompt."""
-    path = context.reward_models[name]
+    path = reward_models(context)[name]
     same = fingerprint(own) == fingerprint(context.inputs.tokenizer)
     if _has_messages(context) and not own.chat_template:
         yield (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from rlhf.checks.context import roles_needed
+from rlhf.checks.context import reward_models, roles_needed
 from tests import models
 
 
@@ -15,12 +15,12 @@ def test_a_stage_starts_from_what_this_run_made_before(context, folder, tmp_path
     own = context(**nothing)
     assert own.start == str(tmp_path / "run/sft")
     own_model = str(tmp_path / "run/reward_model")
-    assert own.reward_models == {"reward_model.path": own_model}
+    assert reward_models(own) == {"reward_model.path": own_model}
     assert context("pipeline", **nothing).start is None
     assert context().start == folder()
-    assert context().reward_models == {}, "a function judges alone"
+    assert reward_models(context()) == {}, "a function judges alone"
     listed = {"sources": [{"model": own_model}, {"model": folder(kind="classifier")}]}
-    assert list(context(reward=listed).reward_models) == [
+    assert list(reward_models(context(reward=listed))) == [
         "reward.sources.0.model",
         "reward.sources.1.model",
     ]

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from rlhf.checks.check import CheckWarning
+from rlhf.checks.context import reward_models
 from rlhf.checks.reward import check_reward, reward_of
 
 FUNCTION = {"function": "own.py:f", "function_weight": 0.5}
@@ -111,4 +112,4 @@ def test_rankings_that_a_list_has_no_use_for_are_told(context, tmp_path):
     assert check_reward(named) == (
         "1 x reward_model (reward model run/reward_model), which this run trains"
     )
-    assert named.reward_models == {}
+    assert reward_models(named) == {}
