@@ -77,8 +77,8 @@ MUTATIONS = (
         "a source's metric is what it adds to the sum",
         "rlhf/stages/ppo.py",
         "source_figures(self.reward.mix.names, scores.parts_BC)",
-        "source_figures(self.reward.mix.names, "
-        "scores.parts_BC * scores.parts_BC.new_tensor([s.weight for s in self.reward.mix.sources]))",
+        "source_figures(self.reward.mix.names, scores.parts_BC"
+        " * scores.parts_BC.new_tensor([s.weight for s in self.reward.mix.sources]))",
         MANY,
     ),
     Mutation(

@@ -204,8 +204,9 @@ def test_a_run_that_broke_and_went_on_is_the_run_that_did_not(home):
         "ppo.ema_decay=0.5",
         "checkpoint.every=2",
     )
-    whole = home.run("ppo", *settings, "reward.function=reward.py:letters")
-    breaking = (*settings, "reward.function=reward.py:breaks")
+    own = "reward.sources=[{{function: reward.py:{}, name: own}}]"
+    whole = home.run("ppo", *settings, own.format("letters"))
+    breaking = (*settings, own.format("breaks"))
     broken = home.again("ppo", *breaking, within="broken")
     assert (whole.code, broken.code) == (0, 2), whole.err
     assert len(broken.steps("ppo")) == 4
