@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from rlhf.cli.overrides import quoted
 from rlhf.config.experiment import Experiment
@@ -58,7 +58,8 @@ class Multirun:
             )
         folder = Path(str(mapping["run_dir"]))
         name = trial_name(settings)
-        started = {**handed_down(self._command, mapping), "run_dir": str(folder / name)}
+        started = own_reward_models(handed_down(self._command, mapping), folder / name)
+        started["run_dir"] = str(folder / name)
         if self._command not in COMPARED:
             return self._run(name, started)
         sweep = self._opened(folder)
@@ -161,6 +162,27 @@ def handed_down(command: str, mapping: Mapping[str, Any]) -> dict[str, Any]:
     if command == "ppo" and not is_judged and _is_model(scores):
         reward_model |= {"path": str(scores)}
     return {**mapping, "policy": policy, "reward_model": reward_model}
+
+
+def own_reward_models(mapping: Mapping[str, Any], trial: Path) -> dict[str, Any]:
+    """Return a trial's configuration, in which RUN/reward_model is in the trial's own folder.
+
+    `${run_dir}` was the folder of the sweep; a reward model that lies there is meant as it is.
+    """
+    reward = dict(mapping["reward"])
+    shared = Path(str(mapping["run_dir"])) / "reward_model"
+    if isinstance(reward["sources"], list) and not _is_model(shared):
+        reward["sources"] = [_moved(entry, shared, trial) for entry in reward["sources"]]
+    return {**mapping, "reward": reward}
+
+
+def _moved(entry: object, shared: Path, trial: Path) -> object:
+    if not isinstance(entry, dict):
+        return entry  # Loading reports what is wrong.
+    source = cast("dict[str, object]", entry)
+    if not isinstance(source.get("model"), str) or Path(str(source["model"])) != shared:
+        return source
+    return {**source, "model": str(trial / "reward_model")}
 
 
 def _is_model(folder: Path) -> bool:

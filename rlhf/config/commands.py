@@ -103,11 +103,26 @@ def _missing_models(command: str, stages: list[StageName], experiment: Experimen
         )
     if policy.new is not None and "sft" not in stages and not _has(run, "sft", command):
         yield "policy.new needs SFT first: set data.demonstrations and run sft or pipeline"
+    yield from _missing_reward_model(command, experiment)
     if "ppo" in stages and not sources(command, experiment):
         yield (
             "ppo has no reward: set data.preferences to train a reward model, reward_model.path to "
             "use one, reward.function=FILE.py:NAME, or reward.sources for several"
         )
+
+
+def _missing_reward_model(command: str, experiment: Experiment) -> Iterator[str]:
+    """Yield a message for the run's own reward model in a list, if nothing made or makes it."""
+    own = own_reward_model(experiment)
+    for source in sources(command, experiment):
+        is_own = (
+            source.is_listed and source.kind == "model" and is_same_folder(str(source.what), own)
+        )
+        if is_own and not trains(command, experiment, str(own)) and not own.exists():
+            yield (
+                f"{source.setting}={source.what} is this run's own reward model, which is not "
+                "there; set data.preferences and run pipeline, or run reward_model first"
+            )
 
 
 def _uses_own_reward_model(experiment: Experiment) -> bool:

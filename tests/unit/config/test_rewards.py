@@ -141,3 +141,17 @@ def test_a_record_holds_only_the_kind_that_is_given():
     assert kept["reward"]["sources"] == [{"weight": 2.0, "model": "a/judge"}]
     assert load(kept) == asked
     assert RewardSourceConfig(model="~").model != "~"
+
+
+def test_the_runs_own_model_is_missed_where_nothing_makes_it(tmp_path):
+    own = str(tmp_path / "reward_model")
+    settings = {"run_dir": str(tmp_path), "reward": {"sources": [FUNCTION, {"model": own}]}}
+    told = f"reward.sources.1.model={own} is this run's own reward model, which is not there"
+    assert told in "\n".join(missing("ppo", load(settings)))
+    assert told in "\n".join(missing("pipeline", load(settings)))
+    trained = load({**settings, "data": {"preferences": "p.jsonl"}})
+    assert told not in "\n".join(missing("pipeline", trained))
+    assert told in "\n".join(missing("ppo", trained))
+    assert told not in "\n".join(missing("sft", load(settings)))
+    (tmp_path / "reward_model").mkdir()
+    assert told not in "\n".join(missing("ppo", load(settings)))
