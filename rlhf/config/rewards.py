@@ -189,7 +189,7 @@ def _names(sources: Sequence[RewardSourceConfig]) -> list[str]:
 
 
 def _usual_name(source: RewardSourceConfig) -> str:
-    """Return the name of a function, or of a model's folder."""
+    """Return the name of a function, or of a model's folder; of what has none, its kind's."""
     kind, what = next(iter(source.given.items()))
-    last = Path(str(what)).absolute().name.rpartition(":")[2]
+    last = Path(what).absolute().name.rpartition(":")[2] if isinstance(what, str) else ""
     return re.sub(r"[^\w.-]+", "_", last)[:60] or kind
