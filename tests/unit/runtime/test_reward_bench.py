@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from rlhf.data.tokenizer import load_tokenizer
+from rlhf.engine.offload import Offloader
 from rlhf.engine.precision import multiplies_bf16
+from rlhf.models.pretrained import load_scalar
 from rlhf.runtime.context import RoleContext
 from rlhf.runtime.reward_bench import RewardBench
+from rlhf.runtime.specs import Assignment, RewardSpec
 from tests import models
+from tests.specs import listed_mix
 
 
 def bench(folder, **engine):
@@ -51,3 +57,17 @@ def test_auto_goes_by_the_size_of_each_model(folder, tmp_path):
     asked = bench(folder, precision="auto")
     found = [asked.model_scorer(path).engine._bf16 for path in (folder(kind="classifier"), large)]
     assert found == [False, True]
+
+
+def test_all_models_leave_a_shared_device_with_the_role(folder, tmp_path):
+    other = models.write(models.classifier("gpt2", seed=5), tmp_path / "gpt2")
+    paths = (folder(kind="classifier"), other)
+    spec = RewardSpec(mix=listed_mix(*({"model": p} for p in paths)), policy=Path(folder()))
+    role = Assignment(spec, models.experiment())(models.alone())
+    weights = [load_scalar(path, "trained") for path in paths]
+    least = sum(p.numel() * p.element_size() for w in weights for p in w.parameters())
+    offloader, written = Offloader(role, "cpu"), models.rollout(3)
+    before_BC = role.score_rows(written)
+    assert offloader.offload() >= least
+    offloader.onload()
+    assert torch.equal(role.score_rows(written), before_BC)
