@@ -1,30 +1,46 @@
 """What one stage passes to the next: a model folder with a record of its origin and its hashes.
 
-`rlhf_artifact.json` is written last, so a model folder without it was never finished.
+`rlhf_artifact.json` is written last, in a folder beside the final one; `put_in_place` then moves
+the whole. So a folder that stands in its place without a record, or with files that are not those
+of the record, was damaged afterwards.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from rlhf import __version__
-from rlhf.checkpoint.files import canonical_json, reading, sha256, write_json
+from rlhf.catalog.stages import STAGES
+from rlhf.checkpoint.files import canonical_json, reading, sha256, sync, write_json, writing
 from rlhf.config.section import Section
 from rlhf.errors import CheckpointError
 
 ARTIFACT_FILE = "rlhf_artifact.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1 had the hashes of the weights alone."""
 DECIDING_FILES = (
     ("config.json", "*.safetensors", "*.bin"),
     ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt"),
 )
-"""Files of a model folder that decide what it is, in run folders of layout 1 and of layout 2, which
-counts tokenizer, chat template and generation config too."""
+"""Files of a model folder that decide what it is, in run folders of layout 1 and of those since,
+which count tokenizer, chat template and generation config too."""
+
+START = "start"
+"""Folder of a policy's first weights, where a run made them."""
+KINDS = (START, *(kind for stage in STAGES for kind in (stage.folder, *stage.by_products)))
+"""Finished model folders: the first weights, and what the stages make."""
+
+
+def _known_kind(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"Input should be one of {', '.join(KINDS)}")
+    return kind
 
 
 class Artifact(Section):
@@ -32,8 +48,8 @@ class Artifact(Section):
 
     schema_version: int = SCHEMA_VERSION
     """Layout of this record."""
-    kind: Literal["policy", "reward_model", "value", "sft"]
-    """What the model is for."""
+    kind: Annotated[str, AfterValidator(_known_kind)]
+    """What the model is for: the name of the folder it was made as, such as policy."""
     head_trained: bool
     """False while a scalar head still has its initial weights; True for language models."""
     tokenizer_sha256: str
@@ -46,12 +62,20 @@ class Artifact(Section):
     """inputs_fingerprint of all that decided the result: settings, data, the folder before it."""
     weights_sha256: dict[str, str] = Field(default_factory=dict)
     """Hash of each safetensors file by name; filled in by write_artifact."""
+    files_sha256: dict[str, str] = Field(default_factory=dict)
+    """Hash of every other file, by its path within the folder; filled in by write_artifact."""
     created_by: str = __version__
     """Release of rlhf that saved it."""
+    record_sha256: str = ""
+    """Hash of the record itself, without this entry; filled in by write_artifact."""
+
+    def own_sha256(self) -> str:
+        """Return the hash of all other entries."""
+        return inputs_fingerprint(self.model_dump(exclude={"record_sha256"}))
 
 
 def write_artifact(folder: Path, artifact: Artifact) -> Artifact:
-    """Hash the folder's safetensors files and write the record beside them, atomically.
+    """Hash the folder's files and write the record beside them, atomically.
 
     Raises:
         CheckpointError: when the folder has no weights, or the disk is full or fails.
@@ -59,11 +83,38 @@ def write_artifact(folder: Path, artifact: Artifact) -> Artifact:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise CheckpointError(f"{folder} has no *.safetensors file; save the weights first")
-    whole = artifact.model_copy(
-        update={"weights_sha256": {path.name: sha256(path) for path in files}}
-    )
+    others = [path for path in sorted(folder.rglob("*")) if _is_own(path) and path not in files]
+    hashes = {
+        "weights_sha256": {path.name: sha256(path) for path in files},
+        "files_sha256": {path.relative_to(folder).as_posix(): sha256(path) for path in others},
+    }
+    whole = artifact.model_copy(update=hashes)
+    whole = whole.model_copy(update={"record_sha256": whole.own_sha256()})
     write_json(folder / ARTIFACT_FILE, whole.model_dump())
     return whole
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether a path is a file of the folder itself: no link, not the record."""
+    return path.is_file() and not path.is_symlink() and path.name != ARTIFACT_FILE
+
+
+def put_in_place(finished: Path, target: Path) -> None:
+    """Move a finished folder to its place, such that a power cut leaves the old one or the new.
+
+    Raises:
+        CheckpointError: when the disk fails.
+    """
+    old = target.with_name(f".{target.name}.old")
+    with writing(target, 0):
+        for path in (*finished.rglob("*"), finished):
+            if not path.is_symlink():
+                sync(path)
+        if target.exists():
+            target.rename(old)
+        finished.rename(target)
+        sync(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def read_artifact(folder: Path) -> Artifact | None:
@@ -90,36 +141,59 @@ def read_artifact(folder: Path) -> Artifact | None:
             f"{path} has schema_version={artifact.schema_version}, this release reads up to "
             f"{SCHEMA_VERSION}; upgrade, or run the stage again"
         )
+    if artifact.schema_version > 1 and artifact.record_sha256 != artifact.own_sha256():
+        raise CheckpointError(
+            f"{path} is damaged: it does not match its own sha256; put it back, or delete {folder} "
+            "and run its stage again"
+        )
     return artifact
 
 
 def verify(folder: Path) -> Artifact:
-    """Return a folder's record after checking every weight file against it.
+    """Return a folder's record after checking every file against it.
 
     Raises:
-        CheckpointError: naming the file that is missing or differs.
+        CheckpointError: naming every file that is missing or differs, and the record if it does.
     """
+    remedy = (
+        f"put it back, or delete {folder} and run its stage again; changed on purpose, it is "
+        f"another model: use a copy of the folder without {ARTIFACT_FILE}"
+    )
     artifact = read_artifact(folder)
     if artifact is None:
-        raise CheckpointError(
-            f"{folder} has no {ARTIFACT_FILE}: its stage did not finish; run it again"
-        )
-    for name, expected in artifact.weights_sha256.items():
-        found = sha256(folder / name)
+        raise CheckpointError(f"{folder / ARTIFACT_FILE} is missing: {folder} is damaged; {remedy}")
+    problems: list[str] = []
+    for name, expected in {**artifact.weights_sha256, **artifact.files_sha256}.items():
+        try:
+            found = sha256(folder / name)
+        except CheckpointError as error:
+            problems.append(f"{error}: {folder} is damaged; {remedy}")
+            continue
         if found != expected:
-            raise CheckpointError(
+            problems.append(
                 f"{folder / name} is damaged: sha256 {found[:12]}, {ARTIFACT_FILE} says "
-                f"{expected[:12]}; delete {folder} and run its stage again"
+                f"{expected[:12]}; {remedy}"
             )
+    if problems:
+        raise CheckpointError("\n".join(problems))
     return artifact
 
 
 def is_current(folder: Path, inputs_sha256: str) -> bool:
-    """Return whether the folder is finished, complete, and made from exactly these inputs."""
-    artifact = read_artifact(folder)
-    if artifact is None or artifact.inputs_sha256 != inputs_sha256:
+    """Return whether the folder is there, whole, and made from exactly these inputs.
+
+    A folder made from other inputs may be replaced; a damaged one is never taken for such.
+
+    Raises:
+        CheckpointError: naming what is damaged.
+    """
+    if not folder.exists():
         return False
-    return all((folder / name).is_file() for name in artifact.weights_sha256)
+    artifact = read_artifact(folder)
+    if artifact is not None and artifact.inputs_sha256 != inputs_sha256:
+        return False
+    verify(folder)
+    return True
 
 
 def inputs_fingerprint(inputs: Mapping[str, object]) -> str:
@@ -132,11 +206,11 @@ def identity(path: Path, layout: int) -> object:
 
     Args:
         path: A file, a model folder, or the name of a model on the hub.
-        layout: Layout of the run folder, which determines the files that count: 1 or 2.
+        layout: Layout of the run folder, which determines the files that count.
     """
     if path.is_file():
         return sha256(path)
     if not path.is_dir():
         return str(path)
-    files = {file for kind in DECIDING_FILES[layout - 1] for file in path.glob(kind)}
+    files = {file for kind in DECIDING_FILES[min(layout, 2) - 1] for file in path.glob(kind)}
     return {file.name: sha256(file) for file in sorted(files - {path / ARTIFACT_FILE})}

@@ -7,12 +7,10 @@ time. Nothing here reads or writes pickles.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from rlhf.checkpoint.disk import explained
 from rlhf.errors import CheckpointError
 
 _METADATA_KEY = "rlhf"
@@ -157,16 +156,8 @@ def _replace(path: Path, num_bytes: int, write: Callable[[Path], object]) -> Non
 
 
 def _explain(error: OSError | SafetensorError, path: Path, num_bytes: int) -> str:
-    code = _error_number(error)
-    reason = os.strerror(code) if code else str(error)
-    if code not in (errno.ENOSPC, errno.EDQUOT):
-        return f"cannot write {path}: {reason}; the last complete checkpoint is untouched"
-    existing = next(folder for folder in path.absolute().parents if folder.exists())
-    free = shutil.disk_usage(existing).free
-    return (
-        f"disk full: {path} needs {num_bytes:,} bytes, {free:,} are free; make room or "
-        "choose a run_dir on another disk; the last complete checkpoint is untouched"
-    )
+    fault = OSError(_error_number(error), str(error))
+    return f"{explained(fault, path, num_bytes)}; the last complete checkpoint is untouched"
 
 
 def _error_number(error: OSError | SafetensorError) -> int:
@@ -188,11 +179,3 @@ def _owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         seen.add(ready.untyped_storage().data_ptr())
         owned[name] = ready
     return owned
-
-
-def existing(folder: Path) -> Path:
-    """Return the nearest folder above (or the folder itself) that exists."""
-    folder = folder.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return folder

@@ -67,18 +67,41 @@ def read_manifest(folder: Path, owner: Owner, step: int) -> dict[str, object]:
         DamagedError: naming the file that is missing, changed or of another step.
         CheckpointError: when the checkpoint is of another run or stage, or of a newer schema.
     """
+    manifest = _trusted(folder)
+    _check_owner(manifest, owner, folder)
+    if manifest["step"] != step:
+        raise DamagedError(f"{folder / MANIFEST_FILE} is of step {manifest['step']}")
+    _check_files(folder, manifest)
+    return cast("dict[str, object]", manifest["trainer"])
+
+
+def check_step(folder: Path) -> int:
+    """Verify a committed folder, whoever's it is; return the number of its files.
+
+    Raises:
+        DamagedError: naming the file that is missing or changed.
+        CheckpointError: when the checkpoint is of a newer schema.
+    """
+    return _check_files(folder, _trusted(folder))
+
+
+def _trusted(folder: Path) -> dict[str, object]:
+    """Return a manifest that matches its own hash."""
     path = folder / MANIFEST_FILE
     manifest = _parsed(path)
     _check_schema(manifest, folder)
     body = {key: value for key, value in manifest.items() if key != "sha256"}
     if manifest.get("sha256") != _digest(body):
         raise DamagedError(f"{path} does not match its own sha256")
-    _check_owner(manifest, owner, folder)
-    if manifest["step"] != step:
-        raise DamagedError(f"{path} is of step {manifest['step']}")
-    for name, entry in cast("dict[str, dict[str, object]]", manifest["files"]).items():
+    return manifest
+
+
+def _check_files(folder: Path, manifest: Mapping[str, object]) -> int:
+    """Hash every file that belongs to a step; return how many there are."""
+    files = cast("dict[str, dict[str, object]]", manifest["files"])
+    for name, entry in files.items():
         _check_file(folder / name, entry)
-    return cast("dict[str, object]", manifest["trainer"])
+    return len(files)
 
 
 def _entry(path: Path) -> dict[str, object]:

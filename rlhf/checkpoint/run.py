@@ -5,20 +5,25 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
+import shutil
 import socket
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
+from rlhf.catalog.stages import STAGES_OF, StageRecord
 from rlhf.checkpoint.artifact import identity
 from rlhf.checkpoint.files import read_json, write_json
-from rlhf.checkpoint.settings import STAGES_OF, deciding, differences
+from rlhf.checkpoint.settings import deciding, differences
 from rlhf.errors import CheckpointError, ConfigError
 
-SCHEMA_VERSION = 2
-"""Layout of a new run folder; older ones keep theirs and what counted in it."""
+SCHEMA_VERSION = 3
+"""Layout of a new run folder; older ones keep theirs and what counted in it. 2 counts tokenizers
+and templates, 3 has a record in RUN/start."""
+RECORDED_START = 3
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
 TRIAL_LOG = "trial.log"
@@ -41,9 +46,14 @@ class RunFolder:
     known: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
     """The settings that count for each stage the folder was made for, by dotted path."""
 
-    def deciding(self, stage: str, config: Mapping[str, object]) -> dict[str, object]:
+    def deciding(self, stage: StageRecord, config: Mapping[str, object]) -> dict[str, object]:
         """Return the settings that decide a stage's result in this folder, by dotted path."""
-        return deciding(stage, config, self.known.get(stage))
+        return deciding(stage, config, self.known.get(stage.name))
+
+    @property
+    def records_start(self) -> bool:
+        """Whether RUN/start, where there is one, has a record of its files."""
+        return self.schema_version >= RECORDED_START
 
     def identity(self, path: Path) -> object:
         """Return the hashes by which a stage of this folder identifies a model or file."""
@@ -63,7 +73,7 @@ class RunFolder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
+class Record:
     """The content of run.json."""
 
     run_id: str
@@ -89,6 +99,7 @@ def open_run(run_dir: Path, config: Mapping[str, object], command: str) -> RunFo
     _make(run_dir)
     lock = _lock(run_dir, command)
     try:
+        _tidy(run_dir)
         record = _claim(run_dir, config, command)
     except BaseException:
         os.close(lock)
@@ -105,7 +116,7 @@ def check_run(run_dir: Path, config: Mapping[str, object], command: str) -> None
     if run_dir.exists():
         _check_names(run_dir)
     if (run_dir / RUN_FILE).exists():
-        _compare(run_dir, _read(run_dir / RUN_FILE), config, command)
+        _compare(run_dir, read_record(run_dir / RUN_FILE), config, command)
 
 
 def _make(run_dir: Path) -> None:
@@ -132,6 +143,18 @@ def _check_names(run_dir: Path) -> None:
             f"run_dir={run_dir} holds {min(names - ours)} but no {RUN_FILE}, so it is no run's "
             "folder; choose a new or empty one"
         )
+
+
+def _tidy(run_dir: Path) -> None:
+    """Clear what a kill left half done; a model that was being replaced comes back."""
+    for old in run_dir.glob(".*.old"):
+        home = run_dir / old.name[1 : -len(".old")]
+        shutil.rmtree(old) if home.exists() else old.rename(home)
+    for partial in run_dir.glob(".*.partial"):
+        shutil.rmtree(partial)
+    for draft in run_dir.iterdir():
+        if re.fullmatch(r"\..+\.(\d+|tmp)", draft.name) and draft.is_file():
+            draft.unlink()
 
 
 def _lock(run_dir: Path, command: str) -> int:
@@ -166,10 +189,10 @@ def _owner(lock: int) -> str:
     return f"`rlhf {owner['command']}`, process {owner['pid']} on {owner['host']}"
 
 
-def _claim(run_dir: Path, config: Mapping[str, object], command: str) -> _Record:
+def _claim(run_dir: Path, config: Mapping[str, object], command: str) -> Record:
     """Compare with what the folder was used for, then add this command; return its record."""
     path = run_dir / RUN_FILE
-    there = _read(path) if path.exists() else _Record(secrets.token_hex(8), {}, SCHEMA_VERSION)
+    there = read_record(path) if path.exists() else Record(secrets.token_hex(8), {}, SCHEMA_VERSION)
     here = _compare(run_dir, there, config, command)
     if path.exists() and not here.keys() - there.stages.keys():
         return there
@@ -179,11 +202,11 @@ def _claim(run_dir: Path, config: Mapping[str, object], command: str) -> _Record
 
 
 def _compare(
-    run_dir: Path, there: _Record, config: Mapping[str, object], command: str
+    run_dir: Path, there: Record, config: Mapping[str, object], command: str
 ) -> dict[str, dict[str, object]]:
     """Return the settings that decide each stage of a command, if they are those there."""
     here = {
-        stage: deciding(stage, config, there.stages.get(stage))
+        stage.name: deciding(stage, config, there.stages.get(stage.name))
         for stage in STAGES_OF.get(command, ())
     }
     changed: dict[str, None] = {}
@@ -194,7 +217,12 @@ def _compare(
     return here
 
 
-def _read(path: Path) -> _Record:
+def read_record(path: Path) -> Record:
+    """Return what a run folder's run.json says.
+
+    Raises:
+        CheckpointError: when it is damaged or of a newer release.
+    """
     record = read_json(path)
     entries = cast("dict[str, Any]", record) if isinstance(record, dict) else {}
     version = entries.get("schema_version")
@@ -206,7 +234,7 @@ def _read(path: Path) -> _Record:
     kinds = {name: type(value) for name, value in entries.items()}
     if kinds != {"run_id": str, "stages": dict, "schema_version": int}:
         raise CheckpointError(f"{path} is damaged; choose another run_dir, or delete {path.parent}")
-    return _Record(**entries)
+    return Record(**entries)
 
 
 def _belongs_elsewhere(run_dir: Path, changed: list[str]) -> str:

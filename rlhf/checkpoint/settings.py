@@ -12,19 +12,12 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, cast
 
+from rlhf.catalog.stages import StageRecord, not_read
 from rlhf.config.load import load
 from rlhf.errors import ConfigError
 
 Settings = Mapping[str, object]
 """Values by dotted path."""
-
-STAGES_OF: Mapping[str, tuple[str, ...]] = {
-    "sft": ("sft",),
-    "reward_model": ("reward_model",),
-    "ppo": ("ppo",),
-    "pipeline": ("sft", "reward_model", "ppo"),
-}
-"""The training stages behind a command; other commands train nothing."""
 
 FREE = (
     "run_dir",
@@ -43,62 +36,21 @@ FREE = (
 )
 """Sections and settings that change where and how fast a run is, never its result."""
 
-_REWARD_MODEL_TRAINING = (
-    "reward_model.num_epochs",
-    "reward_model.batch_size",
-    "reward_model.validate_every",
-    "reward_model.patience",
-    "reward_model.margin_coef",
-    "reward_model.center_coef",
-    "reward_model.optimizer",
-)
-
-NOT_READ: Mapping[str, tuple[str, ...]] = {
-    "sft": (
-        "policy.optimizer",
-        "reference",
-        "reward_model",
-        "value",
-        "reward",
-        "ppo",
-        "generation",
-        "data.preferences",
-        "data.prompts",
-        "data.pretraining",
-        "data.max_prompt_length",
-    ),
-    "reward_model": (
-        "policy.optimizer",
-        "reference",
-        "value",
-        "reward",
-        "sft",
-        "ppo",
-        "generation",
-        "data.demonstrations",
-        "data.prompts",
-        "data.pretraining",
-        "data.max_prompt_length",
-    ),
-    "ppo": (*_REWARD_MODEL_TRAINING, "sft", "data.demonstrations", "data.preferences"),
-}
-"""What a stage does not read itself; what it gets from an earlier stage is that stage's affair."""
-
 
 def deciding(
-    stage: str, config: Mapping[str, object], known: Collection[str] | None = None
+    stage: StageRecord, config: Mapping[str, object], known: Collection[str] | None = None
 ) -> dict[str, object]:
     """Return the settings that decide a stage's result, by dotted path, as JSON would keep them.
 
     Args:
-        stage: sft, reward_model or ppo.
+        stage: The stage.
         config: The whole configuration, nested.
         known: What counted when the stage's folder was made; None for a new one. All of it counts
             still, and of the settings that came later those that differ from their defaults.
     """
     plain = cast("dict[str, Any]", json.loads(json.dumps(config)))
     settings = dict(_flatten(plain))
-    ignored = (*FREE, *NOT_READ[stage], *_also_free(settings))
+    ignored = (*FREE, *not_read(stage), *_also_free(settings))
     counts = {path: value for path, value in settings.items() if not _under(path, ignored)}
     if known is None:
         return counts

@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from rlhf.algo.estimators import find_estimator
+from rlhf.catalog.stages import PIPELINE, PPO, SFT, StageRecord
 from rlhf.config.cluster import RoleName
-from rlhf.config.commands import StageName, roles_of, sources, stages_of, trains
+from rlhf.config.commands import roles_of, sources, stages_of, trains
 from rlhf.config.experiment import Experiment
 from rlhf.data.packaged_model import NAME as PACKAGED
 from rlhf.data.packaged_model import PREFIX
@@ -24,11 +25,11 @@ class CheckContext:
     """A command and its settings; data and models are read at first use, once."""
 
     command: str
-    """pipeline, sft, reward_model or ppo."""
+    """The name of a training command."""
     experiment: Experiment
 
     @property
-    def stages(self) -> list[StageName]:
+    def stages(self) -> list[StageRecord]:
         """The stages the command runs."""
         return stages_of(self.command, self.experiment)
 
@@ -37,8 +38,8 @@ class CheckContext:
         """The path of the policy's first weights: as configured, else this run's SFT."""
         if self.experiment.policy.path is not None:
             return self.experiment.policy.path
-        sft = Path(self.experiment.run_dir) / "sft"
-        return str(sft) if self.command != "pipeline" and is_model(sft) else None
+        sft = Path(self.experiment.run_dir) / SFT.folder
+        return str(sft) if self.command != PIPELINE and is_model(sft) else None
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -50,7 +51,7 @@ class CheckContext:
     def judge(self) -> Judge | None:
         """The judge of the evaluation, where PPO runs and there is one."""
         spec = self.experiment.evaluation.judge
-        if spec is None or "ppo" not in self.stages:
+        if spec is None or PPO not in self.stages:
             return None
         return load_judge(spec, self.experiment.seed, self.experiment.reward.timeout_s)
 
@@ -64,7 +65,7 @@ class CheckContext:
         """Setting -> path of every model the stages load; a GGUF file is only read by its start."""
         experiment = self.experiment
         given: dict[str, str | None] = {"policy.path": self.start}
-        if "ppo" in self.stages:
+        if PPO in self.stages:
             given["reference.path"] = experiment.reference.path
             given.update(reward_models(self))
             given["value.path"] = experiment.value.path
@@ -98,7 +99,7 @@ def reward_models(context: CheckContext) -> dict[str, str]:
     }
 
 
-def roles_needed(stages: list[StageName], experiment: Experiment) -> list[RoleName]:
+def roles_needed(stages: list[StageRecord], experiment: Experiment) -> list[RoleName]:
     """Return the roles whose processes the stages need; value only if the advantages use it."""
     reads_values = find_estimator(experiment.ppo.advantage_estimator).reads_values
     return roles_of(stages, experiment, reads_values=reads_values)

@@ -7,7 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlhf.checkpoint.files import existing
+from rlhf.catalog.stages import PPO, RoleName
+from rlhf.checkpoint.disk import existing
 from rlhf.checkpoint.run import check_run
 from rlhf.checks.context import CheckContext, is_made_here, roles_needed
 from rlhf.errors import ConfigError
@@ -19,8 +20,8 @@ WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "auto": 4}
 STATE_BYTES = 12
 """Bytes of a trainable weight in a checkpoint: itself and two moments of AdamW, in fp32."""
 AVERAGE_BYTES = 4
-LOGS_BYTES = 64 * 2**20
-"""Metrics, samples, timeline and report of a long run."""
+LOGS_BYTES, STEP_BYTES = 2 * 2**20, 16 * 2**10
+"""Manifest, samples and report of a run; metrics, timeline and report of a step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,11 +32,13 @@ class Writes:
     """Finished model folders, which stay."""
     checkpoints: int
     """Checkpoints of the stage that needs the most; one more than checkpoint.keep in saving."""
+    logs: int
+    """What is recorded."""
 
     @property
     def total(self) -> int:
         """The sum, in bytes."""
-        return self.models + self.checkpoints + LOGS_BYTES
+        return self.models + self.checkpoints + self.logs
 
 
 def check_run_folder(context: CheckContext) -> str:
@@ -85,18 +88,24 @@ def writes_of(context: CheckContext) -> Writes:
     scalar_path = experiment.value.path or _first_reward_model(context)
     value = count(scalar_path, experiment.peft) if scalar_path else policy
     reads_values = "value" in roles_needed(stages, experiment)
-    ppo = [policy, value] if reads_values else [policy]
-    learners = {"sft": [policy], "reward_model": [policy], "ppo": ppo}
+    size: dict[RoleName, Counts] = {"policy": policy, "reward": policy, "value": value}
+    learners = [
+        [size[role] for role in stage.learns if role != "value" or reads_values] for stage in stages
+    ]
     start = context.inputs.start
     made = [] if start is not None and not start.endswith(".gguf") else [policy]
-    models = made + [counts for stage in stages for counts in learners[stage]]
-    states = [sum(c.learned for c in learners[stage]) * STATE_BYTES for stage in stages]
-    if "ppo" in stages and experiment.ppo.ema_decay is not None:
-        states[stages.index("ppo")] += policy.total * AVERAGE_BYTES
+    models = made + [counts for learning in learners for counts in learning]
+    states = [sum(counts.learned for counts in learning) * STATE_BYTES for learning in learners]
+    if PPO in stages and experiment.ppo.ema_decay is not None:
+        states[stages.index(PPO)] += policy.total * AVERAGE_BYTES
     saved = WEIGHT_BYTES[experiment.engine.precision]
+    for at, stage in enumerate(stages):
+        if stage.loop == "epochs":  # The best model is a part of every checkpoint.
+            states[at] += sum(counts.total for counts in learners[at]) * saved
     return Writes(
         models=sum(counts.total for counts in models) * saved,
         checkpoints=max(states) * (experiment.checkpoint.keep + 1),
+        logs=LOGS_BYTES + STEP_BYTES * experiment.ppo.num_steps,
     )
 
 

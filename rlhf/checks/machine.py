@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlhf.checkpoint.files import existing
+from rlhf.checkpoint.disk import existing
 from rlhf.checks.check import CheckWarning
 from rlhf.checks.context import CheckContext
 from rlhf.checks.disk import is_writable

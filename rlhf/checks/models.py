@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from rlhf.checkpoint.artifact import read_artifact, verify
+from rlhf.catalog.stages import REWARD_MODEL, STAGES
+from rlhf.checkpoint.artifact import START, read_artifact, verify
 from rlhf.checks.context import CheckContext, reward_models
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.errors import CheckpointError, ModelError
@@ -14,7 +15,8 @@ from rlhf.models.folder import check_folder
 from rlhf.models.head import check_head
 from rlhf.models.weights import check_weights
 
-WRITERS, SCORERS = ("policy", "sft"), ("reward_model", "value")
+WRITERS = (START, *(stage.folder for stage in STAGES if stage.gives == "policy"))
+SCORERS = (REWARD_MODEL.folder, "value")
 """Kinds of finished folders that may serve as a language model, and as a scalar model."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from rlhf.catalog.stages import PIPELINE, PPO, REWARD_MODEL
 from rlhf.checks.check import CheckWarning
 from rlhf.checks.context import CheckContext, is_made_here, is_model
 from rlhf.config.commands import own_reward_model
@@ -13,7 +14,7 @@ from rlhf.config.rewards import is_same_folder
 
 def check_reward(context: CheckContext) -> str:
     """Report the terms of a score; a CheckWarning where a model or function has no part in it."""
-    if "ppo" not in context.stages:
+    if PPO not in context.stages:
         return "no stage uses one"
     made_of, left_out = reward_of(context), list(_left_out(context))
     return CheckWarning("\n".join(left_out)) if left_out else made_of
@@ -55,8 +56,8 @@ def _what_is_given(context: CheckContext) -> str:
 def _untrained(context: CheckContext) -> Iterator[str]:
     """Report rankings that a pipeline is given, and learns no reward model from."""
     experiment = context.experiment
-    is_skipped = "reward_model" not in context.stages and experiment.data.preferences is not None
-    if context.command != "pipeline" or not is_skipped:
+    is_skipped = REWARD_MODEL not in context.stages and experiment.data.preferences is not None
+    if context.command != PIPELINE or not is_skipped:
         return
     if experiment.reward.sources is None:
         yield (
@@ -74,9 +75,9 @@ def _untrained(context: CheckContext) -> Iterator[str]:
 def _unused_model(context: CheckContext) -> str | None:
     """Return the reward model in the run's folder, or in its sweep's, where PPO does not use it."""
     run_dir = Path(context.experiment.run_dir)
-    if "reward_model" in context.stages:
+    if REWARD_MODEL in context.stages:
         return None
-    near = [folder / "reward_model" for folder in (run_dir, run_dir.parent)]
+    near = [folder / REWARD_MODEL.folder for folder in (run_dir, run_dir.parent)]
     used = context.mix.models
     if any(is_same_folder(model, own) for model in used for own in near):
         return None

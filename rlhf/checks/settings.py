@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rlhf import __version__
 from rlhf.algo.estimators import find_estimator
+from rlhf.catalog.stages import PPO
 from rlhf.checks.context import CheckContext
 from rlhf.config.commands import missing
 from rlhf.config.stages import PPOConfig
@@ -39,12 +40,12 @@ def check_settings(context: CheckContext) -> str:
             and what DeepSpeed refuses of engine.deepspeed.
     """
     problems = list(missing(context.command, context.experiment))
-    if "ppo" in context.stages:
+    if PPO in context.stages:
         problems += _estimator(context.experiment.ppo)
     if problems:
         raise ConfigError("\n".join(problems))
     check_raw(context.experiment.engine)
-    return f"{context.command} would run {', '.join(context.stages)}"
+    return f"{context.command} would run {', '.join(stage.name for stage in context.stages)}"
 
 
 def _estimator(ppo: PPOConfig) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
+from rlhf.catalog.stages import SFT
 from rlhf.checks.check import CheckWarning
 from rlhf.checks.context import CheckContext, reward_models
 from rlhf.data.chat import encode_conversation, encode_ending
@@ -174,7 +175,7 @@ def _turn_ends(context: CheckContext) -> Iterator[str]:
     if path is None:
         return
     stops = stop_ids(path, policy)
-    if not _has_messages(context) or "sft" in context.stages:
+    if not _has_messages(context) or SFT in context.stages:
         return
     turns = [{"role": role, "content": "a"} for role in ("user", "assistant", "user")]
     try:

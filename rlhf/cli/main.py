@@ -10,24 +10,22 @@ import sys
 from collections.abc import Sequence
 
 from rlhf import __version__
+from rlhf.catalog.stages import PIPELINE, STAGES, TRAINING
 from rlhf.commands.exit import end_with
 from rlhf.errors import ConfigError
 
 COMMANDS = {
-    "pipeline": "SFT, reward model and PPO, one after another, then evaluation and report",
-    "sft": "supervised fine-tuning on data.demonstrations",
-    "reward_model": "a reward model from data.preferences",
-    "ppo": "PPO on data.prompts, against a reward model, a function, or both",
+    PIPELINE: "SFT, reward model and PPO, one after another, then evaluation and report",
+    **{stage.name: stage.help for stage in STAGES},
     "evaluate": "two policies on prompts they were not trained on, compared by evaluation.judge",
     "report": "RUN/report.html from what a run has written",
     "export": "a finished policy as one plain folder",
     "plan": "memory, time and placement, predicted for plan.hardware before anything starts",
     "reproduce": "RUN again in a new folder (rlhf reproduce RUN), and what came out different",
+    "verify": "RUN's files against what was recorded when they were written (rlhf verify RUN)",
     "doctor": "check all that a run would stumble over; `rlhf doctor ppo` for one stage",
     "submit": "any of these as a job of a running Ray cluster",
 }
-EXAMINED = ("pipeline", "sft", "reward_model", "ppo")
-"""Commands that the doctor can check by name: `rlhf doctor ppo ppo.kl_coef=0.1`."""
 DRIVER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
@@ -51,7 +49,7 @@ settings are Hydra overrides, the same for every command:
   rlhf ppo -m ppo.kl_coef=0.02,0.05            a sweep, one run a combination
 
 the same command again goes on where it stopped. exit codes: 0 done, 2 bad input, 3 a worker
-died, 4 training went wrong, 130 interrupted, 1 anything else.
+died, 4 training went wrong, 130 interrupted, 143 asked to end (SIGTERM), 1 anything else.
 """
 
 
@@ -78,8 +76,12 @@ def _dispatch(command: str, overrides: list[str]) -> None:
         from rlhf.cli.submit import submit
 
         sys.exit(submit(overrides, [name for name in COMMANDS if name != "submit"]))
-    if command == "doctor" and overrides and overrides[0] in EXAMINED:
+    if command == "doctor" and overrides and overrides[0] in TRAINING:
         command, overrides = f"doctor {overrides[0]}", overrides[1:]
+    if command == "verify":
+        from rlhf.commands.verify import verify_run
+
+        return verify_run(overrides)
     if command != "reproduce" and any(word in ("--help", "-h") for word in overrides):
         from rlhf.cli.compose import group_folders
         from rlhf.cli.help import help_on

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT, TRAINING
 from rlhf.cli.overrides import quoted
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
@@ -18,7 +19,7 @@ from rlhf.errors import ConfigError, RLHFError
 if TYPE_CHECKING:
     from rlhf.sweeps.sweep import Sweep
 
-COMPARED = ("sft", "reward_model", "ppo", "pipeline", "evaluate")
+COMPARED = (*TRAINING, "evaluate")
 """Commands whose trials leave something to compare; others run once a combination."""
 LONGEST_NAME = 200
 """Letters of a trial's folder; most file systems take 255."""
@@ -152,16 +153,16 @@ def handed_down(command: str, mapping: Mapping[str, Any]) -> dict[str, Any]:
     As a single run goes on from the SFT and the reward model in its own folder, the trials of a
     sweep go on from those in the folder of the sweep.
     """
-    policy, reward_model = dict(mapping["policy"]), dict(mapping["reward_model"])
+    policy, reward_model = dict(mapping["policy"]), dict(mapping[REWARD_MODEL.name])
     folder = Path(str(mapping["run_dir"]))
-    sft, scores = folder / "sft", folder / "reward_model"
-    if command in ("reward_model", "ppo") and policy["path"] is None and _is_model(sft):
+    sft, scores = folder / SFT.folder, folder / REWARD_MODEL.folder
+    if command in (REWARD_MODEL.name, PPO.name) and policy["path"] is None and _is_model(sft):
         policy |= {"path": str(sft), "new": None}
     asked = (reward_model["path"], mapping["reward"]["function"], mapping["reward"]["sources"])
     is_judged = any(source is not None for source in asked)
-    if command == "ppo" and not is_judged and _is_model(scores):
+    if command == PPO.name and not is_judged and _is_model(scores):
         reward_model |= {"path": str(scores)}
-    return {**mapping, "policy": policy, "reward_model": reward_model}
+    return {**mapping, "policy": policy, REWARD_MODEL.name: reward_model}
 
 
 def own_reward_models(mapping: Mapping[str, Any], trial: Path) -> dict[str, Any]:
@@ -170,7 +171,7 @@ def own_reward_models(mapping: Mapping[str, Any], trial: Path) -> dict[str, Any]
     `${run_dir}` was the folder of the sweep; a reward model that lies there is meant as it is.
     """
     reward = dict(mapping["reward"])
-    shared = Path(str(mapping["run_dir"])) / "reward_model"
+    shared = Path(str(mapping["run_dir"])) / REWARD_MODEL.folder
     if isinstance(reward["sources"], list) and not _is_model(shared):
         reward["sources"] = [_moved(entry, shared, trial) for entry in reward["sources"]]
     return {**mapping, "reward": reward}
@@ -182,7 +183,7 @@ def _moved(entry: object, shared: Path, trial: Path) -> object:
     source = cast("dict[str, object]", entry)
     if not isinstance(source.get("model"), str) or Path(str(source["model"])) != shared:
         return source
-    return {**source, "model": str(trial / "reward_model")}
+    return {**source, "model": str(trial / REWARD_MODEL.folder)}
 
 
 def _is_model(folder: Path) -> bool:

@@ -119,7 +119,9 @@ def _manifest(run: Path) -> dict[str, object]:
 def _check_finished(run: Path, manifest: dict[str, object], plan: dict[str, Experiment]) -> None:
     done = _section(manifest, "stages")
     for command, experiment in plan.items():
-        open_stages = [stage for stage in stages_of(command, experiment) if stage not in done]
+        open_stages = [
+            stage.name for stage in stages_of(command, experiment) if stage.name not in done
+        ]
         if open_stages:
             raise ConfigError(
                 f"{run} is not finished: {', '.join(open_stages)} never ended; "

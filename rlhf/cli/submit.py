@@ -14,12 +14,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlhf.catalog.stages import TRAINING
 from rlhf.errors import ConfigError
 
 if TYPE_CHECKING:
     from rlhf.runtime.submit import Jobs
 
-WRITES_RUN = ("pipeline", "sft", "reward_model", "ppo", "evaluate", "report", "export")
+WRITES_RUN = (*TRAINING, "evaluate", "report", "export")
 """Commands whose run_dir must be the same folder on every node."""
 DESCRIPTION = """Runs a command on a Ray cluster, in a copy of this folder, and follows its log;
 ends with the exit code of the command. From a checkout the code here is what runs; from any other

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
+from rlhf.catalog.stages import PPO, SFT
 from rlhf.checkpoint.artifact import inputs_fingerprint
 from rlhf.commands.session import opened, reported
 from rlhf.config.data import DataConfig
@@ -38,7 +39,7 @@ def compare_policies(
         The win rate.
     """
     config = run.experiment.evaluation.model_dump(mode="json")
-    made_of = run.fingerprint("ppo", candidate, baseline, *judge.files)
+    made_of = run.fingerprint(PPO, candidate, baseline, *judge.files)
     inputs_sha256 = inputs_fingerprint({"made_of": made_of, "settings": config})
     done = evaluations.find(run.folder, inputs_sha256, of_the_run=of_the_run)
     if done is not None:
@@ -112,12 +113,12 @@ def evaluate(command: str, experiment: Experiment) -> float | None:
     if problems:
         raise ConfigError("\n".join(problems))
     config, run_dir = experiment.evaluation, Path(experiment.run_dir)
-    candidate = Path(config.candidate or run_dir / "policy")
-    baseline = Path(config.baseline or run_dir / "sft")
+    candidate = Path(config.candidate or run_dir / PPO.folder)
+    baseline = Path(config.baseline or run_dir / SFT.folder)
     judge = _checked(experiment, candidate, baseline)
-    inputs = load_inputs(experiment, ["ppo"], str(candidate))
+    inputs = load_inputs(experiment, [PPO], str(candidate))
     check_reach(experiment.cluster, ["policy"])
-    with opened(command, experiment, inputs, ["sft"]) as run:
+    with opened(command, experiment, inputs, [SFT]) as run:
         win_rate = compare_policies(run, candidate, baseline, judge, of_the_run=False)
         reported(run)
         return win_rate
@@ -130,10 +131,10 @@ def _missing(experiment: Experiment) -> Iterator[str]:
         yield "evaluation.judge is not set; give FILE.py:NAME or packaged:movie_reviews"
     if experiment.data.prompts is None:
         yield "data.prompts is not set; evaluate asks its prompts, such as data.prompts=FILE.jsonl"
-    if config.candidate is None and not (run_dir / "policy").is_dir():
+    if config.candidate is None and not (run_dir / PPO.folder).is_dir():
         yield f"run_dir={run_dir} has no finished policy; run ppo, or set evaluation.candidate"
-    if config.baseline is None and not (run_dir / "sft").is_dir():
-        yield f"run_dir={run_dir} has no sft/ to compare with; set evaluation.baseline"
+    if config.baseline is None and not (run_dir / SFT.folder).is_dir():
+        yield f"run_dir={run_dir} has no {SFT.folder}/ to compare with; set evaluation.baseline"
 
 
 def _checked(experiment: Experiment, candidate: Path, baseline: Path) -> Judge:

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from typing import NoReturn
 
+from rlhf.checkpoint.disk import explained, is_fault_of_the_machine
+from rlhf.checkpoint.ending import Terminated, listen
 from rlhf.commands.terminal import speak_plainly
-from rlhf.errors import RLHFError
+from rlhf.errors import CheckpointError, RLHFError
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM."""
+"""Exit code after Ctrl-C."""
+TERMINATED = 143
+"""Exit code after SIGTERM or SIGUSR1."""
 
 
 def end_with(callback: Callable[[], object]) -> NoReturn:
     """Run a callback and end this process with the documented code."""
     speak_plainly()
-    if threading.current_thread() is threading.main_thread():
-        # A scheduler's request to end is handled and reported as Ctrl-C is.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    listen()
     try:
         callback()
     except RLHFError as error:
         _print(f"{error}")
         sys.exit(error.exit_code)
+    except OSError as error:
+        if not is_fault_of_the_machine(error):
+            raise
+        _print(f"{explained(error)}; the same command goes on from the last checkpoint")
+        sys.exit(CheckpointError.exit_code)
+    except Terminated:
+        _print("asked to end; the same command goes on from the last checkpoint")
+        sys.exit(TERMINATED)
     except KeyboardInterrupt:
         _print("interrupted; the same command goes on from the last checkpoint")
         sys.exit(INTERRUPTED)

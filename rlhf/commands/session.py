@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from rlhf.catalog.stages import TRAINING, StageRecord
 from rlhf.checkpoint.run import open_run
 from rlhf.checks.context import roles_needed
 from rlhf.config.arithmetic import arithmetic
-from rlhf.config.commands import StageName
 from rlhf.config.experiment import Experiment
 from rlhf.observe.log import RunLog
 from rlhf.observe.manifest import note_stage, write_manifest
@@ -22,12 +22,10 @@ from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import Rehearsal
 from rlhf.stages.run import Run
 
-TRAINING = ("pipeline", "sft", "reward_model", "ppo")
-
 
 @contextmanager
 def opened(
-    command: str, experiment: Experiment, inputs: Inputs, stages: list[StageName]
+    command: str, experiment: Experiment, inputs: Inputs, stages: list[StageRecord]
 ) -> Iterator[Run]:
     """Open the run's folder, log and (when first needed) processes; close all at the end."""
     config = experiment.model_dump(mode="json")

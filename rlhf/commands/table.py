@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from rlhf.catalog.stages import PIPELINE, TRAINING
 from rlhf.checks.context import CheckContext
 from rlhf.commands.evaluate import evaluate
 from rlhf.commands.export import export
-from rlhf.commands.session import TRAINING
 from rlhf.commands.train import train
 from rlhf.config.experiment import Experiment
 from rlhf.errors import ConfigError
@@ -37,7 +37,7 @@ def _doctor(command: str, experiment: Experiment) -> None:
     """Check what the pipeline (`doctor`) or another command (`doctor ppo`) would need."""
     from rlhf.checks.doctor import diagnose
 
-    diagnose(CheckContext(command.partition(" ")[2] or "pipeline", experiment))
+    diagnose(CheckContext(command.partition(" ")[2] or PIPELINE, experiment))
 
 
 def _plan(command: str, experiment: Experiment) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from rlhf.catalog.stages import PPO, SFT
 from rlhf.checks.context import CheckContext
 from rlhf.checks.preflight import preflight
 from rlhf.checks.reward import reward_of
 from rlhf.commands.evaluate import compare_policies
 from rlhf.commands.session import opened, reported
 from rlhf.config.experiment import Experiment
+from rlhf.evaluation.judges import Judge
 from rlhf.observe.manifest import note_reward
 from rlhf.observe.samples import read_samples
-from rlhf.stages.pipeline import run_ppo, run_reward_model, run_sft, run_start
+from rlhf.stages.pipeline import Made, run_stage, run_start
+from rlhf.stages.run import Run
 
 
 def train(command: str, experiment: Experiment) -> float | None:
@@ -21,20 +26,22 @@ def train(command: str, experiment: Experiment) -> float | None:
     with opened(command, experiment, context.inputs, stages) as run:
         for line in warnings:
             run.log.warn(line)
-        if "ppo" in stages:
+        if PPO in stages:
             run.log.note(f"reward: {reward_of(context)}")
             note_reward(run.folder, [source.term for source in context.mix.sources])
-        start = run_start(run)
-        policy = run_sft(run, start) if "sft" in stages else start
-        if "reward_model" in stages:
-            run_reward_model(run, policy)
-        if "ppo" not in stages:
-            return reported(run)
-        candidate = run_ppo(run, policy, context.mix)
-        if context.judge is not None:
-            compare_policies(run, candidate, policy, context.judge)
-        samples = read_samples(run.folder)
-        before, after = samples.get(("sft", 0), []), samples.get(("ppo", experiment.ppo.num_steps))
-        if after:
-            run.log.compare(before, after)
+        made = Made(policy=run_start(run), mix=context.mix)
+        for stage in stages:
+            before, made = made, run_stage(stage, run, made)
+            if stage is PPO:
+                _compared(run, made.policy, before.policy, context.judge)
         return reported(run)
+
+
+def _compared(run: Run, after: Path, before: Path, judge: Judge | None) -> None:
+    """Show what PPO changed: the judge's verdict, where there is one, and some answers."""
+    if judge is not None:
+        compare_policies(run, after, before, judge)
+    samples = read_samples(run.folder)
+    last = samples.get((PPO.name, run.experiment.ppo.num_steps))
+    if last:
+        run.log.compare(samples.get((SFT.name, 0), []), last)

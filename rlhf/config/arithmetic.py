@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
+from rlhf.catalog.stages import STAGES, StageRecord
 from rlhf.config.experiment import Experiment
 
 Line = tuple[str, str, str]
@@ -20,23 +20,21 @@ def arithmetic(experiment: Experiment, rows: Mapping[str, int]) -> list[Line]:
         rows: Training rows by kind of data: demonstrations, preferences, prompts.
     """
     lines: list[Line] = []
-    if "demonstrations" in rows:
-        lines += _epochs("sft", rows["demonstrations"], experiment)
-    if "preferences" in rows:
-        lines += _epochs("reward_model", rows["preferences"], experiment)
-    if "prompts" in rows:
-        lines += _ppo(experiment, rows["prompts"])
+    for stage in STAGES:
+        if stage.reads in rows:
+            derived = _epochs if stage.loop == "epochs" else _rollouts
+            lines += derived(stage, rows[stage.reads], experiment)
     return lines
 
 
-def _epochs(stage: Literal["sft", "reward_model"], rows: int, experiment: Experiment) -> list[Line]:
-    config = experiment.sft if stage == "sft" else experiment.reward_model
+def _epochs(stage: StageRecord, rows: int, experiment: Experiment) -> list[Line]:
+    config = getattr(experiment, stage.name)
     steps = -(-rows // config.batch_size)
     total = math.ceil(config.num_epochs * steps)
     return [
-        (stage, "warm-up", _rise(config.optimizer.warmup_steps, total)),
+        (stage.name, "warm-up", _rise(config.optimizer.warmup_steps, total)),
         (
-            stage,
+            stage.name,
             "optimizer steps",
             f"{total:,} at most = {config.num_epochs:g} epochs x {steps:,} "
             f"({rows:,} rows / {config.batch_size})",
@@ -44,29 +42,29 @@ def _epochs(stage: Literal["sft", "reward_model"], rows: int, experiment: Experi
     ]
 
 
-def _ppo(experiment: Experiment, prompts: int) -> list[Line]:
+def _rollouts(stage: StageRecord, prompts: int, experiment: Experiment) -> list[Line]:
     ppo = experiment.ppo
     responses = ppo.rollout_batch_size * ppo.samples_per_prompt
     minibatches = responses // ppo.minibatch_size
     rises = [
-        ("ppo", f"warm-up of the {name}", _rise(section.optimizer.warmup_steps, ppo.num_steps))
+        (stage.name, f"warm-up of the {name}", _rise(section.optimizer.warmup_steps, ppo.num_steps))
         for name, section in (("policy", experiment.policy), ("value", experiment.value))
     ]
     total = ppo.num_steps * responses
     return [
         (
-            "ppo",
+            stage.name,
             "responses a step",
             f"{responses:,} = {ppo.rollout_batch_size} prompts x {ppo.samples_per_prompt}",
         ),
         (
-            "ppo",
+            stage.name,
             "optimizer steps a step",
             f"{ppo.updates_a_step} = {ppo.num_epochs} epochs x {minibatches} minibatches "
             f"of {ppo.minibatch_size}",
         ),
         (
-            "ppo",
+            stage.name,
             "responses in all",
             f"{total:,} = {_count(ppo.num_steps)} x {responses:,} "
             f"({ppo.num_steps * ppo.rollout_batch_size / max(prompts, 1):.3g} epochs of "

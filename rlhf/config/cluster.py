@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from rlhf.catalog.stages import RoleName
 from rlhf.config.section import Section
 
-RoleName = Literal["policy", "reference", "reward", "value"]
 Offload = Literal["none", "optimizer", "weights"]
 
 

@@ -36,6 +36,9 @@ class CheckpointConfig(Section):
     """Optimizer steps (SFT, reward model) or PPO steps between checkpoints."""
     keep: int = Field(default=2, gt=0)
     """Newest checkpoints kept a stage."""
+    grace_s: float = Field(default=6.0, ge=0)
+    """Seconds in which a step may end and be saved after SIGTERM or SIGUSR1, before the run ends
+    without it. Docker waits 10 s before it kills, Kubernetes and SLURM 30."""
 
 
 class EvaluationConfig(Section):

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from rlhf.catalog.stages import STAGES
+
 LORA_FACTOR: Final = 10.0
 """What a rate for whole weights is multiplied by for adapters."""
-LEARNERS: Final = ("sft", "reward_model", "policy", "value")
+LEARNERS: Final = tuple(section for stage in STAGES for section in stage.optimizers)
 """Sections with an optimizer."""
 
 

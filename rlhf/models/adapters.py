@@ -14,6 +14,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 
+from rlhf.checkpoint.files import writing
 from rlhf.config.model import PeftConfig
 from rlhf.errors import ModelError
 from rlhf.models.copies import fresh_copy, load_weights
@@ -92,7 +93,10 @@ class Adapter:
         have one label and a pad, so there the folder holds it: a config, and links to its weights.
         """
         model = self._copy(network, weights)
-        base = network.name_or_path
+        with writing(folder, 0):
+            self._save(model, network.name_or_path, folder)
+
+    def _save(self, model: PeftModel, base: str | None, folder: Path) -> None:
         if base and Path(base).is_dir():
             found = Path(base).absolute()
             base = str(found if self._causal else scalar_base(found, folder))

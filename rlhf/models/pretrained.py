@@ -18,6 +18,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from rlhf.checkpoint.files import writing
 from rlhf.config.model import NewModelConfig
 from rlhf.models.attention import widen_short_rows
 from rlhf.models.exact import loaded_exactly, put_exact
@@ -152,9 +153,19 @@ def save_network(
 
     A scalar model's config and tokenizer name the same pad, one that ends no text: other software
     finds the end of a text by it.
+
+    Raises:
+        CheckpointError: when the disk is full or fails.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     put_exact(network)
+    with writing(folder, network.get_memory_footprint()):
+        _save_network(network, folder, tokenizer)
+
+
+def _save_network(
+    network: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     if network.can_generate():
         _save_generating(network, folder)
     else:

@@ -13,7 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rlhf.observe.figures import TITLES, headline
+from rlhf.catalog.stages import title_of
+from rlhf.observe.figures import headline
 from rlhf.observe.numbers import counted, duration, signed
 from rlhf.observe.progress import Progress
 from rlhf.observe.samples import Sample, prompt_text
@@ -51,7 +52,7 @@ class Console:
         """
         resumed = f", going on at step {first_step}" if first_step else ""
         self._print(
-            Text(f"\n{TITLES.get(stage, stage)}", "bold cyan"),
+            Text(f"\n{title_of(stage)}", "bold cyan"),
             f"  {counted(total_steps, 'step')}{resumed}",
         )
         self._progress = Progress(stage, total_steps, first_step, earlier)
@@ -78,7 +79,7 @@ class Console:
             return
         self._progress = None
         row = (
-            TITLES.get(progress.stage, progress.stage),
+            title_of(progress.stage),
             str(progress.done),
             duration(progress.elapsed(time.monotonic())),
             headline(progress.stage, progress.first, progress.last),

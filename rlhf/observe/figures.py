@@ -5,29 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT
 from rlhf.observe.numbers import percent, short
 
-TITLES: Final = {
-    "start": "Start",
-    "sft": "Supervised fine-tuning",
-    "reward_model": "Reward model",
-    "ppo": "PPO",
-}
-"""What a person calls each stage."""
-
 LIVE: Final[dict[str, tuple[tuple[str, str], ...]]] = {
-    "sft": (
+    SFT.name: (
         ("loss/train", "loss"),
         ("loss/validation", "validation"),
         ("speed/tokens_per_s", "tokens/s"),
     ),
-    "reward_model": (
+    REWARD_MODEL.name: (
         ("loss/train", "loss"),
         ("accuracy/train", "accuracy"),
         ("accuracy/validation", "validation"),
         ("speed/tokens_per_s", "tokens/s"),
     ),
-    "ppo": (
+    PPO.name: (
         ("objective/scores", "score"),
         ("objective/kl", "KL"),
         ("policy/entropy_avg", "entropy"),
@@ -53,7 +46,7 @@ def headline(stage: str, first: Mapping[str, float], last: Mapping[str, float]) 
         first: the first value seen of each metric.
         last: the latest value of each metric.
     """
-    if stage == "ppo" and "objective/scores" in last:
+    if stage == PPO.name and "objective/scores" in last:
         scores = (
             f"score {short(first['objective/scores'])} \u2192 {short(last['objective/scores'])}"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rlhf.catalog.stages import PPO
 from rlhf.config.observe import TrackingConfig
 from rlhf.flow.metrics import Metrics
 from rlhf.observe import files
@@ -107,7 +108,7 @@ class RunLog:
         for name, value in values.items():
             if not math.isfinite(value):
                 self._warn_once(f"not finite: {name}", f"{name} is {value} at step {step}")
-        if self._stage == "ppo":
+        if self._stage == PPO.name:
             self._history.append(values)
             for name, line in named_alarms(self._history).items():
                 self._warn_once(name, line)

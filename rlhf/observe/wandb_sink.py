@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from rlhf.catalog.stages import PPO
 from rlhf.config.observe import TrackingConfig
 from rlhf.observe import files
 from rlhf.observe.samples import Sample, prompt_text, score_name
@@ -45,7 +46,7 @@ class WandbSink:
 
     def record(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         """Log one point a metric."""
-        prefix = "" if stage == "ppo" else f"{stage}/"
+        prefix = "" if stage == PPO.name else f"{stage}/"
         with _own_errors():
             self._run.log({STEP: step, **{f"{prefix}{k}": v for k, v in values.items()}})
 

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from rlhf.catalog.stages import PPO, REWARD_MODEL, StageRecord
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
 from rlhf.planning.hardware import GIB, Hardware
 from rlhf.planning.memory import RoleMemory, role_memory
-from rlhf.planning.shapes import LearningStage, RoleShape, longest_row
+from rlhf.planning.shapes import RoleShape, longest_row
 
 USABLE = 0.92
 """Share of a device's memory to plan with; the rest is for fragments and what is not modelled."""
@@ -29,7 +30,7 @@ class Fit:
     experiment: Experiment
     hardware: Hardware
     memories: tuple[RoleMemory, ...]
-    groups: dict[LearningStage, list[DeviceGroup]]
+    groups: dict[StageRecord, list[DeviceGroup]]
     """The ranks on each device in use, by stage."""
     device_bytes: float
     """Most on any device."""
@@ -48,8 +49,8 @@ def assess(experiment: Experiment, shapes: list[RoleShape], hardware: Hardware) 
     """Predict what the configuration needs, and compare it with the hardware."""
     device = hardware.device()
     memories = tuple(role_memory(shape, experiment, device) for shape in shapes)
-    groups: dict[LearningStage, list[DeviceGroup]] = {}
-    for stage in ("reward_model", "ppo"):
+    groups: dict[StageRecord, list[DeviceGroup]] = {}
+    for stage in (REWARD_MODEL, PPO):
         roles = [memory for memory in memories if memory.shape.stage == stage]
         if roles:
             groups[stage] = _groups(experiment, roles, hardware)
@@ -60,7 +61,7 @@ def assess(experiment: Experiment, shapes: list[RoleShape], hardware: Hardware) 
     )
     host = max(_host_bytes(groups[stage], stage, memories, experiment) for stage in groups)
     if hardware.kind.is_gpu:
-        host /= min(hardware.nodes, max(1, -(-len(groups["ppo"]) // hardware.devices)))
+        host /= min(hardware.nodes, max(1, -(-len(groups[PPO]) // hardware.devices)))
     fit = Fit(
         experiment=experiment,
         hardware=hardware,
@@ -81,7 +82,7 @@ def shares_time(experiment: Experiment, *, is_gpu: bool) -> bool:
 
 def device_bytes(
     group: DeviceGroup,
-    stage: LearningStage,
+    stage: StageRecord,
     memories: tuple[RoleMemory, ...],
     experiment: Experiment,
 ) -> float:
@@ -155,7 +156,7 @@ def _groups_of_nodes(roles: list[RoleMemory], hardware: Hardware) -> list[Device
 
 def _host_bytes(
     groups: list[DeviceGroup],
-    stage: LearningStage,
+    stage: StageRecord,
     memories: tuple[RoleMemory, ...],
     experiment: Experiment,
 ) -> float:

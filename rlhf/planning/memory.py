@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rlhf.algo.packing import rounded
+from rlhf.catalog.stages import REWARD_MODEL
 from rlhf.config.experiment import Experiment
 from rlhf.engine.memory import SHARE
 from rlhf.engine.precision import LEAST_WEIGHTS
@@ -165,7 +166,7 @@ def forward_pass(shape: RoleShape, experiment: Experiment, model: Model) -> Pass
     """Return the largest microbatch of the role: as many whole rows as fit in the budget."""
     ppo, longest = experiment.ppo, longest_row(experiment)
     rows, share = ppo.rollout_batch_size * ppo.samples_per_prompt, 1.0
-    if shape.stage == "reward_model":
+    if shape.stage is REWARD_MODEL:
         rows, longest = 2 * experiment.reward_model.batch_size, experiment.data.max_length
     elif shape.role == "policy":
         share = experiment.generation.max_new_tokens / longest

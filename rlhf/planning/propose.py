@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from rlhf.catalog.stages import REWARD_MODEL
 from rlhf.config.cluster import RoleName, RolePlacement
 from rlhf.config.experiment import Experiment
 from rlhf.planning.fit import USABLE, Fit, assess
@@ -160,7 +161,7 @@ def _settings(
 
 
 def _row(shape: RoleShape, hardware: Hardware, choice: Choice) -> RolePlacement:
-    learns = shape.num_trainable > 0 or shape.stage == "reward_model"
+    learns = shape.num_trainable > 0 or shape.stage is REWARD_MODEL
     stage = choice.stage if learns else choice.frozen_stage
     offload: Offload = choice.offload
     if not learns and not (offload == "weights" and stage == 3):

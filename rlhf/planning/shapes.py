@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from rlhf.algo.estimators import find_estimator
+from rlhf.catalog.stages import PIPELINE, PPO, REWARD_MODEL, StageRecord
 from rlhf.config.cluster import RoleName
 from rlhf.config.commands import roles_of, sources, stages_of, trains
 from rlhf.config.experiment import Experiment
@@ -17,16 +18,14 @@ from rlhf.models.pretrained import new_config
 from rlhf.rewards.mix import Mix
 from rlhf.rewards.sources import made_of
 
-LearningStage = Literal["reward_model", "ppo"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoleShape:
     """One role's network in one stage."""
 
     role: RoleName
-    stage: LearningStage
-    """The reward model learns in a stage of its own; all roles run together in ppo."""
+    stage: StageRecord
+    """The reward model learns in a stage of its own; all roles run together in PPO."""
     model_shape: ModelShape
     num_weights: int
     """Adapters included."""
@@ -70,41 +69,41 @@ def rows_a_rank(rows: int, ranks: int) -> int:
 
 def _shapes(experiment: Experiment) -> Iterator[RoleShape]:
     estimator = find_estimator(experiment.ppo.advantage_estimator)
-    roles = roles_of(["ppo"], experiment, reads_values=estimator.reads_values)
-    mix = Mix(made_of(sources("pipeline", experiment)))
-    learns_reward = "reward_model" in stages_of("pipeline", experiment)
+    roles = roles_of([PPO], experiment, reads_values=estimator.reads_values)
+    mix = Mix(made_of(sources(PIPELINE, experiment)))
+    learns_reward = REWARD_MODEL in stages_of(PIPELINE, experiment)
     for role in roles:
         if role == "reward":
             yield from _reward_shapes(experiment, mix)
         else:
-            yield _shape(experiment, role, "ppo", _source(experiment, role, mix))
+            yield _shape(experiment, role, PPO, _source(experiment, role, mix))
     if learns_reward:
-        yield _shape(experiment, "reward", "reward_model", experiment.policy.path)
+        yield _shape(experiment, "reward", REWARD_MODEL, experiment.policy.path)
 
 
 def _reward_shapes(experiment: Experiment, mix: Mix) -> Iterator[RoleShape]:
     """Yield the networks of the reward: none where functions alone score."""
     models = [source for source in mix.sources if source.model is not None]
     if not mix.sources:  # No reward is named yet: a plan takes one of the policy's shape.
-        yield _shape(experiment, "reward", "ppo", experiment.policy.path)
+        yield _shape(experiment, "reward", PPO, experiment.policy.path)
     for source in models:
-        shape = _shape(experiment, "reward", "ppo", _there(experiment, source.model))
+        shape = _shape(experiment, "reward", PPO, _there(experiment, source.model))
         label = f"reward {source.name}" if len(models) > 1 else "reward"
         yield replace(shape, label=label)
 
 
 def _there(experiment: Experiment, model: str | None) -> str | None:
     """Return where a reward model's shape is: the policy's, if the run trains it first."""
-    return experiment.policy.path if trains("pipeline", experiment, model) else model
+    return experiment.policy.path if trains(PIPELINE, experiment, model) else model
 
 
 def _shape(
-    experiment: Experiment, role: RoleName, stage: LearningStage, source: str | None
+    experiment: Experiment, role: RoleName, stage: StageRecord, source: str | None
 ) -> RoleShape:
     scalar = role in ("reward", "value")
     config, name = _config(experiment, source)
     model_shape = model_shape_of(config, name, scalar=scalar)
-    learns = role in ("policy", "value") or stage == "reward_model"
+    learns = role in ("policy", "value") or stage is REWARD_MODEL
     added = trainable = 0
     if learns and experiment.peft.method == "lora":
         added = trainable = adapter_weights(config, name, experiment.peft, scalar=scalar)
@@ -117,7 +116,7 @@ def _shape(
         num_weights=model_shape.num_weights + added,
         num_trainable=trainable,
         source=name,
-        label="reward*" if stage == "reward_model" else role,
+        label="reward*" if stage is REWARD_MODEL else role,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rlhf.catalog.stages import PPO
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
 from rlhf.planning.fit import Fit, by_role, shares_time
@@ -70,7 +71,7 @@ class Speed:
 def speed(fit: Fit) -> Speed:
     """Return how long a PPO step takes, phase by phase."""
     experiment, hardware = fit.experiment, fit.hardware
-    roles = by_role(m for m in fit.memories if m.shape.stage == "ppo")
+    roles = by_role(m for m in fit.memories if m.shape.stage is PPO)
     rates = Rates(hardware)
     policy = roles["policy"][0]
     scored: dict[RoleName, float] = {
@@ -173,7 +174,7 @@ def _together(seconds: dict[RoleName, float], fit: Fit) -> float:
     """Return the seconds until all are done: roles on one device one after another."""
     if not fit.hardware.kind.is_gpu:
         return sum(seconds.values())
-    return max(sum(seconds.get(role, 0.0) for role in group) for group in fit.groups["ppo"])
+    return max(sum(seconds.get(role, 0.0) for role in group) for group in fit.groups[PPO])
 
 
 def _offloader(fit: Fit, roles: dict[RoleName, list[RoleMemory]]) -> float:
@@ -183,7 +184,7 @@ def _offloader(fit: Fit, roles: dict[RoleName, list[RoleMemory]]) -> float:
     moves = {role: 2 if m.shape.num_trainable else 1 for role, (m, *_) in roles.items()}
     resting = {role: sum(m.resting for m in of) for role, of in roles.items()}
     busiest = 0.0
-    for group in fit.groups["ppo"]:
+    for group in fit.groups[PPO]:
         if len(+group) > 1:
             bytes_moved = sum(2 * moves[r] * group[r] * resting[r] for r in group)
             busiest = max(busiest, bytes_moved / HOST_BYTES_S)

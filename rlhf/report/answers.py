@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from rlhf.catalog.stages import STAGES
 from rlhf.observe import files
-from rlhf.observe.figures import TITLES
 from rlhf.observe.numbers import short, signed
 from rlhf.observe.samples import Sample, prompt_text
 from rlhf.report.html import Markup, el, join
 from rlhf.report.outcome import policy_names
 from rlhf.report.read import RunFiles, number, objects, words
 
-ORDER: Final = ("start", "sft", "ppo")
+ORDER: Final = ("start", *(stage.name for stage in STAGES))
 MOST_PAIRS: Final = 24
 """Judged pairs shown; the file holds them all."""
 
@@ -53,7 +53,7 @@ def _samples_table(columns: list[tuple[str, list[Sample]]]) -> Markup:
 
 def _column_title(stage: str, at: int, count: int) -> str:
     when = "" if count == 1 else ("Before: " if at == 0 else "After: ")
-    name = {"sft": "SFT"}.get(stage, TITLES.get(stage, stage))
+    name = {record.name: record.short_title for record in STAGES}.get(stage, stage.capitalize())
     return f"{when}{name}" if when else name
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rlhf.observe.figures import TITLES
+from rlhf.catalog.stages import PPO, title_of
 from rlhf.observe.health import KL_LIMIT
 from rlhf.observe.numbers import short
 from rlhf.report.chart import Chart, Line, line_chart
@@ -17,7 +17,7 @@ from rlhf.report.stack import stacked_chart, time_phases
 def stage_curves(run: RunFiles, stage: str) -> Markup | None:
     """Return the curves of one stage; None when it recorded nothing that is drawn."""
     main = [chart for plot in MAIN[stage] if (chart := _draw(run, stage, plot)) is not None]
-    if stage == "ppo":
+    if stage == PPO.name:
         main += _ppo_extras(run)
     if not main:
         return None
@@ -25,7 +25,7 @@ def stage_curves(run: RunFiles, stage: str) -> Markup | None:
     folded = el("details", el("summary", "More curves"), el("div", *more, class_="charts"))
     return el(
         "section",
-        el("h3", TITLES[stage]),
+        el("h3", title_of(stage)),
         el("div", *main, class_="charts"),
         folded if more else None,
     )
@@ -60,9 +60,9 @@ def _draw(run: RunFiles, stage: str, plot: Plot) -> Markup | None:
 
 def _kl_levels(run: RunFiles) -> tuple[tuple[str, float], ...]:
     """Return the target, if one was set, and the budget once the run comes near it."""
-    target = number(section(run.config, "ppo"), "kl_target")
+    target = number(section(run.config, PPO.name), "kl_target")
     levels = ((f"target {short(target)}", target),) if target is not None else ()
-    highest = max((value for _, value in run.curve("ppo", "objective/kl")), default=0.0)
+    highest = max((value for _, value in run.curve(PPO.name, "objective/kl")), default=0.0)
     if highest > 0.6 * KL_LIMIT:
         levels = (*levels, (f"budget {KL_LIMIT:.0f}", KL_LIMIT))
     return levels
@@ -81,7 +81,7 @@ def _ppo_extras(run: RunFiles) -> list[Markup]:
             x_label="\u221aKL",
         )
         charts.append(line_chart(chart))
-    phases = time_phases(run.curves.get("ppo", {}))
+    phases = time_phases(run.curves.get(PPO.name, {}))
     if phases:
         charts.append(stacked_chart("ppo-time", phases))
     return charts
@@ -89,8 +89,8 @@ def _ppo_extras(run: RunFiles) -> list[Markup]:
 
 def _score_by_kl(run: RunFiles) -> Points:
     """Return (root of KL, score) in order of KL, the axes of Gao et al. 2022, figure 1."""
-    scores = dict(run.curve("ppo", "objective/scores"))
-    kls = run.curve("ppo", "objective/kl")
+    scores = dict(run.curve(PPO.name, "objective/scores"))
+    kls = run.curve(PPO.name, "objective/kl")
     pairs = [(math.sqrt(kl), scores[step]) for step, kl in kls if kl >= 0 and step in scores]
     return sorted(pairs)
 

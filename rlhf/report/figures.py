@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
+from rlhf.catalog.stages import PPO, SFT
 from rlhf.report.read import Points, RunFiles, number, sft_loss
 
 LAST_PART: Final = 4
@@ -36,13 +37,13 @@ class RunFigures:
 
 def figures_of(run: RunFiles) -> RunFigures:
     """Return a trial's figures from its run folder's files."""
-    stage = "ppo" if run.curves.get("ppo") else next(reversed([*run.curves]), "")
+    stage = PPO.name if run.curves.get(PPO.name) else next(reversed([*run.curves]), "")
     times = [run.curve(name, "time/step_s") for name in run.curves]
     return RunFigures(
-        score=_last_part(run.curve("ppo", "objective/scores")),
+        score=_last_part(run.curve(PPO.name, "objective/scores")),
         win_rate=number(run.evaluation, "win_rate"),
-        kl=_last_part(run.curve("ppo", "objective/kl")),
-        entropy=_last_part(run.curve("ppo", "policy/entropy_avg")),
+        kl=_last_part(run.curve(PPO.name, "objective/kl")),
+        entropy=_last_part(run.curve(PPO.name, "policy/entropy_avg")),
         accuracy=number(run.reward_model, "accuracy"),
         loss=_loss(run),
         seconds=sum(value for points in times for _, value in points),
@@ -69,7 +70,7 @@ def _last_part(points: Points) -> float | None:
 
 def _loss(run: RunFiles) -> float | None:
     name, kind = sft_loss(run)
-    points = run.curve("sft", name)
+    points = run.curve(SFT.name, name)
     if kind == "validation" and points:
         return min(value for _, value in points)
     return _last_part(points)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import cast
 
+from rlhf.catalog.stages import PPO, SFT
 from rlhf.observe import files
 from rlhf.observe.numbers import percent, short, signed
 from rlhf.report.html import Markup, el, join
@@ -104,7 +105,7 @@ def policy_names(run: RunFiles) -> tuple[str, str]:
 def _side(verdict: files.Row, asked: files.Row, side: str) -> str:
     """Return one policy's name: of the folder that was compared; PPO and SFT of the run's own."""
     path = PurePath(words(verdict, f"{side}_path") or words(asked, side) or side)
-    own = {"candidate": "PPO", "policy": "PPO", "baseline": "SFT", "sft": "SFT"}
+    own = {"candidate": "PPO", "policy": "PPO", "baseline": "SFT", SFT.folder: "SFT"}
     return own.get(path.name, path.name)
 
 
@@ -137,7 +138,7 @@ def _meaning(interval: tuple[float, float] | None, prompts: float | None) -> str
 
 
 def _ppo(run: RunFiles) -> str:
-    scores, kls = run.curve("ppo", "objective/scores"), run.curve("ppo", "objective/kl")
+    scores, kls = run.curve(PPO.name, "objective/scores"), run.curve(PPO.name, "objective/kl")
     if len(scores) < 2:
         return ""
     first, last = ends(scores)
@@ -162,7 +163,7 @@ def _reward_model(run: RunFiles) -> str:
 
 def _sft(run: RunFiles) -> str:
     name, kind = sft_loss(run)
-    losses = run.curve("sft", name)
+    losses = run.curve(SFT.name, name)
     if len(losses) < 2:
         return ""
     is_noisy = name == "loss/train"

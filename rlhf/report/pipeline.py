@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from rlhf.catalog.stages import PPO, REWARD_MODEL, STAGES, StageRecord
 from rlhf.observe.numbers import counted, duration, percent, short
 from rlhf.report.html import Markup, el
 from rlhf.report.read import RunFiles, ends, number, section, sft_loss
 
-STAGES: Final = (
-    ("sft", "SFT", "learns to answer from demonstrations"),
-    ("reward_model", "Reward model", "learns what people prefer"),
-    ("ppo", "PPO", "learns to generate what the reward prefers"),
-)
-
 
 def pipeline_section(run: RunFiles) -> Markup | None:
     """Return a card for each stage that ran, in order; None when none did."""
-    cards = [_card(run, *stage) for stage in STAGES if _has_run(run, stage[0])]
+    cards = [_card(run, stage) for stage in STAGES if _has_run(run, stage.name)]
     if not cards:
         return None
     return el("ol", *cards, class_="pipeline", aria_label="The stages of this run")
@@ -27,23 +20,23 @@ def _has_run(run: RunFiles, stage: str) -> bool:
     return stage in run.curves or bool(section(run.manifest, "stages", stage))
 
 
-def _card(run: RunFiles, stage: str, title: str, purpose: str) -> Markup:
-    figure, label = _figure(run, stage)
+def _card(run: RunFiles, stage: StageRecord) -> Markup:
+    figure, label = _figure(run, stage.name)
     return el(
         "li",
-        el("h3", title),
-        el("p", purpose, class_="soft"),
+        el("h3", stage.short_title),
+        el("p", stage.purpose, class_="soft"),
         el("p", el("strong", figure), el("span", label), class_="big") if figure else None,
-        el("p", _effort(run, stage), class_="soft small"),
+        el("p", _effort(run, stage.name), class_="soft small"),
     )
 
 
 def _figure(run: RunFiles, stage: str) -> tuple[str, str]:
     """Return the stage's figure and what it is."""
-    if stage == "ppo":
-        first, last = _ends(run, "ppo", "objective/scores")
+    if stage == PPO.name:
+        first, last = _ends(run, stage, "objective/scores")
         return (f"{first} \u2192 {last}", "score") if last else ("", "")
-    if stage == "reward_model":
+    if stage == REWARD_MODEL.name:
         accuracy = number(run.reward_model, "accuracy")
         points = run.curve(stage, "accuracy/validation")
         share = accuracy if accuracy is not None or not points else points[-1][1]

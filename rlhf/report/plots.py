@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT
+
 
 @dataclass(frozen=True, slots=True)
 class Plot:
@@ -20,14 +22,14 @@ class Plot:
 _SPEED: Final = (("speed/tokens_per_s", ""),)
 
 MAIN: Final[dict[str, tuple[Plot, ...]]] = {
-    "sft": (
+    SFT.name: (
         Plot(
             "Loss", "nats a token", (("loss/train", "training"), ("loss/validation", "validation"))
         ),
         Plot("Learning rate", "", (("lr", ""),), zero=True),
         Plot("Gradient norm", "before clipping", (("grad_norm", ""),), zero=True),
     ),
-    "reward_model": (
+    REWARD_MODEL.name: (
         Plot(
             "Accuracy",
             "pairs ranked as people did",
@@ -39,7 +41,7 @@ MAIN: Final[dict[str, tuple[Plot, ...]]] = {
         ),
         Plot("Margin", "score of chosen \u2212 rejected", (("margin", ""),)),
     ),
-    "ppo": (
+    PPO.name: (
         Plot(
             "Score",
             "mean of a batch",
@@ -68,12 +70,12 @@ MAIN: Final[dict[str, tuple[Plot, ...]]] = {
 """Pictures always shown, by stage."""
 
 MORE: Final[dict[str, tuple[Plot, ...]]] = {
-    "sft": (Plot("Speed", "tokens a second", _SPEED, zero=True),),
-    "reward_model": (
+    SFT.name: (Plot("Speed", "tokens a second", _SPEED, zero=True),),
+    REWARD_MODEL.name: (
         Plot("Learning rate", "", (("lr", ""),), zero=True),
         Plot("Speed", "tokens a second", _SPEED, zero=True),
     ),
-    "ppo": (
+    PPO.name: (
         Plot("Value loss", "score units squared", (("loss/value_avg", ""),), zero=True),
         Plot("Policy loss", "", (("loss/policy_avg", ""),)),
         Plot("KL coefficient", "score units a nat", (("objective/kl_coef", ""),), zero=True),

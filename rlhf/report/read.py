@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from rlhf.catalog.stages import PPO, SFT
 from rlhf.observe import evaluations, files
 from rlhf.observe.health import named_alarms
 from rlhf.observe.numbers import finite
@@ -129,7 +130,7 @@ def _curves(rows: list[files.Row]) -> dict[str, dict[str, Points]]:
 
 
 def _warnings(run_dir: Path, rows: list[files.Row]) -> tuple[str, ...]:
-    history = [section(row, "metrics") for row in rows if row.get("stage") == "ppo"]
+    history = [section(row, "metrics") for row in rows if row.get("stage") == PPO.name]
     kept = {
         words(row, "name") or words(row, "message"): words(row, "message")
         for row in files.read_rows(run_dir / files.WARNINGS)
@@ -142,7 +143,7 @@ def sft_loss(run: RunFiles) -> tuple[str, str]:
 
     A run that keeps the last weights trains past the lowest validation loss on purpose.
     """
-    by_training = words(section(run.config, "sft"), "keep") == "last"
-    if run.curve("sft", "loss/validation") and not by_training:
+    by_training = words(section(run.config, SFT.name), "keep") == "last"
+    if run.curve(SFT.name, "loss/validation") and not by_training:
         return "loss/validation", "validation"
     return "loss/train", "training"

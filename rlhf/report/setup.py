@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import cast
 
+from rlhf.catalog.stages import PPO, REWARD_MODEL
 from rlhf.observe import files
 from rlhf.observe.numbers import duration, finite
 from rlhf.report.html import Markup, el, join
@@ -105,11 +106,12 @@ def _reward(run: RunFiles) -> str:
 def _terms_before(run: RunFiles) -> list[str]:
     """Return the terms by the settings, as runs of earlier releases noted no others."""
     reward = section(run.config, "reward")
-    function, path = words(reward, "function"), words(section(run.config, "reward_model"), "path")
-    if "ppo" not in run.curves:
+    function = words(reward, "function")
+    path = words(section(run.config, REWARD_MODEL.name), "path")
+    if PPO.name not in run.curves:
         return []
     terms = [_term(reward, "function", function)] if function else []
-    trained = "reward_model" in run.curves and not path
+    trained = REWARD_MODEL.name in run.curves and not path
     if path or trained:
         terms.append(_term(reward, "model", path or "trained in this run"))
     return terms

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+from rlhf.catalog.stages import PPO
 from rlhf.observe.numbers import duration, percent, short
 from rlhf.observe.spans import PHASES, KeptTrace, Span, StepTrace
 from rlhf.report.html import Markup, el, join
@@ -15,7 +16,7 @@ from rlhf.report.scale import Scale, tick_labels
 from rlhf.report.stack import tone_of
 
 ROLES: Final = ("policy", "reference", "reward", "value")
-STAGE: Final = "ppo"
+STAGE: Final = PPO.name
 LAST: Final = 11
 """Recorded steps of which the median is drawn."""
 MOST_RANKS: Final = 8

@@ -197,7 +197,6 @@ class Learner:
         """Save weights, moments and the number of updates; rank 0 writes, all must call."""
         state = self.engine.state()
         if self.engine.world.rank == 0:
-            folder.mkdir(parents=True, exist_ok=True)
             state[NUM_UPDATES] = torch.tensor(self.num_updates)
             write_tensors(folder / STATE_FILE, state)
 

@@ -21,19 +21,23 @@ if TYPE_CHECKING:
     from rlhf.roles.precision_probe import Verdict
 
 
-class Checkpointable(Protocol):
-    """A role whose weights can be saved and restored."""
-
-    def save(self, folder: Path) -> None:
-        """Save the model as a plain Hugging Face folder."""
-        ...
+class Resumable(Protocol):
+    """Something whose state is a part of every checkpoint."""
 
     def save_state(self, folder: Path) -> None:
-        """Save weights and optimizer moments for a resume."""
+        """Save all that a resume needs; a role its weights and optimizer moments."""
         ...
 
     def load_state(self, folder: Path) -> None:
         """Restore what `save_state` saved."""
+        ...
+
+
+class Checkpointable(Resumable, Protocol):
+    """A role whose weights can be saved and restored."""
+
+    def save(self, folder: Path) -> None:
+        """Save the model as a plain Hugging Face folder."""
         ...
 
 

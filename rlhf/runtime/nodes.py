@@ -17,7 +17,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rlhf import __version__
-from rlhf.checkpoint.files import existing
+from rlhf.catalog.stages import PPO
+from rlhf.checkpoint.disk import existing
 from rlhf.config.commands import sources
 from rlhf.config.experiment import Experiment
 from rlhf.errors import ConfigError
@@ -89,7 +90,7 @@ def ask_connected(experiment: Experiment) -> str:
         experiment.policy.path,
         experiment.reference.path,
         experiment.value.path,
-        *(source.model for source in made_of(sources("ppo", experiment))),
+        *(source.model for source in made_of(sources(PPO.name, experiment))),
     ]
     local = {str(Path(path).absolute()) for path in models if path and Path(path).exists()}
     return check_nodes(

@@ -26,8 +26,10 @@ from rlhf.runtime.timeline import Timeline
 
 OTHER_CLUSTER = Path("/tmp/ray/ray_current_cluster")
 """Where Ray notes the address of a cluster started by hand on this machine."""
-PASSED_ON = ("GLIBC_TUNABLES", "HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN", "RLHF_CACHE")
+PASSED_ON = ("GLIBC_TUNABLES", "HF_HOME", "HF_HUB_OFFLINE", "RLHF_CACHE")
 """Variables that role processes need and Ray would not hand on."""
+SECRETS = ("HF_TOKEN",)
+"""The same, but Ray writes a process's environment to its logs, which anybody here may read."""
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """Memory comes 2 MiB at a time, where the kernel gives that to who asks. Else a rank of 6M weights
 meets 30,000 new pages a step on a CPU, which takes 6 % longer."""
@@ -85,7 +87,8 @@ class RayCluster:
         for role in roles:
             slots = placement.slots(role)
             env = rank_environment(os.environ, self._threads, gpus=slots[0].gpus > 0)
-            given = GroupSlots(self._slots, slots, self._threads, env)
+            secrets = {name: os.environ[name] for name in SECRETS if name in os.environ}
+            given = GroupSlots(self._slots, slots, self._threads, env, secrets)
             self._groups[role] = RayGroup(
                 role, given, self._timeline, timeout_s=self._config.timeout_s
             )

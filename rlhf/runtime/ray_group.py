@@ -22,7 +22,7 @@ from rlhf.runtime.placement import RankSlot, where
 from rlhf.runtime.ray_stream import Stream
 from rlhf.runtime.residency import Move, Moving
 from rlhf.runtime.timeline import Call, Timeline
-from rlhf.runtime.worker import WORKERS
+from rlhf.runtime.worker import LOOPBACK, WORKERS
 
 PEERS_S = 1.0
 """How long the peers of a failed rank get to fail too: one of them may know the true reason."""
@@ -37,7 +37,9 @@ class GroupSlots:
     threads: int
     """Torch threads a rank."""
     env: dict[str, str]
-    """Environment variables of every rank."""
+    """Environment variables of every rank; Ray writes them to its logs."""
+    secrets: dict[str, str]
+    """Further ones, which Ray must not write anywhere."""
 
 
 class RayGroup:
@@ -49,7 +51,7 @@ class RayGroup:
         """Request the processes; `join` waits for them."""
         self.name, self.size = name, len(slots.ranks)
         self.nodes = [slot.node.name for slot in slots.ranks]
-        self._timeline, self._timeout_s = timeline, timeout_s
+        self._timeline, self._timeout_s, self._secrets = timeline, timeout_s, slots.secrets
         # Ray makes the actor class at run time; no type checker can follow it.
         actor: Any = ray.remote(WORKERS[name])
         self._workers: list[Any] = [
@@ -66,10 +68,12 @@ class RayGroup:
 
     def join(self) -> None:
         """Wait until every rank has started and joined the role's process group."""
-        asked = [worker.address.remote() for worker in self._workers]
-        address, port = self._wait("start", asked)[0]
-        calls = [w.join.remote(address, port, self._timeout_s) for w in self._workers]
-        self._wait("join", calls)
+        nodes = self._wait("start", [worker.address.remote() for worker in self._workers])
+        # Whoever reaches the port could write there, so where all share a node nobody else does.
+        address = LOOPBACK if len({*nodes}) == 1 else nodes[0]
+        (port,) = self._wait("start", [self._workers[0].meet.remote(address)])
+        known = (address, port, self._timeout_s, self._secrets)
+        self._wait("join", [worker.join.remote(*known) for worker in self._workers])
 
     def become(self, build: Build) -> None:
         """Build the role on every rank."""

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rlhf.engine.offload import Offloader
@@ -16,6 +16,8 @@ from rlhf.roles.remote import UNMARKED, mark_of
 from rlhf.runtime.group import Build
 from rlhf.runtime.network import interface_of
 from rlhf.runtime.residency import Move
+
+LOOPBACK = "127.0.0.1"
 
 
 class RoleWorker:
@@ -30,27 +32,36 @@ class RoleWorker:
         self._role: object | None = None
         self._offloader = Offloader(None, "cpu")
 
-    def address(self) -> tuple[str, int]:
-        """Return this node's address and, on rank 0, the port at which the ranks will meet."""
+    def address(self) -> str:
+        """Return this node's address."""
         import ray
+
+        return ray.util.get_node_ip_address()
+
+    def meet(self, address: str) -> int:
+        """Open the port at which the ranks will meet, on this address alone; return it."""
         from torch.distributed import TCPStore
 
-        address = ray.util.get_node_ip_address()
-        if self._rank:
-            return address, 0
         # The system picks the port, and the store keeps it open: joining finds this very store.
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._door = socket.create_server((address, 0), family=family)
+        port = self._door.getsockname()[1]
         self._store = TCPStore(
-            address, 0, is_master=True, wait_for_workers=False, multi_tenant=True
+            address,
+            port,
+            is_master=True,
+            wait_for_workers=False,
+            multi_tenant=True,
+            master_listen_fd=self._door.fileno(),
         )
-        return address, self._store.port
+        return port
 
-    def join(self, address: str, port: int, timeout_s: float) -> None:
-        """Join the role's process group, led by rank 0 at address:port."""
+    def join(self, address: str, port: int, timeout_s: float, secrets: Mapping[str, str]) -> None:
+        """Join the role's process group, led by rank 0 at address:port; learn the secrets."""
+        os.environ.update(secrets)
         self._guard("join", lambda: self._join(address, port, timeout_s))
 
     def _join(self, address: str, port: int, timeout_s: float) -> None:
-        import ray
-
         from rlhf.engine.world import pick_device
         from rlhf.engine.zero import start_world
 
@@ -60,7 +71,7 @@ class RoleWorker:
             WORLD_SIZE=str(self._size),
             MASTER_ADDR=address,
             MASTER_PORT=str(port),
-            GLOO_SOCKET_IFNAME=interface_of(ray.util.get_node_ip_address()),
+            GLOO_SOCKET_IFNAME=interface_of(LOOPBACK if address == LOOPBACK else self.address()),
         )
         self._world = start_world(pick_device(), timeout_s)
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from rlhf.checkpoint.ending import ENDING, Terminated
 from rlhf.checkpoint.store import Store
 from rlhf.flow.metrics import Metrics
 from rlhf.observe.log import RunLog
 from rlhf.observe.spans import Span, trace_of
-from rlhf.roles.ports import Checkpointable
+from rlhf.roles.ports import Resumable
 
 NUM_TOKENS = "num_tokens"
 """Metric of every step: real tokens it read or generated, each counted once."""
@@ -21,7 +22,7 @@ class Stage(Protocol):
 
     @property
     def name(self) -> str:
-        """The stage's name: sft, reward_model or ppo."""
+        """The stage's name, that of its record."""
         ...
 
     @property
@@ -33,8 +34,8 @@ class Stage(Protocol):
         """Yield one report a step."""
         ...
 
-    def checkpointables(self) -> dict[str, Checkpointable]:
-        """Return the roles whose weights make up a checkpoint."""
+    def checkpointables(self) -> Mapping[str, Resumable]:
+        """Return what makes up a checkpoint, by name: the roles that learn, the best model."""
         ...
 
     def state(self) -> dict[str, object]:
@@ -51,14 +52,19 @@ def resume(stage: Stage, store: Store) -> int:
     checkpoint = store.latest()
     if checkpoint is None:
         return 0
-    for name, role in stage.checkpointables().items():
-        role.load_state(checkpoint.folder / name)
     stage.load(checkpoint.trainer)
+    for name, part in stage.checkpointables().items():
+        part.load_state(checkpoint.folder / name)
     return checkpoint.step
 
 
 def drive(
-    stage: Stage, store: Store, log: RunLog, *, every: int, timings: Callable[[], Sequence[Span]]
+    stage: Stage,
+    store: Store,
+    log: RunLog,
+    *,
+    every: int,
+    timings: Callable[[], Sequence[Span]],
 ) -> int:
     """Run a stage to its end; return the steps it took in all.
 
@@ -68,6 +74,10 @@ def drive(
         log: Records every step.
         every: Steps between checkpoints.
         timings: Returns the calls that ended since it was last called.
+
+    Raises:
+        Terminated: when this process was asked to end; the step in hand is saved if it came to
+            its end in time.
     """
     first_step = resume(stage, store)
     log.begin(stage.name, stage.total_steps, first_step)
@@ -78,10 +88,14 @@ def drive(
     began, clock = time.time(), time.monotonic()
     for done, metrics in enumerate(stage.steps(first_step), start=first_step + 1):
         trace = trace_of(timings(), began, time.monotonic() - clock)
-        log.record(done - 1, metrics, {**trace.figures(), **_speed(metrics, trace.seconds)}, trace)
+        figures = {**trace.figures(), **_speed(metrics, trace.seconds)}
+        log.record(done - 1, metrics, figures, trace)
         began, clock = time.time(), time.monotonic()
-        if done % every == 0 and done < stage.total_steps:
+        is_last = done == stage.total_steps
+        if not is_last and (done % every == 0 or ENDING.is_asked):
             _save(stage, store, done)
+        if ENDING.is_asked and not is_last:
+            raise Terminated
     log.end(stage.name)
     return done
 
@@ -93,6 +107,6 @@ def _speed(metrics: Metrics, seconds: float) -> dict[str, float]:
 
 def _save(stage: Stage, store: Store, step: int) -> None:
     with store.staging(step) as folder:
-        for name, role in stage.checkpointables().items():
-            role.save_state(folder / name)
+        for name, part in stage.checkpointables().items():
+            part.save_state(folder / name)
         store.commit(folder, step, stage.state())

@@ -12,7 +12,7 @@ from rlhf.config.stages import RewardModelConfig, SFTConfig
 from rlhf.data.split import B
 from rlhf.data.stream import Stream
 from rlhf.flow.metrics import Metrics
-from rlhf.roles.ports import Checkpointable
+from rlhf.roles.ports import Checkpointable, Resumable
 from rlhf.stages.best import Best
 
 
@@ -70,9 +70,9 @@ class Epochs(ABC, Generic[B]):
         self.best.observe(loss, self._learner[1])
         return seen
 
-    def checkpointables(self) -> dict[str, Checkpointable]:
-        """Return the roles whose weights make up a checkpoint."""
-        return dict([self._learner])
+    def checkpointables(self) -> Mapping[str, Resumable]:
+        """Return what makes up a checkpoint: the role that learns, and the best model so far."""
+        return {**dict([self._learner]), "best": self.best}
 
     def state(self) -> dict[str, object]:
         """Return what a resume needs besides the roles, as JSON can keep it."""

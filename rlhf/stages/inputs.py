@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
+from rlhf.catalog.stages import Kind, StageRecord
+from rlhf.config.commands import value_of
 from rlhf.config.data import DataConfig, SourceConfig, Sources
 from rlhf.config.experiment import Experiment
 from rlhf.data.demonstrations import load_demonstrations
@@ -26,15 +28,6 @@ from rlhf.models.outline import context_length
 
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
-
-StageName = Literal["sft", "reward_model", "ppo"]
-
-KINDS_OF = {
-    "sft": ("demonstrations",),
-    "reward_model": ("preferences",),
-    "ppo": ("prompts", "pretraining"),
-}
-"""The kinds of data each stage reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +58,11 @@ class Inputs:
             if splits.dropped
         ]
 
-    def sources_of(self, stage: str) -> dict[str, str]:
+    def sources_of(self, stage: StageRecord) -> dict[str, str]:
         """Return the sha256 of each source that one stage reads, by path."""
         return {
             path: sha256
-            for kind in KINDS_OF[stage]
+            for kind in (stage.reads, *stage.also_reads)
             for path, sha256 in self.sources.get(kind, {}).items()
         }
 
@@ -101,7 +94,7 @@ class Inputs:
 
 def load_inputs(
     experiment: Experiment,
-    stages: list[StageName],
+    stages: list[StageRecord],
     start: str | None,
     reward_files: Sequence[Path] = (),
 ) -> Inputs:
@@ -138,20 +131,20 @@ def load_inputs(
         )
 
 
-def sources_of(experiment: Experiment, stages: list[StageName]) -> list[SourceConfig]:
+def sources_of(experiment: Experiment, stages: list[StageRecord]) -> list[SourceConfig]:
     """Return every data source the stages read."""
     found = _sources(experiment.data, _wanted(experiment, stages))
     return [source for sources in found.values() for source in sources]
 
 
-def _wanted(experiment: Experiment, stages: list[StageName]) -> dict[str, bool]:
+def _wanted(experiment: Experiment, stages: list[StageRecord]) -> dict[str, bool]:
     """Return for every kind of data whether the stages read it."""
-    return {
-        "demonstrations": "sft" in stages,
-        "preferences": "reward_model" in stages,
-        "prompts": "ppo" in stages,
-        "pretraining": "ppo" in stages and bool(experiment.ppo.ptx_coef),
-    }
+    wanted = dict.fromkeys(get_args(Kind), False)
+    for stage in stages:
+        wanted[stage.reads] = True
+        for kind, setting in stage.also_reads.items():
+            wanted[kind] |= bool(value_of(experiment, setting))
+    return wanted
 
 
 def _prompts(data: DataConfig, tokenizer: TextTokenizer) -> Splits[PromptBatch]:

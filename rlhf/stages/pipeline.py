@@ -1,12 +1,17 @@
-"""The pipeline: start, SFT, reward model, PPO; a stage whose result exists is skipped."""
+"""How each stage runs: its roles, its folder; a stage whose result exists is skipped."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from rlhf.algo.estimators import estimator_files, find_estimator
-from rlhf.checkpoint.artifact import inputs_fingerprint
+from rlhf.catalog import stages as catalog
+from rlhf.catalog.stages import StageRecord
+from rlhf.checkpoint.artifact import START, inputs_fingerprint, verify
 from rlhf.checkpoint.files import write_json
 from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
@@ -14,7 +19,7 @@ from rlhf.models.pretrained import load_gguf, new_causal_lm, save_network
 from rlhf.observe import evaluations
 from rlhf.rewards.mix import Mix
 from rlhf.roles.no_value import NoValue
-from rlhf.roles.ports import BaselinePort, LanguageModelPort, PolicyPort
+from rlhf.roles.ports import BaselinePort, LanguageModelPort, PolicyPort, SamplerPort
 from rlhf.roles.reference import PolicyAsReference
 from rlhf.roles.reward_sum import RewardSum
 from rlhf.runtime.specs import (
@@ -42,32 +47,55 @@ def run_start(run: Run) -> Path:
     A new model is made, a GGUF file de-quantized, into RUN/start once; a folder or a hub name is
     used as it is.
     """
-    start, folder = run.inputs.start, run.folder / "start"
+    start, folder = run.inputs.start, run.folder / START
     if start is not None and not start.endswith(".gguf"):
         return Path(start)
-    if not (folder / "config.json").is_file():
-        new = run.experiment.policy.new
-        partial = run.folder / ".start.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        if start is not None:
-            network = load_gguf(Path(start))
-        else:
-            assert new is not None
-            network = new_causal_lm(new, run.inputs.tokenizer, run.experiment.seed)
-        save_network(network, partial, run.inputs.tokenizer)
-        partial.rename(folder)
-    return folder
+    if folder.exists():
+        if run.opened.records_start:
+            verify(folder)
+        return folder
+    partial, new = run.partial(START), run.experiment.policy.new
+    if start is not None:
+        network = load_gguf(Path(start))
+    else:
+        assert new is not None
+        network = new_causal_lm(new, run.inputs.tokenizer, run.experiment.seed)
+    save_network(network, partial, run.inputs.tokenizer)
+    made_of = inputs_fingerprint({"gguf": start} if new is None else new.model_dump())
+    return run.publish(partial, START, start or "policy.new", made_of)
 
 
-def run_sft(run: Run, start: Path) -> Path:
+NO_REWARD: Final = Mix(())
+"""Of a run without PPO."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """What the stages so far have made; a stage starts from it."""
+
+    policy: Path
+    """Folder or hub name of the policy: the first weights, then what the last stage gave."""
+    reward_model: Path | None = None
+    """Folder of the reward model that a stage made."""
+    mix: Mix = NO_REWARD
+    """The sources of PPO's reward; that reward model may be one of them."""
+
+
+def run_stage(stage: StageRecord, run: Run, made: Made) -> Made:
+    """Run a stage, or find its result; return what there is now."""
+    return replace(made, **{stage.gives: _RUN[stage](run, made)})
+
+
+def run_sft(run: Run, made: Made) -> Path:
     """Fine-tune on the demonstrations; return RUN/sft."""
+    start, record = made.policy, catalog.SFT
     splits, config = run.inputs.demonstrations, run.experiment.sft
     assert splits is not None
-    inputs_sha256 = run.fingerprint("sft", start)
-    if run.is_done("sft", inputs_sha256):
-        return run.folder / "sft"
+    inputs_sha256 = run.fingerprint(record, start)
+    if run.is_done(record, inputs_sha256):
+        return run.folder / record.folder
     run.rehearsal.before_training(start)
-    train = Stream(splits.train, config.batch_size, run.experiment.seed, "sft")
+    train = Stream(splits.train, config.batch_size, run.experiment.seed, record.name)
     policy = run.runtime.assign(
         SFTPolicySpec(path=start, total_updates=num_steps(config.num_epochs, train))
     )
@@ -75,34 +103,37 @@ def run_sft(run: Run, start: Path) -> Path:
         policy=policy,
         train=train,
         validation=splits.validation,
-        best=run.best("sft", None if config.keep == "last" else config.patience),
+        best=run.best(record, None if config.keep == "last" else config.patience),
         config=config,
     )
     run.perform(stage, inputs_sha256)
-    folder = run.publish(run.partial("sft"), "sft", str(start), inputs_sha256)
-    run.forget("sft")
+    folder = run.publish(stage.best.folder, record.folder, str(start), inputs_sha256)
+    run.forget(record)
     return folder
 
 
-def run_reward_model(run: Run, base: Path) -> Path:
+def run_reward_model(run: Run, made: Made) -> Path:
     """Train the reward model on the rankings, measure it, normalise it; return RUN/reward_model."""
+    base, record = made.policy, catalog.REWARD_MODEL
     splits, config = run.inputs.rankings, run.experiment.reward_model
     assert splits is not None
-    inputs_sha256 = run.fingerprint("reward_model", base)
-    if run.is_done("reward_model", inputs_sha256):
-        return run.folder / "reward_model"
+    inputs_sha256 = run.fingerprint(record, base)
+    if run.is_done(record, inputs_sha256):
+        return run.folder / record.folder
     run.rehearsal.before_training(base)
-    train = Stream(splits.train, config.batch_size, run.experiment.seed, "reward_model")
+    train = Stream(splits.train, config.batch_size, run.experiment.seed, record.name)
     total = num_steps(config.num_epochs, train)
     stage = RewardModel(
         reward=run.runtime.assign(RewardTrainerSpec(path=base, total_updates=total)),
         train=train,
         validation=splits.validation,
-        best=run.best("reward_model", config.patience),
+        best=run.best(record, config.patience),
         config=config,
     )
     run.perform(stage, inputs_sha256)
-    partial = run.partial("reward_model")
+    # A copy is normalized: after a kill, a resume finds the best model as it was trained.
+    partial = run.partial(record.folder)
+    shutil.copytree(stage.best.folder, partial, symlinks=True, dirs_exist_ok=True)
     trained = RewardTrainerSpec(path=partial, total_updates=total, head="trained", finished=True)
     best = run.runtime.assign(trained)
     unseen = splits.test if len(splits.test) else splits.validation
@@ -111,20 +142,21 @@ def run_reward_model(run: Run, base: Path) -> Path:
         write_json(run.folder / "reward_model.json", report_rankings(scores_BK, unseen))
     best.normalize(score_statistics(best, splits.train))
     best.save(partial)
-    folder = run.publish(partial, "reward_model", str(base), inputs_sha256)
-    run.forget("reward_model")
+    folder = run.publish(partial, record.folder, str(base), inputs_sha256)
+    run.forget(record)
     return folder
 
 
-def run_ppo(run: Run, start: Path, mix: Mix) -> Path:
+def run_ppo(run: Run, made: Made) -> Path:
     """Improve the policy on the prompts, as the sources of the reward say; return RUN/policy."""
+    start, mix, record = made.policy, made.mix, catalog.PPO
     splits, config = run.inputs.prompts, run.experiment.ppo
     assert splits is not None
-    inputs_sha256 = run.fingerprint("ppo", start, *_came_before(run, mix))
+    inputs_sha256 = run.fingerprint(record, start, *_came_before(run, mix))
     # A longer run goes on from the checkpoints of a shorter one, but does not end with it.
     finished_sha256 = inputs_fingerprint({"inputs": inputs_sha256, "num_steps": config.num_steps})
-    if run.is_done("policy", finished_sha256):
-        return run.folder / "policy"
+    if run.is_done(record, finished_sha256):
+        return run.folder / record.folder
     run.rehearsal.settle_precision(start)
     policy = run.runtime.assign(PolicySpec(path=start))
     run.rehearsal.rehearse(policy)
@@ -142,20 +174,26 @@ def run_ppo(run: Run, start: Path, mix: Mix) -> Path:
     )
     fixed = held_out(splits, run.experiment.tracking.sample_prompts)
     # The policy has its first weights here, also where the stage will resume from a checkpoint.
-    run.log.samples("sft", 0, take_samples(policy, reward, fixed, run.inputs.tokenizer))
-    evaluations.forget(run.folder, "policy")
+    run.log.samples(catalog.SFT.name, 0, take_samples(policy, reward, fixed, run.inputs.tokenizer))
+    evaluations.forget(run.folder, record.folder)
     run.perform(stage, inputs_sha256)
     for kind, role in stage.checkpointables().items():
-        role.save(run.partial(kind))  # type: ignore[arg-type]
-    average = SamplerSpec(path=run.partial("policy"))
-    sampler = policy if config.ema_decay is None else run.runtime.assign(average)
-    samples = take_samples(sampler, reward, fixed, run.inputs.tokenizer)
-    run.log.samples("ppo", config.num_steps, samples)
+        role.save(run.partial(kind))
+    samples = take_samples(_saved(run, policy), reward, fixed, run.inputs.tokenizer)
+    run.log.samples(record.name, config.num_steps, samples)
     # The policy comes last: its folder marks the stage as done.
     for kind in sorted(stage.checkpointables(), key=["value", "policy"].index):
-        run.publish(run.partial(kind), kind, str(start), finished_sha256)  # type: ignore[arg-type]
-    run.forget("ppo")
-    return run.folder / "policy"
+        run.publish(run.partial(kind), kind, str(start), finished_sha256)
+    run.forget(record)
+    return run.folder / record.folder
+
+
+_RUN: Final[Mapping[StageRecord, Callable[[Run, Made], Path]]] = {
+    catalog.SFT: run_sft,
+    catalog.REWARD_MODEL: run_reward_model,
+    catalog.PPO: run_ppo,
+}
+"""How each stage of the catalogue runs; each gives the folder of its result."""
 
 
 def _came_before(run: Run, mix: Mix) -> list[Path]:
@@ -167,6 +205,13 @@ def _came_before(run: Run, mix: Mix) -> list[Path]:
         *estimator_files(run.experiment.ppo.advantage_estimator),
         *(Path(path) for path in given if path is not None),
     ]
+
+
+def _saved(run: Run, policy: PolicyPort) -> SamplerPort:
+    """Return a sampler with the weights that were saved: the policy's own, or their average."""
+    if run.experiment.ppo.ema_decay is None:
+        return policy
+    return run.runtime.assign(SamplerSpec(path=run.partial(catalog.PPO.folder)))
 
 
 def _reference(run: Run, start: Path, policy: PolicyPort) -> LanguageModelPort:

@@ -8,6 +8,7 @@ from typing import cast
 
 from torch import Tensor
 
+from rlhf.catalog import stages as catalog
 from rlhf.errors import TrainingError
 from rlhf.flow.future import Future
 from rlhf.flow.metrics import Metrics
@@ -51,7 +52,7 @@ class PPO:
     @property
     def name(self) -> str:
         """The stage's name."""
-        return "ppo"
+        return catalog.PPO.name
 
     @property
     def total_steps(self) -> int:

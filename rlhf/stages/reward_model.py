@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rlhf.algo.losses import ranking_loss
+from rlhf.catalog import stages as catalog
 from rlhf.config.stages import RewardModelConfig
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.text import Rankings
@@ -31,7 +32,7 @@ class RewardModel(Epochs[Rankings]):
     @property
     def name(self) -> str:
         """The stage's name."""
-        return "reward_model"
+        return catalog.REWARD_MODEL.name
 
     @property
     def _learner(self) -> tuple[str, Checkpointable]:

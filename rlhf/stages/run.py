@@ -7,19 +7,22 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import torch
 
 from rlhf.algo.kl import AdaptiveKL, FixedKL, KLController
 from rlhf.algo.scaling import NoScale, RunningScale
+from rlhf.catalog.stages import PPO, StageRecord
 from rlhf.checkpoint.artifact import (
     Artifact,
     inputs_fingerprint,
     is_current,
+    put_in_place,
     verify,
     write_artifact,
 )
+from rlhf.checkpoint.ending import ENDING
 from rlhf.checkpoint.files import read_json, write_json
 from rlhf.checkpoint.run import RunFolder
 from rlhf.checkpoint.store import Store
@@ -28,6 +31,7 @@ from rlhf.config.stages import PPOConfig
 from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint
 from rlhf.flow.text import Demonstrations, PromptBatch
+from rlhf.models.adapters import BASE_FOLDER
 from rlhf.observe.log import RunLog
 from rlhf.observe.spans import Span
 from rlhf.roles.saver import ADAPTER_FOLDER
@@ -37,8 +41,6 @@ from rlhf.stages.drive import Stage, drive
 from rlhf.stages.experience import Terms
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import Rehearsal
-
-Kind = Literal["policy", "reward_model", "value", "sft"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +74,12 @@ class Run:
             self.log.warn,
         )
         start = time.monotonic()
-        steps = drive(stage, store, self.log, every=checkpoint.every, timings=self.timings)
+        with ENDING.within_steps(checkpoint.grace_s):
+            steps = drive(stage, store, self.log, every=checkpoint.every, timings=self.timings)
         seconds = self.log.earlier_s + time.monotonic() - start
         self.finished(stage.name, {"seconds": seconds, "steps": steps})
 
-    def fingerprint(self, stage: str, *came_before: Path) -> str:
+    def fingerprint(self, stage: StageRecord, *came_before: Path) -> str:
         """Return a hash of all that determines a stage's result.
 
         Models and files count by their content, not by their path; a hub name counts as it is.
@@ -89,22 +92,26 @@ class Run:
             }
         )
 
-    def is_done(self, name: str, inputs_sha256: str) -> bool:
-        """Return whether a stage's folder is there, whole, made from exactly these inputs.
+    def is_done(self, stage: StageRecord, inputs_sha256: str) -> bool:
+        """Return whether a stage's folders are there, whole, made from exactly these inputs.
 
         Raises:
-            CheckpointError: when a weight file is damaged.
+            CheckpointError: naming what is damaged; nothing is replaced then.
         """
-        done = is_current(self.folder / name, inputs_sha256)
+        done = is_current(self.folder / stage.folder, inputs_sha256)
         if done:
-            verify(self.folder / name)
-            self.log.note(f"{name}: already done, nothing it depends on has changed")
+            beside = (self.folder / kind for kind in stage.by_products)
+            for folder in (folder for folder in beside if folder.exists()):
+                verify(folder)
+            self.forget(stage)  # A kill may have left its checkpoints.
+            self.log.note(f"{stage.folder}: already done, nothing it depends on has changed")
         return done
 
-    def publish(self, partial: Path, kind: Kind, base: str, inputs_sha256: str) -> Path:
-        """Sign a finished model folder and move it to its place; drop the stage's checkpoints."""
+    def publish(self, partial: Path, kind: str, base: str, inputs_sha256: str) -> Path:
+        """Sign a finished model folder and move it to its place."""
         tokenizer = self.inputs.tokenizer
-        template = tokenizer.chat_template
+        template, target = tokenizer.chat_template, self.folder / kind
+        _rename_base(partial, target)
         write_artifact(
             partial,
             Artifact(
@@ -116,24 +123,27 @@ class Run:
                 inputs_sha256=inputs_sha256,
             ),
         )
-        target = self.folder / kind
-        _rename_base(partial, target)
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
+        put_in_place(partial, target)
         return target
 
-    def partial(self, kind: Kind) -> Path:
-        """Return the folder in which a model is written until it is finished."""
+    def partial(self, kind: str) -> Path:
+        """Return the folder in which a model is written until it is finished.
+
+        A command starts without one: `open_run` clears what a kill has left.
+        """
         return self.folder / f".{kind}.partial"
 
-    def forget(self, stage: str) -> None:
+    def forget(self, stage: StageRecord) -> None:
         """Delete the checkpoints of a stage whose models are published."""
-        shutil.rmtree(self.folder / "checkpoints" / stage, ignore_errors=True)
+        shutil.rmtree(self._checkpoints(stage), ignore_errors=True)
 
-    def best(self, kind: Kind, patience: int | None) -> Best:
-        """Return early stopping that keeps its best model where `publish` takes it."""
-        return Best(self.partial(kind), patience)
+    def _checkpoints(self, stage: StageRecord) -> Path:
+        """Return the folder of a stage's checkpoints."""
+        return self.folder / "checkpoints" / stage.name
+
+    def best(self, stage: StageRecord, patience: int | None) -> Best:
+        """Return early stopping that keeps its best model beside the stage's checkpoints."""
+        return Best(self._checkpoints(stage) / "best", patience)
 
 
 def _rename_base(partial: Path, target: Path) -> None:
@@ -141,10 +151,9 @@ def _rename_base(partial: Path, target: Path) -> None:
     file = partial / ADAPTER_FOLDER / "adapter_config.json"
     if not file.is_file():
         return
-    config = cast("dict[str, object]", read_json(file))
-    base = Path(str(config["base_model_name_or_path"]))
-    if base.is_relative_to(partial.absolute()):
-        base = target.absolute() / base.relative_to(partial.absolute())
+    if (file.parent / BASE_FOLDER).is_dir():
+        config = cast("dict[str, object]", read_json(file))
+        base = target.absolute() / ADAPTER_FOLDER / BASE_FOLDER
         write_json(file, {**config, "base_model_name_or_path": str(base)})
 
 
@@ -183,7 +192,7 @@ def prompt_source(
 
     Sample indices count through the whole run, so that every response has draws of its own.
     """
-    stream = Stream(prompts, config.rollout_batch_size, seed, "ppo")
+    stream = Stream(prompts, config.rollout_batch_size, seed, PPO.name)
     num_rows = config.rollout_batch_size * config.samples_per_prompt
 
     def batch(step: int) -> PromptBatch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rlhf.catalog import stages as catalog
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.text import Demonstrations
 from rlhf.roles.ports import Checkpointable, SFTPolicyPort
@@ -19,7 +20,7 @@ class SFT(Epochs[Demonstrations]):
     @property
     def name(self) -> str:
         """The stage's name."""
-        return "sft"
+        return catalog.SFT.name
 
     @property
     def _learner(self) -> tuple[str, Checkpointable]:

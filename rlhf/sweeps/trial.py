@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from rlhf.catalog.stages import PPO, STAGES_OF
 from rlhf.checkpoint.run import TRIAL_LOG
 from rlhf.commands.exit import INTERRUPTED, end_with
 from rlhf.commands.table import run_command
@@ -28,10 +29,7 @@ from rlhf.sweeps.table import TrialEnd
 END_TIMEOUT_S = 60.0
 """Longest an interrupted trial may take to end by itself."""
 RESULTS = {
-    "sft": "sft",
-    "reward_model": "reward_model",
-    "ppo": "policy",
-    "pipeline": "policy",
+    **{command: stages[-1].folder for command, stages in STAGES_OF.items()},
     "evaluate": EVALUATION,
 }
 """The commands a sweep compares, and what each leaves in its run folder."""
@@ -68,7 +66,7 @@ class Trial:
     def cut(self) -> TrialEnd | None:
         """Return its end when what it recorded so far is too far from the reference."""
         max_kl = self.experiment.sweep.max_kl
-        seen = None if max_kl is None else too_far(read_figures(self.folder, "ppo"), max_kl)
+        seen = None if max_kl is None else too_far(read_figures(self.folder, PPO.name), max_kl)
         if seen is None:
             return None
         return TrialEnd(

@@ -19,6 +19,9 @@ from rlhf.runtime.timeline import Timeline
 from tests.models import experiment
 from tests.specs import SCALAR, on
 
+CANARY = "hf_canary_4711"
+"""A token that the ranks get, and that nobody may write down."""
+
 
 @dataclass(frozen=True)
 class Seated:
@@ -65,7 +68,9 @@ def ray_groups(ray_nodes, request):
     asked = any("four" in item.name for item in request.session.items)
     with RayCluster(config, timeline, threads=1) as cluster:
         roles = ["policy", "reference", "value", *(["reward"] if asked else [])]
-        groups = cluster.start(roles, note=notes.append, announce=plans.append)
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("HF_TOKEN", CANARY)
+            groups = cluster.start(roles, note=notes.append, announce=plans.append)
         two, one, doomed = (groups[role] for role in ("policy", "reference", "value"))
         yield Seated(
             cluster, timeline, two, one, doomed, groups.get("reward"), notes=notes, plans=plans

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+import ray
 import torch
 from torch import Tensor
 
@@ -226,6 +228,20 @@ class Troublemaker:
     def pid(self) -> int:
         """Name the process."""
         return os.getpid()
+
+    def variable(self, name: str) -> str | None:
+        """Return an environment variable."""
+        return os.environ.get(name)
+
+    def meeting_place(self) -> list[str]:
+        """Return the addresses on which this process listens at the port of its group."""
+        port = int(os.environ["MASTER_PORT"])
+        listening = [c for c in psutil.Process().net_connections() if c.status == "LISTEN"]
+        return [c.laddr.ip for c in listening if c.laddr.port == port]
+
+    def ray_folder(self) -> str:
+        """Return the folder of Ray's session."""
+        return ray._private.worker._global_node.get_session_dir_path()
 
     def ours(self) -> None:
         """Raise one of our errors."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from rlhf.errors import DataError, WorkerError
+from tests.contract.conftest import CANARY
 from tests.contract.machines import Troublemaker
 from tests.specs import on_every_rank
 
@@ -125,3 +127,16 @@ def test_a_dead_rank_is_named_though_its_peer_fails_too(ray_groups):
         )
         assert "its worker process has died; run the same command again" in str(caught.value)
     assert time.monotonic() - start < 30
+
+
+def test_ranks_of_one_node_meet_where_no_other_machine_reaches_them(two):
+    assert on_every_rank(two, "meeting_place").result() == ["127.0.0.1"]
+
+
+def test_a_secret_reaches_the_ranks_and_no_file_of_ray(two):
+    # Ray writes a process's runtime_env, mode 0644, into its folder: HF_TOKEN stood there.
+    assert on_every_rank(two, "variable", "HF_TOKEN").result() == CANARY
+    session = Path(on_every_rank(two, "ray_folder").result())
+    logs = [path for path in (session / "logs").rglob("*") if path.is_file()]
+    assert logs
+    assert not [path for path in logs if CANARY.encode() in path.read_bytes()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
+from rlhf.checkpoint.ending import ENDING
 from rlhf.config.cluster import ClusterConfig
 from rlhf.config.load import keys, load
 from rlhf.config.observe import TrackingConfig
@@ -310,6 +312,26 @@ def test_a_run_that_breaks_leaves_the_checkpoints_asked_for(home, every, keep, l
     assert ran.code == 2 and "the sixth time" in ran.err
     assert len(ran.steps("ppo")) == 4
     assert sorted(path.name for path in (ran.folder / "checkpoints/ppo").iterdir()) == left
+
+
+@sees("checkpoint.grace_s")
+@pytest.mark.parametrize(("grace", "left"), [(60, ["step_000002"]), (0, [])])
+def test_a_run_that_is_asked_to_end_saves_its_step_in_the_time_it_has(home, grace, left):
+    base = [word for word in BASES["ppo"] if not word.startswith(("ppo.num_steps", "reward"))]
+    asking = ("reward.function=reward.py:asks_to_end", "ppo.num_steps=9", "ppo.num_epochs=1")
+    handlers = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        ran = home.run("ppo", *HERE, *base, *asking, f"checkpoint.grace_s={grace}")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        ENDING.is_asked = False
+        for name, handler in handlers.items():
+            signal.signal(name, handler)
+    assert ran.code == 143, ran.err
+    assert "asked to end; the same command goes on from the last checkpoint" in ran.err
+    assert len(ran.steps("ppo")) == len(left) + 1
+    found = ran.folder / "checkpoints/ppo"
+    assert sorted(path.name for path in found.glob("*")) == left
 
 
 @sees("tracking.tensorboard")

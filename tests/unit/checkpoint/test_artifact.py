@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from rlhf.checkpoint.artifact import (
     identity,
     inputs_fingerprint,
     is_current,
+    put_in_place,
     read_artifact,
     verify,
     write_artifact,
@@ -49,11 +51,58 @@ def test_what_is_written_comes_back(folder: Path) -> None:
     assert written.created_by
 
 
-def test_a_folder_without_record_is_unfinished(folder: Path) -> None:
+def test_a_folder_without_record_is_damaged_and_none_is_not_there(folder: Path) -> None:
     assert read_artifact(folder) is None
-    assert not is_current(folder, INPUTS)
-    with pytest.raises(CheckpointError, match="did not finish"):
+    assert not is_current(folder / "none", INPUTS)
+    with pytest.raises(CheckpointError, match="rlhf_artifact.json is missing"):
+        is_current(folder, INPUTS)
+
+
+def test_every_damaged_file_is_named_at_once(folder: Path) -> None:
+    (folder / "adapter").mkdir()
+    for name in ("config.json", "adapter/adapter_config.json"):
+        (folder / name).write_text("{}")
+    write_artifact(folder, artifact())
+    (folder / "notes.md").write_text("of the user's own")
+    verify(folder)
+    (folder / "config.json").write_text("{ }")
+    (folder / "adapter/adapter_config.json").unlink()
+    with pytest.raises(CheckpointError) as caught:
         verify(folder)
+    first, second = sorted(str(caught.value).splitlines())
+    assert "adapter_config.json is missing" in first
+    assert "config.json is damaged" in second
+
+
+def test_a_record_of_an_earlier_release_still_counts(folder: Path) -> None:
+    # Layout 1: weights alone, and no hash of the record.
+    written = write_artifact(folder, artifact()).model_dump()
+    del written["files_sha256"], written["record_sha256"]
+    (folder / ARTIFACT_FILE).write_text(json.dumps({**written, "schema_version": 1}))
+    assert is_current(folder, INPUTS)
+    assert not is_current(folder, "f" * 64)
+
+
+def test_a_changed_digit_of_the_record_is_not_another_input(folder: Path) -> None:
+    write_artifact(folder, artifact())
+    path = folder / ARTIFACT_FILE
+    path.write_text(path.read_text().replace(INPUTS, "f" + INPUTS[1:]))
+    with pytest.raises(CheckpointError, match="does not match its own sha256"):
+        is_current(folder, INPUTS)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_finished_folder_takes_its_place_whole(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, is_there: bool
+) -> None:
+    target = tmp_path_factory.mktemp("run") / "place"
+    if is_there:
+        target.mkdir()
+        (target / "stale").write_text("of the folder before")
+    names = {path.name for path in folder.iterdir()}
+    put_in_place(folder, target)
+    assert {path.name for path in target.iterdir()} == names
+    assert not list(target.parent.glob(".*"))
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
@@ -69,11 +118,12 @@ def test_a_changed_weight_file_is_named(folder: Path) -> None:
         verify(folder)
 
 
-def test_a_missing_weight_file_is_named_and_not_current(folder: Path) -> None:
+def test_a_missing_weight_file_is_named(folder: Path) -> None:
     write_artifact(folder, artifact())
     assert is_current(folder, INPUTS)
     (folder / "model-00001-of-00002.safetensors").unlink()
-    assert not is_current(folder, INPUTS)
+    with pytest.raises(CheckpointError, match=r"model-00001-of-00002\.safetensors is missing"):
+        is_current(folder, INPUTS)
     with pytest.raises(CheckpointError, match=r"model-00001-of-00002\.safetensors is missing"):
         verify(folder)
 
@@ -86,10 +136,14 @@ def test_other_inputs_are_not_current(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"kind": "sft"', '"kind": "critic"', "kind: Input should be"),
+        (
+            '"kind": "sft"',
+            '"kind": "critic"',
+            "kind: .*Input should be one of start, sft",
+        ),
         ('"base"', '"bass"', "base: Field required"),
         ("{", "", "damaged"),
-        ('"schema_version": 1', '"schema_version": 2', "schema_version=2"),
+        ('"schema_version": 2', '"schema_version": 3', "schema_version=3"),
     ],
 )
 def test_a_damaged_or_newer_record_is_one_line(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rlhf.catalog.stages import PPO
 from rlhf.checkpoint.run import open_run
 from rlhf.config.load import load
 from rlhf.errors import CheckpointError, ConfigError
@@ -126,7 +127,7 @@ def test_a_folder_of_an_older_release_goes_on_without_the_settings_it_does_not_k
     del record["stages"]["ppo"]["ppo.discount"]
     (tmp_path / "run.json").write_text(json.dumps(record))
     with open_run(tmp_path, config, "ppo") as run:
-        assert run.deciding("ppo", config) == record["stages"]["ppo"]
+        assert run.deciding(PPO, config) == record["stages"]["ppo"]
     config["ppo"]["discount"] = 0.9
     with pytest.raises(ConfigError, match=r"differs in ppo.discount \(not set there, 0.9 here\);"):
         open_run(tmp_path, config, "ppo")
@@ -177,9 +178,23 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
 def test_a_newer_record_is_refused(tmp_path: Path) -> None:
     open_run(tmp_path, CONFIG, "ppo").release()
     record = json.loads((tmp_path / "run.json").read_text())
-    (tmp_path / "run.json").write_text(json.dumps({**record, "schema_version": 3}))
-    with pytest.raises(CheckpointError, match="schema_version=3"):
+    (tmp_path / "run.json").write_text(json.dumps({**record, "schema_version": 99}))
+    with pytest.raises(CheckpointError, match="schema_version=99"):
         open_run(tmp_path, CONFIG, "ppo")
+
+
+def test_what_a_kill_left_half_done_is_cleared(tmp_path: Path) -> None:
+    open_run(tmp_path, CONFIG, "ppo").release()
+    for name in (".policy.partial", ".sft.old", ".value.old", "value", "policy"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "of").write_text(name)
+    for name in (".metrics.jsonl.4711", ".run.json.tmp", "metrics.jsonl", ".lock"):
+        (tmp_path / name).write_text("")
+    open_run(tmp_path, CONFIG, "ppo").release()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {".lock", "run.json", "metrics.jsonl", "policy", "sft", "value"}
+    assert (tmp_path / "sft/of").read_text() == ".sft.old"  # it was being replaced
+    assert (tmp_path / "value/of").read_text() == "value"
 
 
 def test_a_second_process_is_refused_at_once_until_the_first_is_killed(tmp_path: Path) -> None:

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from rlhf.checkpoint.settings import FREE, NOT_READ, STAGES_OF, deciding, differences
+from rlhf.catalog.stages import PPO, SFT, STAGES_OF
+from rlhf.checkpoint.settings import FREE, deciding, differences
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import keys, load
 
 
 def settings(stage: str, mapping: dict[str, object]) -> dict[str, object]:
-    return deciding(stage, load(mapping).model_dump())
+    (record,) = STAGES_OF[stage]
+    return deciding(record, load(mapping).model_dump())
 
 
 def test_every_listed_name_is_a_setting() -> None:
     known = list(keys(Experiment))
-    for name in {*FREE, "ppo.num_steps", *(name for names in NOT_READ.values() for name in names)}:
+    for name in {*FREE, "ppo.num_steps"}:
         assert any(key == name or key.startswith(f"{name}.") for key in known), name
 
 
-def test_every_stage_of_a_command_is_known() -> None:
-    assert {stage for stages in STAGES_OF.values() for stage in stages} == NOT_READ.keys()
-
-
 def test_ppo_reads_of_the_reward_model_only_its_path() -> None:
-    read = deciding("ppo", Experiment().model_dump())
+    read = deciding(PPO, Experiment().model_dump())
     assert [key for key in read if key.startswith("reward_model.")] == ["reward_model.path"]
 
 
@@ -84,36 +82,36 @@ def test_a_setting_that_came_later_changes_nothing_at_its_default() -> None:
     known = of_an_older_release("ppo")
     config = load({}).model_dump()
     assert all(path in settings("ppo", {}) for path in LATER)
-    assert deciding("ppo", config, known).keys() == set(known)
-    assert deciding("ppo", config, list(settings("ppo", {}))) == deciding("ppo", config)
+    assert deciding(PPO, config, known).keys() == set(known)
+    assert deciding(PPO, config, list(settings("ppo", {}))) == deciding(PPO, config)
 
 
 def test_a_setting_that_came_later_counts_once_it_is_set() -> None:
     known = of_an_older_release("ppo")
     config = load({"ppo": {"discount": 0.9}}).model_dump()
-    assert deciding("ppo", config, known).keys() == {*known, "ppo.discount"}
+    assert deciding(PPO, config, known).keys() == {*known, "ppo.discount"}
 
 
 def test_a_later_default_that_follows_another_setting_is_a_default() -> None:
     known = [path for path in settings("sft", {}) if path != "sft.optimizer.lr"]
     lora = load({"peft": {"method": "lora"}}).model_dump()
     assert lora["sft"]["optimizer"]["lr"] != load({}).sft.optimizer.lr
-    assert "sft.optimizer.lr" not in deciding("sft", lora, known)
+    assert "sft.optimizer.lr" not in deciding(SFT, lora, known)
 
 
 def test_a_later_setting_of_a_section_that_is_off_by_default_is_known_by_its_default() -> None:
     new: dict[str, object] = {"policy": {"new": {"hidden_size": 64}}}
     whole = settings("sft", new)
     known = [path for path in whole if path != "policy.new.num_layers"]
-    assert deciding("sft", load(new).model_dump(), known).keys() == set(known)
+    assert deciding(SFT, load(new).model_dump(), known).keys() == set(known)
 
 
 def test_what_counted_in_a_folder_counts_there_for_good() -> None:
     config = load({}).model_dump()
-    assert "engine.threads" in deciding("ppo", config, ["engine.threads"])
+    assert "engine.threads" in deciding(PPO, config, ["engine.threads"])
 
 
 def test_what_the_settings_before_it_do_not_go_without_counts() -> None:
     overlong: dict[str, object] = {"ppo": {"overlong_penalty": 1.0, "overlong_buffer": 2}}
     known = [path for path in settings("ppo", overlong) if path != "ppo.overlong_buffer"]
-    assert deciding("ppo", load(overlong).model_dump(), known)["ppo.overlong_buffer"] == 2
+    assert deciding(PPO, load(overlong).model_dump(), known)["ppo.overlong_buffer"] == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+from rlhf.catalog.stages import PPO, SFT
 from rlhf.checks.context import reward_models, roles_needed
 from tests import models
 
@@ -31,14 +32,14 @@ def test_models_are_those_that_the_stages_load(context, folder):
     assert list(context(**given).models) == ["policy.path", "reference.path", "value.path"]
     demonstrations = context().experiment.data.prompts
     sft = context("sft", data={"demonstrations": demonstrations}, **given)
-    assert sft.stages == ["sft"]
+    assert sft.stages == [SFT]
 
 
 def test_processes_are_started_for_the_roles_that_are_read():
     with_value = models.experiment()
     without = models.experiment(ppo={"advantage_estimator": "reinforce_pp"})
-    assert roles_needed(["ppo"], with_value) == ["policy", "reference", "reward", "value"]
-    assert roles_needed(["ppo"], without) == ["policy", "reference", "reward"]
+    assert roles_needed([PPO], with_value) == ["policy", "reference", "reward", "value"]
+    assert roles_needed([PPO], without) == ["policy", "reference", "reward"]
 
 
 def test_whose_ray_is_used(context, monkeypatch):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rlhf.checkpoint.run import open_run
-from rlhf.checks.disk import LOGS_BYTES, check_disk, check_run_folder, writes_of
+from rlhf.checks.disk import check_disk, check_run_folder, writes_of
 from rlhf.commands.table import run_command
 from rlhf.errors import ConfigError
 from tests import models
@@ -64,14 +64,16 @@ def test_a_run_writes_what_was_predicted(context, tmp_path):
     assert sum(sizes) == pytest.approx(writes.models, rel=0.05)
     said = check_disk(asked)
     assert f"{writes.models / 2**20:,.0f} MiB models" in said
-    assert writes.total == writes.models + writes.checkpoints + LOGS_BYTES
+    assert writes.total == writes.models + writes.checkpoints + writes.logs
 
 
 def test_a_checkpoint_holds_what_was_predicted(context, role, tmp_path):
     pupil = role("sft_policy")
     pupil.imitate(models.demonstrations())
     pupil.save_state(tmp_path / "state")
-    size = sum(file.stat().st_size for file in (tmp_path / "state").iterdir())
+    pupil.save(tmp_path / "best")
+    parts = [tmp_path / "state/state.safetensors", tmp_path / "best/model.safetensors"]
+    size = sum(file.stat().st_size for file in parts)
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"text": "a film"}\n')
     asked = context("sft", data={"demonstrations": str(rows)}, checkpoint={"keep": 4})

@@ -2,27 +2,62 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
 
 import pytest
 
+from rlhf.checkpoint.ending import REQUESTS
 from rlhf.commands.exit import end_with
 from rlhf.errors import TrainingError
 
 
-def test_a_request_to_end_is_reported_as_an_interruption(capsys):
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as caught:
-            end_with(lambda: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(10)))
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert caught.value.code == 130
+@pytest.fixture
+def signals():
+    kept = {name: signal.getsignal(name) for name in (*REQUESTS, signal.SIGALRM)}
+    yield
+    for name, handler in kept.items():
+        signal.signal(name, handler)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "said"),
+    [
+        (signal.SIGTERM, 143, "asked to end"),
+        (signal.SIGUSR1, 143, "asked to end"),
+        (signal.SIGINT, 130, "interrupted"),
+    ],
+)
+def test_a_request_to_end_outside_a_step_ends_at_once(signals, capsys, request_, code, said):
+    with pytest.raises(SystemExit) as caught:
+        end_with(lambda: (os.kill(os.getpid(), request_), time.sleep(10)))
+    assert caught.value.code == code
     assert capsys.readouterr().err == (
-        "rlhf: interrupted; the same command goes on from the last checkpoint\n"
+        f"rlhf: {said}; the same command goes on from the last checkpoint\n"
     )
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES])
+def test_what_the_disk_refuses_is_one_line_that_names_the_file(signals, capsys, number, tmp_path):
+    def fail():
+        raise OSError(number, "as the system says it", str(tmp_path / "run/file.json"))
+
+    with pytest.raises(SystemExit) as caught:
+        end_with(fail)
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "run/file.json" in line
+    assert line.endswith("the same command goes on from the last checkpoint")
+
+
+def test_a_mistake_of_ours_stays_a_traceback(signals):
+    def fail():
+        raise FileNotFoundError(errno.ENOENT, "no such file", "nowhere")
+
+    with pytest.raises(FileNotFoundError):
+        end_with(fail)
 
 
 def test_an_error_of_ours_is_a_line_a_problem_and_its_own_code(capsys):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT, STAGES
 from rlhf.config.commands import missing, roles_of, stages_of
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
@@ -23,23 +24,23 @@ ALL_DATA = {"demonstrations": "d.jsonl", "preferences": "p.jsonl", "prompts": "q
 
 
 def test_a_single_command_is_its_own_stage(made):
-    for command in ("sft", "reward_model", "ppo"):
-        assert stages_of(command, made(data=ALL_DATA)) == [command]
+    for stage in STAGES:
+        assert stages_of(stage.name, made(data=ALL_DATA)) == [stage]
     assert stages_of("report", made()) == []
 
 
 def test_the_pipeline_leaves_out_what_it_has_no_data_for(made):
-    assert stages_of("pipeline", made(data=ALL_DATA)) == ["sft", "reward_model", "ppo"]
-    assert stages_of("pipeline", made(data={"prompts": "q.jsonl"})) == ["ppo"]
+    assert stages_of("pipeline", made(data=ALL_DATA)) == [SFT, REWARD_MODEL, PPO]
+    assert stages_of("pipeline", made(data={"prompts": "q.jsonl"})) == [PPO]
     given = made(data=ALL_DATA, reward_model={"path": "folder"})
-    assert stages_of("pipeline", given) == ["sft", "ppo"]
+    assert stages_of("pipeline", given) == [SFT, PPO]
 
 
 def test_roles_follow_from_stages(made):
-    assert roles_of(["sft"], made()) == ["policy"]
-    assert roles_of(["sft", "reward_model"], made()) == ["policy", "reward"]
-    assert roles_of(["ppo"], made()) == ["policy", "reference", "reward", "value"]
-    assert roles_of(["ppo"], made(peft={"method": "lora"})) == ["policy", "reward", "value"]
+    assert roles_of([SFT], made()) == ["policy"]
+    assert roles_of([SFT, REWARD_MODEL], made()) == ["policy", "reward"]
+    assert roles_of([PPO], made()) == ["policy", "reference", "reward", "value"]
+    assert roles_of([PPO], made(peft={"method": "lora"})) == ["policy", "reward", "value"]
 
 
 def test_everything_missing_is_reported_at_once(made):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rlhf.catalog.stages import PPO, REWARD_MODEL
 from rlhf.config.commands import missing, sources, stages_of, trains
 from rlhf.config.load import load
 from rlhf.config.rewards import RewardSourceConfig
@@ -117,11 +118,11 @@ def test_the_runs_own_model_is_trained_where_the_list_names_it(tmp_path, monkeyp
     for own in ("runs/x/reward_model", str(tmp_path / "runs/x/reward_model"), "./runs/y/../x/"):
         path = f"{own}reward_model" if own.endswith("/") else own
         asked = load({"run_dir": "runs/x", "data": data, "reward": {"sources": [{"model": path}]}})
-        assert stages_of("pipeline", asked) == ["reward_model", "ppo"]
+        assert stages_of("pipeline", asked) == [REWARD_MODEL, PPO]
         assert trains("pipeline", asked, path)
         assert not trains("ppo", asked, path)
     other = listed(MODEL, data=data)
-    assert stages_of("pipeline", other) == ["ppo"]
+    assert stages_of("pipeline", other) == [PPO]
     assert not trains("pipeline", other, "a/judge")
 
 

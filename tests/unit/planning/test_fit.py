@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from rlhf.catalog.stages import PPO
 from rlhf.planning.fit import CONTEXT, GIB, assess
 from rlhf.planning.hardware import read_hardware
 from rlhf.planning.shapes import role_shapes
@@ -22,7 +23,7 @@ def fitted(experiment, hardware="8xh100"):
 
 def test_colocated_roles_sit_on_the_same_devices(planned):
     cluster = {"gpus_per_rank": 1.0, "policy": {"ranks": 8, "zero_stage": 2}, **SIDE_BY_SIDE}
-    groups = fitted(planned(cluster=cluster)).groups["ppo"]
+    groups = fitted(planned(cluster=cluster)).groups[PPO]
     assert groups == [Counter(policy=1, reference=1, reward=1, value=1)] * 8
 
 
@@ -40,7 +41,7 @@ def test_under_time_sharing_only_the_largest_counts(planned):
 
 def test_fractions_share_a_device(planned):
     cluster = {"gpus_per_rank": 0.25}
-    assert fitted(planned(cluster=cluster)).groups["ppo"] == [
+    assert fitted(planned(cluster=cluster)).groups[PPO] == [
         Counter(policy=1, reference=1, reward=1, value=1)
     ]
 
@@ -60,7 +61,7 @@ def test_cores_share_their_node(planned, tmp_path):
     file.write_text(f"nodes: 2\ndevices: 8\nbf16: false\nkind: {rates}\n")
     fit = fitted(planned(cluster={"policy": {"ranks": 4}}), str(file))
     first = Counter(policy=2, reference=1, reward=1, value=1)
-    assert fit.groups["ppo"] == [first, Counter(policy=2)]
+    assert fit.groups[PPO] == [first, Counter(policy=2)]
     assert fit.fits
 
 

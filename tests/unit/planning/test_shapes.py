@@ -36,7 +36,7 @@ def test_a_reward_model_in_training_is_a_stage_of_its_own(planned):
     trained = trained.model_copy(
         update={"reward_model": trained.reward_model.model_copy(update={"path": None})}
     )
-    acts = [(s.role, s.stage, s.num_trainable > 0) for s in role_shapes(trained)]
+    acts = [(s.role, s.stage.name, s.num_trainable > 0) for s in role_shapes(trained)]
     assert ("reward", "ppo", False) in acts
     assert ("reward", "reward_model", True) in acts
 

@@ -16,7 +16,7 @@ class Writes:
         self.saved = 0
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True)
         self.saved += 1
         (folder / "number").write_text(str(self.saved))
 
@@ -64,3 +64,32 @@ def test_its_state_is_plain_and_restores_it(tmp_path, losses):
     other = Best(tmp_path / "best", patience=5)
     other.load(json.loads(json.dumps(best.state())))
     assert (other.loss, other.waited) == (best.loss, best.waited)
+
+
+def test_a_checkpoint_has_the_best_model_of_its_step(tmp_path):
+    # One flipped bit in the best model so far was learned from, or ended the run for good.
+    best, role = Best(tmp_path / "best", patience=2), Writes()
+    best.save_state(tmp_path / "step_0/best")
+    for loss in (3.0, 2.0):
+        best.observe(loss, role)
+    best.save_state(tmp_path / "step_2/best")
+    state = best.state()
+    best.observe(1.0, role)
+    assert (tmp_path / "best/number").read_text() == "3"
+    assert (tmp_path / "step_2/best/number").read_text() == "2"
+    (tmp_path / "best/number").write_text("damaged")
+    resumed = Best(tmp_path / "best", patience=2)
+    resumed.load(state)
+    resumed.load_state(tmp_path / "step_2/best")
+    assert (tmp_path / "best/number").read_text() == "2"
+    started = Best(tmp_path / "best", patience=2)
+    started.load({"loss": None, "waited": 0})
+    started.load_state(tmp_path / "step_0/best")
+    assert not (tmp_path / "best").exists()
+
+
+def test_the_best_model_of_an_earlier_releases_checkpoint_stays(tmp_path):
+    best, role = Best(tmp_path / "best", patience=2), Writes()
+    best.observe(1.0, role)
+    best.load_state(tmp_path / "step_2/best")
+    assert (tmp_path / "best/number").read_text() == "1"

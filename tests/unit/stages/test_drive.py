@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rlhf.checkpoint.ending import ENDING, Terminated
 from rlhf.checkpoint.store import Store
 from rlhf.data.stream import Stream
 from rlhf.errors import TrainingError
@@ -174,3 +175,32 @@ def test_what_is_frozen_holds_the_same_weights_to_the_end(ppo_of, logged, tmp_pa
     distances = [row["objective/kl"] for row in recorded(tmp_path / "frozen")]
     assert distances[0] == 0
     assert distances[-1] != 0
+
+
+@pytest.mark.parametrize("name", ["sft", "reward_model", "ppo"])
+def test_a_stage_that_is_asked_to_end_saves_its_step_and_goes_on_from_it(
+    fresh, logged, tmp_path, name
+):
+    def run(stage: Stage, home: str) -> int:
+        with logged(home) as log:
+            return drive(stage, store(tmp_path / home, name), log, every=99, timings=list)
+
+    whole = fresh(name, "whole")
+    assert run(whole, "whole") == 6
+
+    class Asked(Interrupted):
+        def steps(self, first_step: int):
+            for step, report in enumerate(self.stage.steps(first_step), first_step):
+                ENDING.is_asked = step == 2
+                yield report
+
+    try:
+        with pytest.raises(Terminated):
+            run(Asked(fresh(name, "cut"), 99), "cut")
+    finally:
+        ENDING.is_asked = False
+    assert store(tmp_path / "cut", name).latest().step == 3
+    resumed = fresh(name, "cut")
+    assert run(resumed, "cut") == 6
+    assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
+    assert weights(resumed, tmp_path / "end_cut") == weights(whole, tmp_path / "end_whole")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT
 from rlhf.data.split import Splits
 from rlhf.errors import ConfigError, DataError
 from rlhf.stages.inputs import held_out, load_inputs
@@ -35,21 +36,21 @@ def data(tmp_path):
 
 def test_only_what_the_stages_need_is_read(data):
     experiment = models.experiment(policy=NEW, data={**data, "preferences": "nowhere.jsonl"})
-    inputs = load_inputs(experiment, ["sft"], None)
+    inputs = load_inputs(experiment, [SFT], None)
     assert inputs.prompts is None
     assert inputs.rankings is None
     assert set(inputs.rows()) == {"demonstrations"}
     assert list(inputs.sources) == ["demonstrations"]
-    assert len(inputs.sources_of("sft")[data["demonstrations"]]) == 64
+    assert len(inputs.sources_of(SFT)[data["demonstrations"]]) == 64
     with pytest.raises(DataError, match=r"nowhere\.jsonl"):
-        load_inputs(experiment, ["reward_model"], None)
+        load_inputs(experiment, [REWARD_MODEL], None)
 
 
 def test_rows_left_out_are_counted_in_a_line(data):
     with Path(data["prompts"]).open("a", encoding="utf-8") as file:
         file.write(json.dumps({"prompt": "number " * 20, "wanted": 0}) + "\n")
     limits = {"max_prompt_length": 12, "overlong": "drop"}
-    inputs = load_inputs(models.experiment(policy=NEW, data={**data, **limits}), ["ppo"], None)
+    inputs = load_inputs(models.experiment(policy=NEW, data={**data, **limits}), [PPO], None)
     (line,) = inputs.left_out
     assert line == "data.prompts: left out 1 rows over their limit (data.overlong=drop)"
 
@@ -58,10 +59,10 @@ def test_a_test_file_takes_the_place_of_the_test_side(data, tmp_path):
     test = tmp_path / "test.jsonl"
     test.write_text('{"prompt": "unseen"}\n')
     experiment = models.experiment(policy=NEW, data={**data, "test_prompts": str(test)})
-    inputs = load_inputs(experiment, ["ppo"], None)
+    inputs = load_inputs(experiment, [PPO], None)
     assert inputs.prompts is not None
     assert inputs.prompts.test.prompts == ("unseen",)
-    assert set(inputs.sources_of("ppo")) == {data["prompts"], str(test)}
+    assert set(inputs.sources_of(PPO)) == {data["prompts"], str(test)}
     described = inputs.described(experiment.data)
     assert described[data["prompts"]]["rows"] == len(inputs.prompts.train) != 1
     assert described[str(test)].keys() == {"sha256"}
@@ -74,16 +75,16 @@ def test_a_context_too_short_for_a_response_names_what_fits(data):
         generation={"max_new_tokens": 10},
     )
     with pytest.raises(ConfigError, match="the policy's context is 12; lower"):
-        load_inputs(experiment, ["ppo"], None)
+        load_inputs(experiment, [PPO], None)
 
 
 def test_neither_a_path_nor_a_new_model(data):
     with pytest.raises(ConfigError, match=r"policy\.path is not set"):
-        load_inputs(models.experiment(data=data), ["sft"], None)
+        load_inputs(models.experiment(data=data), [SFT], None)
 
 
 def test_a_given_start_brings_its_tokenizer(data, folder):
-    inputs = load_inputs(models.experiment(data=data), ["sft"], folder())
+    inputs = load_inputs(models.experiment(data=data), [SFT], folder())
     assert inputs.start == folder()
     assert len(inputs.tokenizer) == len(models.tokenizer())
 

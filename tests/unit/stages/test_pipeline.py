@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rlhf.checkpoint.artifact import verify
+from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT, STAGES
+from rlhf.checkpoint.artifact import put_in_place, verify
 from rlhf.checkpoint.run import RunFolder
 from rlhf.config.experiment import Experiment
+from rlhf.errors import CheckpointError
+from rlhf.stages import run as stages_run
 from rlhf.stages.inputs import load_inputs
-from rlhf.stages.pipeline import run_ppo, run_reward_model, run_sft, run_start
+from rlhf.stages.pipeline import Made, run_stage, run_start
 from rlhf.stages.rehearsal import Rehearsal
 from rlhf.stages.run import Run
 from tests import models
@@ -51,7 +56,7 @@ def run_of(tmp_path, logged):
         experiment: Experiment = models.experiment(**{**SECTIONS, "data": data, **sections})
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        inputs = load_inputs(experiment, ["sft", "reward_model", "ppo"], None)
+        inputs = load_inputs(experiment, [SFT, REWARD_MODEL, PPO], None)
         made, log = runtime(experiment), logged(name)
         run = Run(
             experiment=experiment,
@@ -89,21 +94,24 @@ def test_a_given_start_is_used_as_it_is(run_of, folder):
 def test_three_stages_leave_four_whole_models_and_do_not_run_again(run_of, tmp_path):
     run, told = run_of()
     with run.log:
-        start = run_start(run)
-        sft = run_sft(run, start)
-        reward_model = run_reward_model(run, sft)
-        policy = run_ppo(run, sft, reward_mix(reward_model))
+        own = reward_mix(run.folder / "reward_model")
+        start = Made(policy=run_start(run), mix=own)
+        tuned = run_stage(SFT, run, start)
+        judged = run_stage(REWARD_MODEL, run, tuned)
+        policy = run_stage(PPO, run, judged).policy
     assert told == ["sft", "reward_model", "ppo"]
     for name in ("sft", "reward_model", "value", "policy"):
         assert verify(run.folder / name).kind == name
-    assert verify(policy).base == str(sft)
+    assert verify(policy).base == str(tuned.policy)
     assert not list((run.folder / "checkpoints").glob("*"))
     figures = recorded(run.folder)
     assert {row["stage"] for row in figures} == set(told)
     again, told_again = run_of()
     with again.log:
-        sft, mix = run_sft(again, start), reward_mix(run_reward_model(again, sft))
-        assert run_ppo(again, sft, mix) == policy
+        made = start
+        for stage in STAGES:
+            made = run_stage(stage, again, made)
+        assert made == Made(policy=policy, reward_model=run.folder / "reward_model", mix=own)
     assert told_again == ["sft", "reward_model", "ppo"]
     assert recorded(run.folder) == figures
 
@@ -111,7 +119,7 @@ def test_three_stages_leave_four_whole_models_and_do_not_run_again(run_of, tmp_p
 def test_the_reward_model_is_normalised_over_its_training_answers(run_of):
     run, _ = run_of()
     with run.log:
-        reward_model = run_reward_model(run, run_start(run))
+        reward_model = run_stage(REWARD_MODEL, run, Made(policy=run_start(run))).reward_model
     from rlhf.stages.reward_model import score_statistics
 
     trained = run.runtime.assign(spec("reward_trainer", reward_model, finished=True))
@@ -126,7 +134,7 @@ def test_without_a_reward_model_the_value_starts_at_zero(run_of, tmp_path):
     reward.write_text("def one(completions, **columns):\n    return [1.0] * len(completions)\n")
     run, _ = run_of(reward={"function": f"{reward}:one"})
     with run.log:
-        run_ppo(run, run_start(run), reward_mix(function=f"{reward}:one"))
+        run_stage(PPO, run, Made(policy=run_start(run), mix=reward_mix(function=f"{reward}:one")))
     first = recorded(run.folder)[0]
     assert first["value/mean"] == 0
     assert first["objective/scores"] == 1
@@ -135,12 +143,55 @@ def test_without_a_reward_model_the_value_starts_at_zero(run_of, tmp_path):
 def test_a_longer_ppo_is_not_done_when_a_shorter_one_is(run_of, tmp_path):
     reward = tmp_path / "reward.py"
     reward.write_text("def one(completions, **columns):\n    return [1.0] * len(completions)\n")
-    judged = {"function": f"{reward}:one"}
+    judged, mix = {"function": f"{reward}:one"}, reward_mix(function=f"{reward}:one")
     run, _ = run_of(reward=judged)
     with run.log:
-        run_ppo(run, run_start(run), reward_mix(function=f"{reward}:one"))
+        run_stage(PPO, run, Made(policy=run_start(run), mix=mix))
     longer, told = run_of(reward=judged, ppo={**SECTIONS["ppo"], "num_steps": 3})
     with longer.log:
-        run_ppo(longer, run_start(longer), reward_mix(function=f"{reward}:one"))
+        run_stage(PPO, longer, Made(policy=run_start(longer), mix=mix))
     assert told == ["ppo", "ppo"]
     assert [row["step"] for row in recorded(longer.folder)] == [0, 1, 2]
+
+
+def test_a_kill_between_normalizing_and_publishing_changes_nothing(run_of):
+    # It normalized the reward model twice: 12 of 97 figures of the resumed run were others.
+    def judged(name: str) -> Path:
+        run, _ = run_of(name)
+        with run.log:
+            made = run_stage(SFT, run, Made(policy=run_start(run)))
+            return run_stage(REWARD_MODEL, run, made).reward_model
+
+    quiet = judged("quiet")
+    pid = os.fork()
+    if pid == 0:
+
+        def killed(partial: Path, target: Path) -> None:
+            if target.name == REWARD_MODEL.folder:
+                os.kill(os.getpid(), signal.SIGKILL)
+            put_in_place(partial, target)
+
+        stages_run.put_in_place = killed
+        judged("killed")
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert not (quiet.parent.parent / "killed/reward_model").exists()
+    assert (quiet.parent.parent / "killed/.reward_model.partial/config.json").exists()
+    resumed = judged("killed")
+    for name in ("model.safetensors", "config.json", "../reward_model.json"):
+        assert (resumed / name).read_bytes() == (quiet / name).read_bytes(), name
+
+
+def test_damaged_first_weights_are_named_and_nothing_is_replaced(run_of):
+    run, _ = run_of()
+    with run.log:
+        tuned = run_stage(SFT, run, Made(policy=run_start(run)))
+    weights, before = run.folder / "start/model.safetensors", tuned.policy.stat().st_mtime_ns
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.write_bytes(content)
+    again, _ = run_of()
+    with again.log, pytest.raises(CheckpointError, match=r"start/model\.safetensors is damaged"):
+        run_start(again)
+    assert tuned.policy.stat().st_mtime_ns == before

@@ -76,4 +76,4 @@ def test_a_resume_takes_up_the_best(stage):
     list(one.steps(0))
     other.load(one.state())
     assert other.best.loss == one.best.loss
-    assert set(one.checkpointables()) == {"reward"}
+    assert set(one.checkpointables()) == {"reward", "best"}

@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from rlhf.algo.kl import AdaptiveKL, FixedKL
+from rlhf.catalog.stages import PPO, SFT
+from rlhf.checkpoint.artifact import ARTIFACT_FILE
 from rlhf.checkpoint.run import RunFolder
 from rlhf.config.stages import PPOConfig
 from rlhf.data.split import Splits
+from rlhf.errors import CheckpointError
 from rlhf.flow.metrics import Metrics
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import Rehearsal
@@ -87,14 +90,14 @@ def run_of(tmp_path, logged):
 
 def test_a_fingerprint_follows_data_settings_and_the_model_before(run_of, folder):
     one = run_of({"q.jsonl": "aa"})
-    base = one.fingerprint("ppo", Path("start"))
-    assert run_of({"q.jsonl": "aa"}).fingerprint("ppo", Path("start")) == base
-    assert run_of({"q.jsonl": "bb"}).fingerprint("ppo", Path("start")) != base
-    assert one.fingerprint("ppo", Path("other")) != base
+    base = one.fingerprint(PPO, Path("start"))
+    assert run_of({"q.jsonl": "aa"}).fingerprint(PPO, Path("start")) == base
+    assert run_of({"q.jsonl": "bb"}).fingerprint(PPO, Path("start")) != base
+    assert one.fingerprint(PPO, Path("other")) != base
     changed = run_of({"q.jsonl": "aa"}, ppo={"kl_coef": 0.5})
-    assert changed.fingerprint("ppo", Path("start")) != base
+    assert changed.fingerprint(PPO, Path("start")) != base
     elsewhere = run_of({"q.jsonl": "aa"}, checkpoint={"every": 3})
-    assert elsewhere.fingerprint("ppo", Path("start")) == base
+    assert elsewhere.fingerprint(PPO, Path("start")) == base
 
 
 class Slow:
@@ -147,22 +150,36 @@ def test_a_published_model_is_done_until_something_it_depends_on_changes(run_of,
     target = run.publish(run.partial("sft"), "sft", "base", "0" * 64)
     assert target == run.folder / "sft"
     assert not run.partial("sft").exists()
-    assert run.is_done("sft", "0" * 64)
-    assert not run.is_done("sft", "1" * 64)
-    assert not run.is_done("policy", "0" * 64)
-    before = run.fingerprint("ppo", target)
+    assert run.is_done(SFT, "0" * 64)
+    assert not run.is_done(SFT, "1" * 64)
+    assert not run.is_done(PPO, "0" * 64)
+    before = run.fingerprint(PPO, target)
     run.runtime.assign(spec("sft_policy", folder(family="qwen2"))).save(run.partial("sft"))
     run.publish(run.partial("sft"), "sft", "base", "0" * 64)
-    assert run.fingerprint("ppo", target) != before
-    (target / "model.safetensors").unlink()
-    assert not run.is_done("sft", "0" * 64)
+    assert run.fingerprint(PPO, target) != before
 
 
-def test_an_unfinished_folder_is_not_done(run_of, folder):
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "config.json", "tokenizer.json", "generation_config.json", ARTIFACT_FILE],
+)
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_damaged_model_is_named_and_never_taken_for_an_unfinished_one(
+    run_of, folder, name, damage
+):
+    # A changed digit of config.json, where a reward's mean stands, trained PPO anew on it.
+    run = run_of({})
+    run.runtime.assign(spec("sft_policy", folder())).save(run.partial("sft"))
+    target = run.publish(run.partial("sft"), "sft", "base", "0" * 64)
+    content = bytearray((target / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (target / name).unlink() if damage == "gone" else (target / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"sft/{name}.*(is missing|damaged)"):
+        run.is_done(SFT, "0" * 64)
+
+
+def test_a_folder_without_a_record_is_damaged(run_of, folder):
     run = run_of({})
     run.runtime.assign(spec("sft_policy", folder())).save(run.folder / "sft")
-    assert not run.is_done("sft", "0" * 64)
-    assert (
-        replace(run, opened=RunFolder(Path(folder()), "run", lock=-1)).is_done("sft", "0" * 64)
-        is False
-    )
+    with pytest.raises(CheckpointError, match="sft/rlhf_artifact.json is missing"):
+        run.is_done(SFT, "0" * 64)

@@ -1,0 +1,1 @@
+"""What the project has, as records that everything else derives from; pure Python, no torch."""
