@@ -29,6 +29,8 @@ from rlhf.config.load import load
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout, RolloutChunk
 from rlhf.flow.text import Demonstrations, PromptBatch
+from rlhf.rewards.mix import Mix
+from rlhf.rewards.sources import model_source
 from rlhf.roles.reference import LOGPROBS
 from rlhf.roles.remote import LEARN, SCORE, UNMARKED, Remote, chunks, remote
 from rlhf.roles.reward_sum import RewardSum
@@ -73,9 +75,9 @@ class Rank:
         return -torch.rand(len(rollout), LONGEST)
 
     @remote(SCORE)
-    def score_by_model(self, rollout: Rollout) -> Tensor:
+    def score_rows(self, rollout: Rollout) -> Tensor:
         """Give scores."""
-        return torch.rand(len(rollout))
+        return torch.rand(len(rollout), 1)
 
     @remote(LEARN)
     def improve(
@@ -172,7 +174,7 @@ def point(ranks: int, rows: int) -> dict[str, float]:
         prompts=lambda step: asked,
         policy=port["policy"],
         reference=port["reference"],
-        reward=RewardSum(port["reward"], model=True, function=False),
+        reward=RewardSum(port["reward"], Mix((model_source("model"),))),
         value=port["value"],
         terms=build_terms(experiment),
     )

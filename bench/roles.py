@@ -24,6 +24,8 @@ from rlhf.config.load import load
 from rlhf.config.observe import TrackingConfig
 from rlhf.data.tokenizer import train_tokenizer
 from rlhf.observe.log import RunLog
+from rlhf.rewards.mix import Mix
+from rlhf.rewards.sources import model_source
 from rlhf.roles.reward_sum import RewardSum
 from rlhf.runtime.runtime import Processes
 from rlhf.runtime.specs import PolicySpec, ReferenceSpec, RewardSpec, ValueSpec
@@ -134,13 +136,14 @@ def ppo(folder: Path, models: Folders, work: Work, experiment: Experiment) -> It
     log = RunLog(folder, TrackingConfig(console=False), config={})
     with Processes(experiment, list(ROLES), log) as processes:
         assign = processes.runtime.assign
-        reward = assign(RewardSpec(path=models.reward, policy=models.policy))
+        mix = Mix((model_source(models.reward),))
+        reward = assign(RewardSpec(mix=mix, policy=models.policy))
         asked = prompts(work.rows, work.shape["vocabulary"], (8, work.longest_prompt))
         yield PPO(
             prompts=prompt_source(asked, experiment.ppo, experiment.seed),
             policy=assign(PolicySpec(path=models.policy)),
             reference=assign(ReferenceSpec(path=models.policy)),
-            reward=RewardSum(reward, model=True, function=False),
+            reward=RewardSum(reward, mix),
             value=assign(ValueSpec(path=models.reward, head="trained")),
             terms=build_terms(experiment),
         )

@@ -8,9 +8,12 @@ from typing import Any
 import torch
 
 from rlhf.config.experiment import Experiment
+from rlhf.config.rewards import RewardConfig, asked_sources
 from rlhf.flow.future import Future, Then
 from rlhf.flow.rollout import Rollout
 from rlhf.flow.tensors import placed
+from rlhf.rewards.mix import Mix
+from rlhf.rewards.sources import made_of
 from rlhf.runtime.group import Group
 from rlhf.runtime.in_process import InProcessGroup
 from rlhf.runtime.proxy import RoleProxy
@@ -48,13 +51,36 @@ SPECS: dict[str, Any] = {
 
 def spec(kind: str, path: str | Path, **fields: Any) -> RoleSpec[Any]:
     """Return a role's spec; what is not given is as most tests want it."""
+    if kind == "reward":
+        policy = Path(fields.pop("policy", path))
+        mix = fields.pop("mix", None)
+        return RewardSpec(mix=mix or reward_mix(path, **fields), policy=policy)
     usual: dict[str, dict[str, Any]] = {
         "sft_policy": {"total_updates": 100},
         "reward_trainer": {"total_updates": 100, "head": "trained"},
-        "reward": {"policy": Path(path)},
         "value": {"head": "trained"},
     }
     return SPECS[kind](path=Path(path), **{**usual.get(kind, {}), **fields})
+
+
+def reward_mix(
+    model: str | Path | None = None,
+    function: str | None = None,
+    *,
+    model_weight: float = 1.0,
+    function_weight: float = 1.0,
+) -> Mix:
+    """Return a reward of the short forms."""
+    asked = RewardConfig(
+        function=function, model_weight=model_weight, function_weight=function_weight
+    )
+    return Mix(made_of(asked_sources(asked, None if model is None else str(model))))
+
+
+def listed_mix(*entries: dict[str, object]) -> Mix:
+    """Return the reward of a list of sources."""
+    asked = RewardConfig.model_validate({"sources": list(entries)})
+    return Mix(made_of(asked_sources(asked, None)))
 
 
 def assigned(kind: str, path: str | Path, experiment: Experiment, **fields: Any) -> Assignment:

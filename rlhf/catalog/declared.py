@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Final, TypeVar
@@ -18,6 +19,11 @@ RENAMED: Final = {old: metric.name for metric in METRICS for old in metric.was}
 """Metrics of earlier releases, by the names they have now."""
 
 
+ONE: Final = r"/[^/]+/"
+ANY: Final = "/NAME/"
+"""Stands in a declared name for whatever its user chose."""
+
+
 class UndeclaredMetricError(RLHFError, LookupError):
     """A metric was recorded, or asked for, whose name is not declared for its stage."""
 
@@ -28,7 +34,8 @@ def metric(stage: str, name: str) -> Metric:
     Raises:
         UndeclaredMetricError: when the stage has no metric of this name; names the nearest.
     """
-    found = DECLARED.get((stage, name))
+    # One name stands for a family: reward/NAME/score for every source of the reward.
+    found = DECLARED.get((stage, name)) or DECLARED.get((stage, re.sub(ONE, ANY, name)))
     if found is None:
         raise UndeclaredMetricError(
             f"{name}: {stage} has no metric of that name; {_nearest(stage, name)}. Declare a "

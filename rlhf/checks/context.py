@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from rlhf.algo.estimators import find_estimator
-from rlhf.catalog.stages import PIPELINE, PPO, REWARD_MODEL, SFT, StageRecord
+from rlhf.catalog.stages import PIPELINE, PPO, SFT, StageRecord
 from rlhf.config.cluster import RoleName
-from rlhf.config.commands import roles_of, stages_of
+from rlhf.config.commands import roles_of, sources, stages_of, trains
 from rlhf.config.experiment import Experiment
 from rlhf.data.packaged_model import NAME as PACKAGED
 from rlhf.data.packaged_model import PREFIX
+from rlhf.data.problems import Faults
 from rlhf.evaluation.judges import Judge, load_judge
+from rlhf.rewards.mix import Mix
+from rlhf.rewards.sources import RewardSource, check_sources, made_of
 from rlhf.runtime.reach import address_of
 from rlhf.stages.inputs import Inputs, load_inputs
 
@@ -41,8 +45,14 @@ class CheckContext:
 
     @cached_property
     def inputs(self) -> Inputs:
-        """The data, read and tokenized."""
-        return load_inputs(self.experiment, self.stages, self.start)
+        """The data, read and tokenized; the faults of reward functions are told with theirs."""
+        faults, timeout_s = Faults(), self.experiment.reward.timeout_s
+        files = faults.of(lambda: check_sources(self.mix.sources, timeout_s))
+        found = faults.of(
+            lambda: load_inputs(self.experiment, self.stages, self.start, files or ())
+        )
+        faults.check()
+        return cast("Inputs", found)
 
     @cached_property
     def judge(self) -> Judge | None:
@@ -52,14 +62,10 @@ class CheckContext:
             return None
         return load_judge(spec, self.experiment.seed, self.experiment.reward.timeout_s)
 
-    @property
-    def reward_model(self) -> str | None:
-        """The path of the reward model that PPO is to use: as given, else this run's own."""
-        given = self.experiment.reward_model.path
-        if given is not None or REWARD_MODEL in self.stages:
-            return given
-        own = Path(self.experiment.run_dir) / REWARD_MODEL.folder
-        return str(own) if is_model(own) and self.experiment.reward.function is None else None
+    @cached_property
+    def mix(self) -> Mix:
+        """The sources of PPO's reward; none without PPO."""
+        return Mix(made_of(sources(self.command, self.experiment)))
 
     @property
     def models(self) -> dict[str, str]:
@@ -68,7 +74,7 @@ class CheckContext:
         given: dict[str, str | None] = {"policy.path": self.start}
         if PPO in self.stages:
             given["reference.path"] = experiment.reference.path
-            given["reward_model.path"] = self.reward_model
+            given.update(reward_models(self))
             given["value.path"] = experiment.value.path
         made = (f"{PREFIX}{PACKAGED}", ".gguf")
         return {name: path for name, path in given.items() if path and not path.endswith(made)}
@@ -84,6 +90,20 @@ class CheckContext:
         """Whether the run joins a Ray cluster that is running already."""
         cluster = self.experiment.cluster
         return cluster.backend == "ray" and address_of(cluster) != "local"
+
+
+def is_made_here(context: CheckContext, source: RewardSource) -> bool:
+    """Return whether a source is the reward model that the command trains first."""
+    return trains(context.command, context.experiment, source.model)
+
+
+def reward_models(context: CheckContext) -> dict[str, str]:
+    """Return setting -> path of every reward model that PPO uses, and that is there already."""
+    return {
+        source.asked.setting: source.model
+        for source in context.mix.sources
+        if source.model is not None and not is_made_here(context, source)
+    }
 
 
 def roles_needed(stages: list[StageRecord], experiment: Experiment) -> list[RoleName]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rlhf.catalog.stages import PPO, RoleName
 from rlhf.checkpoint.disk import existing
 from rlhf.checkpoint.run import check_run
-from rlhf.checks.context import CheckContext, roles_needed
+from rlhf.checks.context import CheckContext, is_made_here, roles_needed
 from rlhf.errors import ConfigError
 from rlhf.models.counts import Counts, count, count_new
 
@@ -85,7 +85,7 @@ def writes_of(context: CheckContext) -> Writes:
     """Predict the bytes the stages write, by the shapes of their models."""
     experiment, stages = context.experiment, context.stages
     policy = _policy(context)
-    scalar_path = experiment.value.path or context.reward_model
+    scalar_path = experiment.value.path or _first_reward_model(context)
     value = count(scalar_path, experiment.peft) if scalar_path else policy
     reads_values = "value" in roles_needed(stages, experiment)
     size: dict[RoleName, Counts] = {"policy": policy, "reward": policy, "value": value}
@@ -124,6 +124,12 @@ def _policy(context: CheckContext) -> Counts:
         return count(start, experiment.peft)
     assert experiment.policy.new is not None
     return count_new(experiment.policy.new, context.inputs.tokenizer, experiment.peft)
+
+
+def _first_reward_model(context: CheckContext) -> str | None:
+    """Return what the value role starts from; None where this run trains it first."""
+    first = next((source for source in context.mix.sources if source.model is not None), None)
+    return None if first is None or is_made_here(context, first) else first.model
 
 
 def _size(folder: Path) -> int:

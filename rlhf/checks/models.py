@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rlhf.catalog.stages import REWARD_MODEL, STAGES
 from rlhf.checkpoint.artifact import START, read_artifact, verify
-from rlhf.checks.context import CheckContext
+from rlhf.checks.context import CheckContext, reward_models
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.errors import CheckpointError, ModelError
 from rlhf.models.folder import check_folder
@@ -18,7 +18,6 @@ from rlhf.models.weights import check_weights
 WRITERS = (START, *(stage.folder for stage in STAGES if stage.gives == "policy"))
 SCORERS = (REWARD_MODEL.folder, "value")
 """Kinds of finished folders that may serve as a language model, and as a scalar model."""
-SCORED = ("reward_model.path", "value.path")
 
 
 def check_folders(context: CheckContext) -> str:
@@ -39,25 +38,27 @@ def check_models(context: CheckContext) -> str:
         ModelError: one line for each model that cannot be used.
         CheckpointError: when a folder that a stage made is damaged, or of another kind.
     """
-    wanted = [(path, name in SCORED) for name, path in context.models.items()]
-    _raise_all(
-        partial(check_weights, path, scored=scored) for path, scored in dict.fromkeys(wanted)
-    )
-    for path, scored in wanted:
-        _check_handed_over(path, scored=scored)
+    wanted = [(path, name in scored(context)) for name, path in context.models.items()]
+    _raise_all(partial(check_weights, path, scored=ends) for path, ends in dict.fromkeys(wanted))
+    for path, ends in wanted:
+        _check_handed_over(path, scored=ends)
     return ", ".join(f"{name}={path}" for name, path in context.models.items()) or _start(context)
 
 
 def check_reward_head(context: CheckContext) -> str:
-    """Check the numbers of the reward model's head.
+    """Check the numbers of every reward model's head.
 
     Raises:
-        ModelError: when it was not trained.
-        CheckpointError: when its record, made by a stage of ours, has it as untrained.
+        ModelError: when one was not trained.
+        CheckpointError: when the record of one, made by a stage of ours, has it as untrained.
     """
-    path = context.models.get("reward_model.path")
-    if path is None:
+    paths = dict.fromkeys(reward_models(context).values())
+    if not paths:
         return "no trained reward model is given"
+    return "; ".join(_head(path) for path in paths)
+
+
+def _head(path: str) -> str:
     artifact = read_artifact(Path(path))
     if artifact is not None and not artifact.head_trained:
         raise CheckpointError(f"{path}: by its record, its head was never trained")
@@ -74,6 +75,11 @@ def _raise_all(checks: Iterable[Callable[[], None]]) -> None:
             problems.append(str(error))
     if problems:
         raise ModelError("\n".join(dict.fromkeys(problems)))
+
+
+def scored(context: CheckContext) -> set[str]:
+    """Return the settings that name a model with a scalar head."""
+    return {*reward_models(context), "value.path"}
 
 
 def _check_handed_over(path: str, *, scored: bool) -> None:

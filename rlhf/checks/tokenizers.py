@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from rlhf.catalog.stages import SFT
 from rlhf.checks.check import CheckWarning
-from rlhf.checks.context import CheckContext
+from rlhf.checks.context import CheckContext, reward_models
 from rlhf.data.chat import encode_conversation, encode_ending
 from rlhf.data.columns import options_of
 from rlhf.data.retokenize import encode_exchange
@@ -37,14 +37,12 @@ def check_tokenizers(context: CheckContext) -> str:
             problems += _reads_ids(name, context)
             problems += _vocabulary(name, context, load_tokenizer(models[name]))
     text = f"{len(policy):,} tokens, EOS {policy.eos_token!r}, pad {policy.pad_token!r}"
-    if "reward_model.path" in models:
-        own = load_tokenizer(models["reward_model.path"])
-        problems += _vocabulary("reward_model.path", context, own)
-        problems += _reward_template(context, own)
-        warnings += _pad(models["reward_model.path"], own)
-        same = fingerprint(own) == fingerprint(policy)
-        reads = "reads these tokens" if same else "has tokens of its own, texts are encoded again"
-        text += f"; the reward model {reads}"
+    for name, path in reward_models(context).items():
+        own = load_tokenizer(path)
+        problems += _vocabulary(name, context, own)
+        problems += _reward_template(name, context, own)
+        warnings += _pad(name, path, own)
+        text += f"; {_reads(name, context, own)}"
     if problems:
         raise ModelError("\n".join(problems))
     return CheckWarning("\n".join(warnings)) if warnings else text
@@ -112,25 +110,33 @@ def _fits(name: str, context: CheckContext, more: int) -> Iterator[str]:
         )
 
 
-def _reward_template(context: CheckContext, own: TextTokenizer) -> Iterator[str]:
+def _reads(name: str, context: CheckContext, own: TextTokenizer) -> str:
+    """Return whether a reward model reads the policy's tokens, in words."""
+    path, several = reward_models(context)[name], len(reward_models(context)) > 1
+    same = fingerprint(own) == fingerprint(context.inputs.tokenizer)
+    reads = "reads these tokens" if same else "has tokens of its own, texts are encoded again"
+    return f"the reward model {path} {reads}" if several else f"the reward model {reads}"
+
+
+def _reward_template(name: str, context: CheckContext, own: TextTokenizer) -> Iterator[str]:
     """Check that a reward model's template can format every prompt."""
-    path = context.models["reward_model.path"]
+    path = reward_models(context)[name]
     same = fingerprint(own) == fingerprint(context.inputs.tokenizer)
     if _has_messages(context) and not own.chat_template:
         yield (
-            f"reward_model.path={path}: data.prompts are messages, and its tokenizer has no chat "
+            f"{name}={path}: data.prompts are messages, and its tokenizer has no chat "
             "template; add its chat_template.jinja"
         )
         return
     refused = list(_refused(own, context, same=same)) if _has_messages(context) else []
     if refused:
         yield (
-            f"reward_model.path={path}: its chat template refuses {len(refused):,} of "
+            f"{name}={path}: its chat template refuses {len(refused):,} of "
             f"data.prompts, the first is {refused[0]}; leave such prompts out, or give a reward "
             "model whose template takes them"
         )
     elif same:
-        yield from _fits("reward_model.path", context, _longest_exchange(context, own))
+        yield from _fits(name, context, _longest_exchange(context, own))
 
 
 def _longest_exchange(context: CheckContext, own: TextTokenizer) -> int:
@@ -168,11 +174,11 @@ def _form(prompt: Text) -> str:
     return str([(m["role"], sorted(m), type(m.get("content")).__name__) for m in prompt])
 
 
-def _pad(path: str, own: TextTokenizer) -> Iterator[str]:
+def _pad(name: str, path: str, own: TextTokenizer) -> Iterator[str]:
     pad = stated(path, "pad_token_id")
     if pad is not None and pad != own.pad_token_id:
         yield (
-            f"reward_model.path={path}: pad_token_id={pad} in its config.json is not its "
+            f"{name}={path}: pad_token_id={pad} in its config.json is not its "
             f"tokenizer's {own.pad_token_id}; lengths are used here, but software that finds the "
             "end of a text by its pads reads other scores"
         )

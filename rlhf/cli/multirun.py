@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT, TRAINING
 from rlhf.cli.overrides import quoted
@@ -59,7 +59,8 @@ class Multirun:
             )
         folder = Path(str(mapping["run_dir"]))
         name = trial_name(settings)
-        started = {**handed_down(self._command, mapping), "run_dir": str(folder / name)}
+        started = own_reward_models(handed_down(self._command, mapping), folder / name)
+        started["run_dir"] = str(folder / name)
         if self._command not in COMPARED:
             return self._run(name, started)
         sweep = self._opened(folder)
@@ -157,10 +158,32 @@ def handed_down(command: str, mapping: Mapping[str, Any]) -> dict[str, Any]:
     sft, scores = folder / SFT.folder, folder / REWARD_MODEL.folder
     if command in (REWARD_MODEL.name, PPO.name) and policy["path"] is None and _is_model(sft):
         policy |= {"path": str(sft), "new": None}
-    is_judged = reward_model["path"] is not None or mapping["reward"]["function"] is not None
+    asked = (reward_model["path"], mapping["reward"]["function"], mapping["reward"]["sources"])
+    is_judged = any(source is not None for source in asked)
     if command == PPO.name and not is_judged and _is_model(scores):
         reward_model |= {"path": str(scores)}
     return {**mapping, "policy": policy, REWARD_MODEL.name: reward_model}
+
+
+def own_reward_models(mapping: Mapping[str, Any], trial: Path) -> dict[str, Any]:
+    """Return a trial's configuration, in which RUN/reward_model is in the trial's own folder.
+
+    `${run_dir}` was the folder of the sweep; a reward model that lies there is meant as it is.
+    """
+    reward = dict(mapping["reward"])
+    shared = Path(str(mapping["run_dir"])) / REWARD_MODEL.folder
+    if isinstance(reward["sources"], list) and not _is_model(shared):
+        reward["sources"] = [_moved(entry, shared, trial) for entry in reward["sources"]]
+    return {**mapping, "reward": reward}
+
+
+def _moved(entry: object, shared: Path, trial: Path) -> object:
+    if not isinstance(entry, dict):
+        return entry  # Loading reports what is wrong.
+    source = cast("dict[str, object]", entry)
+    if not isinstance(source.get("model"), str) or Path(str(source["model"])) != shared:
+        return source
+    return {**source, "model": str(trial / REWARD_MODEL.folder)}
 
 
 def _is_model(folder: Path) -> bool:

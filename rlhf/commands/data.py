@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rlhf.catalog.stages import PPO, STAGES, Kind, StageRecord
+from rlhf.catalog.stages import STAGES, Kind, StageRecord
 from rlhf.checks.context import CheckContext
-from rlhf.checks.models import SCORED
+from rlhf.checks.models import scored
 from rlhf.config.arithmetic import Line, arithmetic
 from rlhf.config.commands import PREVIEW
 from rlhf.config.data import SourceConfig
@@ -26,7 +26,7 @@ from rlhf.errors import ConfigError, RLHFError
 from rlhf.models.weights import check_tensors
 from rlhf.observe.numbers import duration
 from rlhf.planning.epochs import seconds_of
-from rlhf.rewards.process import check_function
+from rlhf.rewards.sources import check_sources
 from rlhf.stages.inputs import check_context, tokenizer_of
 
 if TYPE_CHECKING:
@@ -84,11 +84,9 @@ def _preview(experiment: Experiment, faults: Faults) -> Preview:
     context = CheckContext(PREVIEW, experiment)
     preview = Preview(split_by=experiment.data.split_by)
     for name, path in context.models.items():
-        faults.of(partial(check_tensors, path, scored=name in SCORED))
+        faults.of(partial(check_tensors, path, scored=name in scored(context)))
     are_whole = not faults.lines
-    function = experiment.reward.function
-    if function is not None and PPO in context.stages:
-        faults.of(lambda: check_function(function, experiment.reward.timeout_s))
+    faults.of(lambda: check_sources(context.mix.sources, experiment.reward.timeout_s))
     with heard() as preview.warnings:
         begun = faults.of(lambda: _tokenizer(context))
         if begun is None:

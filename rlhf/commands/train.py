@@ -12,6 +12,7 @@ from rlhf.commands.evaluate import compare_policies
 from rlhf.commands.session import opened, reported
 from rlhf.config.experiment import Experiment
 from rlhf.evaluation.judges import Judge
+from rlhf.observe.manifest import note_reward
 from rlhf.observe.samples import read_samples
 from rlhf.stages.pipeline import Made, run_stage, run_start
 from rlhf.stages.run import Run
@@ -27,8 +28,8 @@ def train(command: str, experiment: Experiment) -> float | None:
             run.log.warn(line)
         if PPO in stages:
             run.log.note(f"reward: {reward_of(context)}")
-        given = context.reward_model
-        made = Made(policy=run_start(run), reward_model=None if given is None else Path(given))
+            note_reward(run.folder, [source.term for source in context.mix.sources])
+        made = Made(policy=run_start(run), mix=context.mix)
         for stage in stages:
             before, made = made, run_stage(stage, run, made)
             if stage is PPO:

@@ -15,8 +15,9 @@ from rlhf.config.observe import CheckpointConfig, EvaluationConfig, ExportConfig
 from rlhf.config.plan import PlanConfig
 from rlhf.config.preview import PreviewConfig
 from rlhf.config.raw_deepspeed import raw_checks
+from rlhf.config.rewards import RewardConfig, source_checks
 from rlhf.config.section import Place, Section
-from rlhf.config.stages import PPOConfig, RewardConfig, RewardModelConfig, SFTConfig
+from rlhf.config.stages import PPOConfig, RewardModelConfig, SFTConfig
 from rlhf.config.sweep import SweepConfig
 
 
@@ -54,6 +55,7 @@ def cross_checks(experiment: Experiment) -> Iterator[str]:
     yield from _batch_checks(experiment.ppo)
     yield from _ppo_checks(experiment)
     yield from _model_checks(experiment)
+    yield from source_checks(experiment.reward, experiment.reward_model.path)
     yield from _engine_checks(experiment)
     yield from _placement_checks(experiment)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, cast, get_args, get_origin
@@ -83,15 +84,40 @@ def _section(annotation: object) -> type[BaseModel] | None:
 def _explain(detail: Any) -> str:
     path = ".".join(str(part) for part in detail["loc"] if not _is_branch(part))
     if detail["type"] == "extra_forbidden":
-        leaves = list(keys())
+        leaves = _fields_beside(detail["loc"]) or list(keys())
         sections = {leaf.rpartition(".")[0] for leaf in leaves} - {""}
         return f"{path}: unknown setting{_nearest(path, leaves + sorted(sections))}"
-    value, message = detail["input"], detail["msg"].replace("Input should", "should")
+    value, message = detail["input"], _in_words(detail["msg"])
     hint = ""
     if detail["type"] == "literal_error":
         legal = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         hint = _nearest(str(value), legal)
     return f"{path}={value}: {message}{hint}"
+
+
+def _in_words(message: str) -> str:
+    return re.sub(r" or instance of \w+", "", message.replace("Input should", "should"))
+
+
+def _fields_beside(loc: tuple[int | str, ...]) -> list[str]:
+    """Return what is legal beside an unknown key of a list's entry; nothing elsewhere."""
+    if not any(isinstance(part, int) for part in loc):
+        return []
+    model: type[BaseModel] = Experiment
+    parts = [part for part in loc[:-1] if not _is_branch(part)]
+    for part in parts:
+        if isinstance(part, str):
+            model = next(_models(model.model_fields[part].annotation))
+    entry = ".".join(map(str, parts))
+    return [f"{entry}.{name}" for name in model.model_fields]
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    """Yield the sections in an annotation, those of lists among them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
 
 
 def _is_branch(part: object) -> bool:
@@ -111,6 +137,8 @@ def _copy(value: object) -> object:
     if isinstance(value, Mapping):
         mapping = cast("Mapping[str, object]", value)
         return {key: _copy(entry) for key, entry in mapping.items()}
+    if isinstance(value, list):
+        return [_copy(entry) for entry in cast("list[object]", value)]
     return value
 
 
@@ -119,6 +147,10 @@ def _too_large(mapping: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in list(mapping.items()):
         if isinstance(value, dict):
             yield from _too_large(cast("dict[str, Any]", value), f"{prefix}{key}.")
+        elif isinstance(value, list):
+            entries = enumerate(cast("list[object]", value))
+            inside = {str(at): entry for at, entry in entries if isinstance(entry, dict)}
+            yield from _too_large(cast("dict[str, Any]", inside), f"{prefix}{key}.")
         elif isinstance(value, int | float) and abs(value) > LARGEST and value not in _NO_NUMBERS:
             del mapping[key]
             shown = f"{value:.6g}" if abs(value) < 1e308 else "a number of over 300 digits"

@@ -50,21 +50,6 @@ class RewardModelConfig(Section):
     """AdamW of this stage."""
 
 
-class RewardConfig(Section):
-    """Where a score comes from: model, function, or the weighted sum of both."""
-
-    function: Place | None = None
-    """FILE.py:NAME of f(prompts, completions, **columns) -> list[float], TRL's signature; run in a
-    process of its own, so that it cannot end or change the run."""
-    timeout_s: float = Field(default=300.0, gt=0)
-    """Longest that loading the function, and each call of it (a step's responses), may take, in
-    seconds; a judge's too."""
-    function_weight: float = 1.0
-    """Weight of the function's score."""
-    model_weight: float = 1.0
-    """Weight of the reward model's score, where there is one."""
-
-
 class PPOConfig(Section):
     """Proximal policy optimisation (Schulman et al. 2017) as in Ouyang et al. 2022."""
 

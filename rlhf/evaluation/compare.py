@@ -42,7 +42,7 @@ def answer(
 ) -> Answers:
     """Return a policy's answers with the judge's scores."""
     rollout = joined(sampler.generate(prompts, SAMPLE_STEP))
-    samples = as_samples(rollout, None, tokenizer)
+    samples = as_samples(rollout, tokenizer)
     responses = [sample.response for sample in samples]
     scores = judge.score(prompts.prompts, responses, prompts.columns)
     return Answers(samples=samples, token_lists=rollout.response_tokens(), scores=scores)

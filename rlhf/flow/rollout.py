@@ -76,7 +76,9 @@ class Scores(TensorBatch):
     """The four roles' results on a rollout: log-probabilities, values and scores."""
 
     score_B: Tensor
-    """Float32; one number a response, from the reward role."""
+    """Float32; one number a response: the weighted sum of its parts."""
+    parts_BC: Tensor
+    """Float32; what each source of the reward said, not weighted."""
     logprobs_BR: Tensor
     """Float32; by the policy's training forward, at the sampling temperature."""
     ref_logprobs_BR: Tensor

@@ -44,6 +44,7 @@ def write_manifest(
         **_here(run_dir),
         "data": {**_mapping(before.get("data")), **data},
         "stages": _mapping(before.get("stages")),
+        "reward": before.get("reward", []),
         "config": config,
         "settings_of": {**_mapping(before.get("settings_of")), command: config},
     }
@@ -75,6 +76,14 @@ def note_stage(run_dir: Path, stage: str, figures: Mapping[str, float]) -> None:
     manifest = read_object(run_dir / MANIFEST)
     stages = {**_mapping(manifest.get("stages")), stage: dict(figures)}
     replace_text(run_dir / MANIFEST, json.dumps({**manifest, "stages": stages}, indent=2) + "\n")
+
+
+def note_reward(run_dir: Path, terms: Sequence[str]) -> None:
+    """Note what PPO's reward is the sum of, a line a source, such as `0.5 x function f.py:f`."""
+    manifest = read_object(run_dir / MANIFEST)
+    replace_text(
+        run_dir / MANIFEST, json.dumps({**manifest, "reward": list(terms)}, indent=2) + "\n"
+    )
 
 
 def versions() -> dict[str, str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
 
 from rlhf.observe import files
 from rlhf.observe.numbers import finite
+
+_SCORE_NAME = re.compile(r"reward/(.+)/score")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,10 +24,17 @@ class Sample:
     """The policy's response, as text."""
     score: float | None
     """One number from the reward role; None where nothing scored it."""
+    parts: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What each source of the reward said, by its name; not weighted."""
     finished: bool
     """Whether the response ended with an EOS token."""
     length: int
     """Response tokens, EOS included."""
+
+
+def score_name(source: str) -> str:
+    """Return the name of a source's score, as a metric and as a column of the samples."""
+    return f"reward/{source}/score"
 
 
 def prompt_text(prompt: object) -> str:
@@ -55,7 +65,10 @@ def read_samples(run_dir: Path) -> dict[tuple[str, int], list[Sample]]:
 
 
 def _row(stage: str, step: int, sample: Sample) -> dict[str, object]:
-    return {"stage": stage, "step": step, **asdict(sample), "score": finite(sample.score)}
+    columns = asdict(sample)
+    parts: dict[str, float] = columns.pop("parts")
+    said = {score_name(name): finite(score) for name, score in parts.items()}
+    return {"stage": stage, "step": step, **columns, "score": finite(sample.score), **said}
 
 
 def _sample(row: Mapping[str, object]) -> Sample:
@@ -63,9 +76,17 @@ def _sample(row: Mapping[str, object]) -> Sample:
         prompt=row.get("prompt", ""),
         response=str(row.get("response", "")),
         score=finite(row.get("score")),
+        parts=dict(_parts(row)),
         finished=bool(row.get("finished", True)),
         length=int(finite(row.get("length")) or 0),
     )
+
+
+def _parts(row: Mapping[str, object]) -> Iterator[tuple[str, float]]:
+    for column, value in row.items():
+        name, score = _SCORE_NAME.fullmatch(column), finite(value)
+        if name is not None and score is not None:
+            yield name[1], score
 
 
 def _turn(turn: object) -> str:

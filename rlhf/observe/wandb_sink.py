@@ -14,7 +14,7 @@ from urllib.request import urlopen
 from rlhf.catalog.stages import PPO
 from rlhf.config.observe import TrackingConfig
 from rlhf.observe import files
-from rlhf.observe.samples import Sample, prompt_text
+from rlhf.observe.samples import Sample, prompt_text, score_name
 from rlhf.observe.sinks import SinkError
 
 if TYPE_CHECKING:
@@ -54,9 +54,13 @@ class WandbSink:
         """Log a table `samples/<stage>`."""
         import wandb
 
+        parts = list(rows[0].parts) if rows else []
         columns: list[Any] = ["step", "prompt", "response", "score", "length", "finished"]
+        columns += [score_name(part) for part in parts]
         data: list[Any] = [
-            [step, prompt_text(r.prompt), r.response, r.score, r.length, r.finished] for r in rows
+            [step, prompt_text(r.prompt), r.response, r.score, r.length, r.finished]
+            + [r.parts.get(part) for part in parts]
+            for r in rows
         ]
         with _own_errors():
             table = wandb.Table(columns=columns, data=data)

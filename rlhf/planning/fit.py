@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rlhf.catalog.stages import PPO, REWARD_MODEL, StageRecord
@@ -91,9 +91,22 @@ def device_bytes(
     is_gpu = any(memory.model.on_gpu for memory in there)
     contexts = CONTEXT * sum(group.values()) if is_gpu else 0
     if shares_time(experiment, is_gpu=is_gpu):
-        return contexts + max(group[m.shape.role] * m.peak for m in there)
+        return contexts + max(group[role] * _peak(of) for role, of in by_role(there).items())
     resting = sum(group[m.shape.role] * m.resting for m in there)
     return contexts + resting + max(group[m.shape.role] * (m.peak - m.resting) for m in there)
+
+
+def by_role(memories: Iterable[RoleMemory]) -> dict[RoleName, list[RoleMemory]]:
+    """Return the models that each role holds; the reward may hold several."""
+    found: dict[RoleName, list[RoleMemory]] = {}
+    for memory in memories:
+        found.setdefault(memory.shape.role, []).append(memory)
+    return found
+
+
+def _peak(models: Sequence[RoleMemory]) -> float:
+    """Return the peak bytes of a rank: all its models rest there, and one of them works."""
+    return sum(m.resting for m in models) + max(m.peak - m.resting for m in models)
 
 
 def _groups(
@@ -104,7 +117,7 @@ def _groups(
     slots: list[tuple[DeviceGroup, list[float]]] = []
     chosen: dict[RoleName, list[DeviceGroup]] = {}
     cluster = experiment.cluster
-    alone: list[RoleName] = [m.shape.role for m in roles]
+    alone: list[RoleName] = list(by_role(roles))
     guests: list[RoleName] = [r for r in alone if cluster.placement(r).colocate_with is not None]
     hosts: list[RoleName] = [r for r in alone if r not in guests]
     for role in hosts + guests:
@@ -135,9 +148,9 @@ def _slot(slots: list[tuple[DeviceGroup, list[float]]], share: float) -> DeviceG
 
 def _groups_of_nodes(roles: list[RoleMemory], hardware: Hardware) -> list[DeviceGroup]:
     groups: list[DeviceGroup] = [Counter() for _ in range(hardware.nodes)]
-    for memory in roles:
+    for role, (memory, *_) in by_role(roles).items():
         for rank in range(memory.model.ranks):
-            groups[rank % hardware.nodes][memory.shape.role] += 1
+            groups[rank % hardware.nodes][role] += 1
     return groups
 
 
@@ -149,14 +162,14 @@ def _host_bytes(
 ) -> float:
     """Return the bytes of host memory of all ranks and of the driver's rollouts."""
     total = _rollout_bytes(experiment)
-    for memory in memories:
-        if memory.shape.stage != stage:
-            continue
+    there = [memory for memory in memories if memory.shape.stage == stage]
+    total += sum(PROCESS * of[0].model.ranks for of in by_role(there).values())
+    for memory in there:
         ranks, model = memory.model.ranks, memory.model
         offloaded = 0.0
         if model.on_gpu and shares_time(experiment, is_gpu=True) and _is_shared(groups, memory):
             offloaded = memory.resting
-        total += ranks * (PROCESS + offloaded + memory.model_memory.host)
+        total += ranks * (offloaded + memory.model_memory.host)
         total += memory.host - memory.model_memory.host
     return total
 
@@ -190,7 +203,7 @@ def _shortages(fit: Fit) -> Iterator[str]:
         needs, short = fit.device_bytes / GIB, (fit.device_bytes - room) / GIB
         yield (
             f"a {unit} needs {needs:,.1f} GiB, {short:,.1f} more than {room / GIB:,.1f} "
-            f"({USABLE:.0%} of {hardware.kind.memory_gib:.4g}); most: {culprit.shape.role}, "
+            f"({USABLE:.0%} of {hardware.kind.memory_gib:.4g}); most: {culprit.shape.label}, "
             f"{phase}, {culprit.peak / GIB:,.1f} GiB"
         )
     if hardware.kind.is_gpu and fit.host_bytes > hardware.host_gib * GIB:

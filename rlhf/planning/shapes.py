@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rlhf.algo.estimators import find_estimator
 from rlhf.catalog.stages import PIPELINE, PPO, REWARD_MODEL, StageRecord
 from rlhf.config.cluster import RoleName
-from rlhf.config.commands import roles_of, stages_of
+from rlhf.config.commands import roles_of, sources, stages_of, trains
 from rlhf.config.experiment import Experiment
 from rlhf.data.packaged_model import model_file
 from rlhf.errors import ConfigError, ModelError
 from rlhf.models.model_shape import ModelShape, adapter_weights, model_shape_of, read_config
 from rlhf.models.pretrained import new_config
 from rlhf.models.published import published_config
+from rlhf.rewards.mix import Mix
+from rlhf.rewards.sources import made_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +34,8 @@ class RoleShape:
     """0 for a frozen role."""
     source: str
     """Where the shape was read."""
+    label: str = ""
+    """What tables call it; two reward models are one role."""
 
     @property
     def writes(self) -> bool:
@@ -67,18 +71,36 @@ def rows_a_rank(rows: int, ranks: int) -> int:
 def _shapes(experiment: Experiment) -> Iterator[RoleShape]:
     estimator = find_estimator(experiment.ppo.advantage_estimator)
     roles = roles_of([PPO], experiment, reads_values=estimator.reads_values)
+    mix = Mix(made_of(sources(PIPELINE, experiment)))
     learns_reward = REWARD_MODEL in stages_of(PIPELINE, experiment)
-    judged = experiment.reward_model.path is not None or learns_reward
     for role in roles:
-        by_function_alone = experiment.reward.function is not None and not judged
-        if role != "reward" or not by_function_alone:
-            yield _shape(experiment, role, PPO)
+        if role == "reward":
+            yield from _reward_shapes(experiment, mix)
+        else:
+            yield _shape(experiment, role, PPO, _source(experiment, role, mix))
     if learns_reward:
-        yield _shape(experiment, "reward", REWARD_MODEL)
+        yield _shape(experiment, "reward", REWARD_MODEL, experiment.policy.path)
 
 
-def _shape(experiment: Experiment, role: RoleName, stage: StageRecord) -> RoleShape:
-    source = _source(experiment, role)
+def _reward_shapes(experiment: Experiment, mix: Mix) -> Iterator[RoleShape]:
+    """Yield the networks of the reward: none where functions alone score."""
+    models = [source for source in mix.sources if source.model is not None]
+    if not mix.sources:  # No reward is named yet: a plan takes one of the policy's shape.
+        yield _shape(experiment, "reward", PPO, experiment.policy.path)
+    for source in models:
+        shape = _shape(experiment, "reward", PPO, _there(experiment, source.model))
+        label = f"reward {source.name}" if len(models) > 1 else "reward"
+        yield replace(shape, label=label)
+
+
+def _there(experiment: Experiment, model: str | None) -> str | None:
+    """Return where a reward model's shape is: the policy's, if the run trains it first."""
+    return experiment.policy.path if trains(PIPELINE, experiment, model) else model
+
+
+def _shape(
+    experiment: Experiment, role: RoleName, stage: StageRecord, source: str | None
+) -> RoleShape:
     scalar = role in ("reward", "value")
     config, name = _config(experiment, source)
     model_shape = model_shape_of(config, name, scalar=scalar)
@@ -95,17 +117,18 @@ def _shape(experiment: Experiment, role: RoleName, stage: StageRecord) -> RoleSh
         num_weights=model_shape.num_weights + added,
         num_trainable=trainable,
         source=name,
+        label="reward*" if stage is REWARD_MODEL else role,
     )
 
 
-def _source(experiment: Experiment, role: RoleName) -> str | None:
+def _source(experiment: Experiment, role: RoleName, mix: Mix) -> str | None:
     """Return the path of a role's config; None for a new model."""
-    policy, reward = experiment.policy.path, experiment.reward_model.path
+    policy = experiment.policy.path
+    first = str(mix.models[0]) if mix.models else None
     given: dict[RoleName, str | None] = {
         "policy": policy,
         "reference": experiment.reference.path or policy,
-        "reward": reward or policy,
-        "value": experiment.value.path or reward or policy,
+        "value": experiment.value.path or _there(experiment, first) or policy,
     }
     return given[role]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rlhf.catalog.stages import PPO
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
-from rlhf.planning.fit import Fit, shares_time
+from rlhf.planning.fit import Fit, by_role, shares_time
 from rlhf.planning.hardware import Hardware
 from rlhf.planning.memory import RoleMemory
 from rlhf.planning.shapes import longest_row, rows_a_rank
@@ -71,18 +71,16 @@ class Speed:
 def speed(fit: Fit) -> Speed:
     """Return how long a PPO step takes, phase by phase."""
     experiment, hardware = fit.experiment, fit.hardware
-    roles: dict[RoleName, RoleMemory] = {
-        m.shape.role: m for m in fit.memories if m.shape.stage is PPO
-    }
+    roles = by_role(m for m in fit.memories if m.shape.stage is PPO)
     rates = Rates(hardware)
-    policy = roles["policy"]
+    policy = roles["policy"][0]
     scored: dict[RoleName, float] = {
-        role: rates.score(memory, experiment) for role, memory in roles.items()
+        role: sum(rates.score(memory, experiment) for memory in of) for role, of in roles.items()
     }
     if "reference" not in roles:
         scored["policy"] *= 2  # with adapters it is the reference too
     learned: dict[RoleName, float] = {
-        r: rates.learn(m, experiment) for r, m in roles.items() if m.shape.num_trainable
+        r: rates.learn(m, experiment) for r, (m, *_) in roles.items() if m.shape.num_trainable
     }
     ppo = experiment.ppo
     return Speed(
@@ -179,14 +177,15 @@ def _together(seconds: dict[RoleName, float], fit: Fit) -> float:
     return max(sum(seconds.get(role, 0.0) for role in group) for group in fit.groups[PPO])
 
 
-def _offloader(fit: Fit, roles: dict[RoleName, RoleMemory]) -> float:
+def _offloader(fit: Fit, roles: dict[RoleName, list[RoleMemory]]) -> float:
     """Return the seconds of offload and onload under time-sharing: once to score, once to learn."""
     if not shares_time(fit.experiment, is_gpu=fit.hardware.kind.is_gpu):
         return 0.0
-    moves = {role: 2 if m.shape.num_trainable else 1 for role, m in roles.items()}
+    moves = {role: 2 if m.shape.num_trainable else 1 for role, (m, *_) in roles.items()}
+    resting = {role: sum(m.resting for m in of) for role, of in roles.items()}
     busiest = 0.0
     for group in fit.groups[PPO]:
         if len(+group) > 1:
-            bytes_moved = sum(2 * moves[r] * group[r] * roles[r].resting for r in group)
+            bytes_moved = sum(2 * moves[r] * group[r] * resting[r] for r in group)
             busiest = max(busiest, bytes_moved / HOST_BYTES_S)
     return busiest

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from rlhf.catalog.stages import REWARD_MODEL
 from rlhf.planning.fit import USABLE, Fit
 from rlhf.planning.hardware import GIB, Hardware
 from rlhf.planning.memory import RoleMemory
@@ -45,7 +44,7 @@ def hardware_line(hardware: Hardware) -> str:
 def shape_lines(fit: Fit) -> list[str]:
     """Return each role's network in a line."""
     return [
-        f"{_name(m)}: {m.shape.model_shape.family}, {m.model.num_weights:,} weights"
+        f"{m.shape.label}: {m.shape.model_shape.family}, {m.model.num_weights:,} weights"
         + (f", {m.model.num_trainable:,} learn" if m.model.num_trainable else ", frozen")
         + f", {'bf16' if m.model.number_bytes == 2 else 'fp32'} ({m.shape.source})"
         for m in fit.memories
@@ -96,10 +95,6 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _name(memory: RoleMemory) -> str:
-    return "reward*" if memory.shape.stage is REWARD_MODEL else memory.shape.role
-
-
 def _row(memory: RoleMemory) -> list[str]:
     model_memory, model = memory.model_memory, memory.model
     sizes = (
@@ -116,7 +111,7 @@ def _row(memory: RoleMemory) -> list[str]:
         memory.peak,
     )
     stage = str(model.stage) + {"none": "", "optimizer": "+o", "weights": "+w"}[model.offload]
-    return [_name(memory), str(model.ranks), stage, *(gib(size) for size in sizes)]
+    return [memory.shape.label, str(model.ranks), stage, *(gib(size) for size in sizes)]
 
 
 def gib(size: float) -> str:

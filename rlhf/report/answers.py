@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from rlhf.catalog.stages import STAGES
@@ -19,8 +20,8 @@ MOST_PAIRS: Final = 24
 SAME: Final = 5e-4
 """A smaller change of a score is the rounding of another batch."""
 
-Cell = tuple[str, float | None, str]
-"""An answer, its score, and a remark."""
+Cell = tuple[str, float | None, Sequence[str]]
+"""An answer, its score, and remarks."""
 
 
 def answers_section(run: RunFiles) -> Markup | None:
@@ -58,9 +59,12 @@ def _column_title(stage: str, at: int, count: int) -> str:
 
 def _cell(sample: Sample | None) -> Cell:
     if sample is None:
-        return "", None, ""
-    remark = f"{sample.length} tokens" + ("" if sample.finished else ", cut off")
-    return sample.response, sample.score, remark
+        return "", None, ()
+    length = f"{sample.length} tokens" + ("" if sample.finished else ", cut off")
+    # Of a single source the score is its own, by its weight.
+    parts = sample.parts.items() if len(sample.parts) > 1 else ()
+    said = [f"{name} {short(part)}" for name, part in parts]
+    return sample.response, sample.score, [*said, length]
 
 
 def _pairs(run: RunFiles, *, is_folded: bool) -> Markup | None:
@@ -83,7 +87,7 @@ def _pairs(run: RunFiles, *, is_folded: bool) -> Markup | None:
 
 
 def _judged(pair: files.Row, side: str) -> Cell:
-    return words(pair, side), number(pair, f"{side}_score"), ""
+    return words(pair, side), number(pair, f"{side}_score"), ()
 
 
 def _table(titles: list[str], rows: list[tuple[str, list[Cell]]]) -> Markup:
@@ -117,15 +121,14 @@ def _row(titles: list[str], prompt: str, cells: list[Cell]) -> Markup:
 
 
 def _answer(cell: Cell, gain: float | None) -> Markup:
-    text, score, remark = cell
+    text, score, remarks = cell
     marks: list[Markup] = []
     if score is not None:
         marks.append(el("b", f"score {short(score)}"))
     if gain is not None:
         gain = 0.0 if abs(gain) < SAME else gain
         marks.append(el("span", signed(gain, 2), class_="up" if gain >= 0 else "down"))
-    if remark:
-        marks.append(el("span", remark))
+    marks += [el("span", remark) for remark in remarks]
     body = (
         el("div", text.strip(), class_="text") if text else el("div", "(no answer)", class_="soft")
     )

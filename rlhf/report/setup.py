@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import cast
 
-from rlhf.catalog.stages import REWARD_MODEL
+from rlhf.catalog.stages import PPO, REWARD_MODEL
 from rlhf.observe import files
 from rlhf.observe.numbers import duration, finite
 from rlhf.report.html import Markup, el, join
@@ -84,7 +84,7 @@ def _facts(run: RunFiles) -> Markup:
     rows = [
         ("Policy starts from", _policy(run)),
         ("Reference", words(section(config, "reference"), "path") or "the policy before PPO"),
-        ("Reward", _reward(config)),
+        ("Reward", _reward(run)),
         ("Learns", _learns(config)),
         ("Seed", words(run.manifest, "seed")),
         ("rlhf", words(run.manifest, "rlhf_version")),
@@ -96,12 +96,31 @@ def _facts(run: RunFiles) -> Markup:
     return el("dl", *pairs, class_="facts wide")
 
 
-def _reward(config: files.Row) -> str:
-    function = words(section(config, "reward"), "function")
-    model = (
-        words(section(config, REWARD_MODEL.name), "path") or "a reward model trained in this run"
-    )
-    return f"function {function}" if function else model
+def _reward(run: RunFiles) -> str:
+    """Return what PPO's reward is the sum of; empty without PPO."""
+    noted = run.manifest.get("reward")
+    terms = [str(term) for term in cast("list[object]", noted)] if isinstance(noted, list) else []
+    return " + ".join(terms or _terms_before(run))
+
+
+def _terms_before(run: RunFiles) -> list[str]:
+    """Return the terms by the settings, as runs of earlier releases noted no others."""
+    reward = section(run.config, "reward")
+    function = words(reward, "function")
+    path = words(section(run.config, REWARD_MODEL.name), "path")
+    if PPO.name not in run.curves:
+        return []
+    terms = [_term(reward, "function", function)] if function else []
+    trained = REWARD_MODEL.name in run.curves and not path
+    if path or trained:
+        terms.append(_term(reward, "model", path or "trained in this run"))
+    return terms
+
+
+def _term(reward: files.Row, kind: str, what: str) -> str:
+    weight = number(reward, f"{kind}_weight")
+    name = "reward model" if kind == "model" else kind
+    return f"{1.0 if weight is None else weight:g} x {name} {what}"
 
 
 def _learns(config: files.Row) -> str:

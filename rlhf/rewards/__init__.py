@@ -1,1 +1,1 @@
-"""Where a score comes from besides a reward model: a Python function, or a weighted sum."""
+"""What scores a response: sources, each a model or a function, and their weighted sum."""

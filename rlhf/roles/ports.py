@@ -98,14 +98,14 @@ class PolicyPort(SFTPolicyPort, LanguageModelPort, Protocol):
 
 
 class RewardPort(Protocol):
-    """The reward: a model, a function, or both."""
+    """The sources of the reward, each with a column of its own; nothing is weighted here."""
 
-    def score_by_model(self, rollout: Rollout) -> Future[Tensor]:
-        """Return the model's weighted score_B, float32, of any rows."""
+    def score_rows(self, rollout: Rollout) -> Future[Tensor]:
+        """Return by_rows_BC, float32, of any rows: the sources that score rows by themselves."""
         ...
 
-    def score_by_function(self, rollout: Rollout) -> Future[Tensor]:
-        """Return the function's weighted score_B, float32, of a whole batch."""
+    def score_batch(self, rollout: Rollout) -> Future[Tensor]:
+        """Return by_batch_BC, float32, of a whole batch: the sources that need all of it."""
         ...
 
 

@@ -1,11 +1,11 @@
 """Reward: scores whole responses, and (in the reward-model stage) learns to from rankings.
 
-Axes: B rows, K ranked answers to one prompt, T tokens.
+Axes: B rows, C sources of the reward, K ranked answers to one prompt, T tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from rlhf.algo.losses import centering_loss, ranking_loss
-from rlhf.config.stages import RewardConfig, RewardModelConfig
-from rlhf.data.chat import decode_response
+from rlhf.config.stages import RewardModelConfig
 from rlhf.data.columns import options_of
 from rlhf.data.retokenize import WrittenExchange, read_exchange
 from rlhf.engine.base import Engine
@@ -23,7 +22,7 @@ from rlhf.flow.rollout import Rollout
 from rlhf.flow.tensors import TensorBatch, join_rows
 from rlhf.flow.text import Rankings
 from rlhf.models.scalar_model import ScalarModel
-from rlhf.rewards.process import RewardProcess
+from rlhf.rewards.sources import Scorer
 from rlhf.roles.learner import Learner, LossSum, Objective
 from rlhf.roles.passes import map_rows, packed_rows
 from rlhf.roles.remote import KEEP, LEARN, SCORE, Remote, remote
@@ -42,19 +41,6 @@ class Answers(TensorBatch):
 
     tokens_BT: Tensor
     lengths_B: Tensor
-
-
-class FunctionScorer:
-    """Scores decoded text with a Python function of the user's."""
-
-    def __init__(self, function: RewardProcess, tokenizer: TextTokenizer) -> None:
-        """Keep the function and the policy's tokenizer, which decodes the responses."""
-        self._function, self._tokenizer = function, tokenizer
-
-    def score(self, rollout: Rollout) -> Tensor:
-        """Return score_B, float32."""
-        texts = [decode_response(self._tokenizer, ids) for ids in rollout.response_tokens()]
-        return torch.tensor(self._function.score(rollout.prompts, texts, rollout.columns))
 
 
 class ModelScorer:
@@ -123,25 +109,27 @@ class ModelScorer:
 
 
 class Reward:
-    """A model, a function, or both, each multiplied by its weight."""
+    """Asks what the sources of the reward are on this rank; what they say is mixed elsewhere."""
 
-    def __init__(
-        self, model: ModelScorer | None, function: FunctionScorer | None, config: RewardConfig
-    ) -> None:
-        """Keep the scorers, at least one of the two, and their weights."""
-        self._model, self._function, self._config = model, function, config
+    def __init__(self, by_rows: Sequence[Scorer], by_batch: Sequence[Scorer]) -> None:
+        """Keep the scorers: of rows by themselves, and of whole batches."""
+        self._by_rows, self._by_batch = by_rows, by_batch
 
     @remote(SCORE)
-    def score_by_model(self, rollout: Rollout) -> Tensor:
-        """Return the reward model's weighted score_B of this rank's rows."""
-        assert self._model is not None
-        return self._config.model_weight * self._model.score(rollout)
+    def score_rows(self, rollout: Rollout) -> Tensor:
+        """Return by_rows_BC, this rank's rows as each source scores them by themselves."""
+        return _columns(self._by_rows, rollout)
 
     @remote(Remote(deal="first", phase="score", needs_device=False))
-    def score_by_function(self, rollout: Rollout) -> Tensor:
-        """Return the function's weighted score_B; it sees the whole batch, on one rank."""
-        assert self._function is not None
-        return self._config.function_weight * self._function.score(rollout)
+    def score_batch(self, rollout: Rollout) -> Tensor:
+        """Return by_batch_BC, the whole batch as each source scores it, on one rank."""
+        return _columns(self._by_batch, rollout)
+
+
+def _columns(scorers: Sequence[Scorer], rollout: Rollout) -> Tensor:
+    if not scorers:
+        return torch.zeros(len(rollout), 0)
+    return torch.stack([scorer.score(rollout) for scorer in scorers], 1)
 
 
 class RewardTrainer(Trained):

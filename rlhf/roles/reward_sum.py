@@ -1,4 +1,7 @@
-"""RewardSum: the reward as PPO calls it: a model, a function, or both."""
+"""RewardSum: the reward as PPO calls it: what its sources say, and their sum.
+
+Axes: B rows, C sources of the reward.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +10,31 @@ from torch import Tensor
 
 from rlhf.flow.future import Future, Ready
 from rlhf.flow.rollout import Rollout
+from rlhf.rewards.mix import Mix
 from rlhf.roles.ports import RewardPort
 
 
 class RewardSum:
-    """Calls only the scorers the reward has; an absent one counts 0 and costs no call."""
+    """Makes only the calls that some source needs."""
 
-    def __init__(self, reward: RewardPort, *, model: bool, function: bool) -> None:
-        """Keep the reward's port, and whether it has a model and a function."""
-        self._reward, self._model, self._function = reward, model, function
+    def __init__(self, reward: RewardPort, mix: Mix) -> None:
+        """Keep the reward's port, and its sources."""
+        self._reward, self.mix = reward, mix
 
-    def score_by_model(self, rollout: Rollout) -> Future[Tensor]:
-        """Return the model's weighted score_B of any rows."""
-        if not self._model:
-            return Ready(torch.zeros(len(rollout)))
-        return self._reward.score_by_model(rollout)
+    def score_rows(self, rollout: Rollout) -> Future[Tensor]:
+        """Return by_rows_BC of any rows."""
+        if not self.mix.by_rows:
+            return Ready(torch.zeros(len(rollout), 0))
+        return self._reward.score_rows(rollout)
 
-    def score_by_function(self, rollout: Rollout) -> Future[Tensor]:
-        """Return the function's weighted score_B of a whole batch."""
-        if not self._function:
-            return Ready(torch.zeros(len(rollout)))
-        return self._reward.score_by_function(rollout)
+    def score_batch(self, rollout: Rollout) -> Future[Tensor]:
+        """Return by_batch_BC of a whole batch."""
+        if not self.mix.by_batch:
+            return Ready(torch.zeros(len(rollout), 0))
+        return self._reward.score_batch(rollout)
 
-    def score(self, rollout: Rollout) -> Tensor:
-        """Return score_B of a whole batch, float32: model plus function."""
-        asked = (self.score_by_model(rollout), self.score_by_function(rollout))
-        return torch.stack([score_B.result() for score_B in asked]).sum(0)
+    def score(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Return score_B of a whole batch, float32, and parts_BC, what each source said."""
+        asked = (self.score_rows(rollout), self.score_batch(rollout))
+        parts_BC = self.mix.parts(*(scores_BC.result() for scores_BC in asked))
+        return self.mix.total(parts_BC), parts_BC

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,12 @@ from rlhf.config.optimizer import OptimizerConfig
 from rlhf.data.tokenizer import load_tokenizer
 from rlhf.engine.base import TrainableEngine
 from rlhf.engine.local import LocalEngine
+from rlhf.engine.precision import settled
 from rlhf.engine.world import World
 from rlhf.engine.zero import ZeroEngine
 from rlhf.generation.sampling import Sampling
 from rlhf.models.adapters import Adapter
-from rlhf.models.outline import absent_ids
+from rlhf.models.outline import absent_ids, num_weights
 from rlhf.models.pretrained import HeadKind, load_causal_lm, load_scalar
 from rlhf.models.recomputation import recompute_blocks
 from rlhf.models.stops import stop_ids
@@ -130,3 +131,12 @@ class RoleContext:
             stop_ids=stop_ids(str(path), tokenizer),
             absent_ids=absent_ids(str(path), tokenizer),
         )
+
+
+def for_model(context: RoleContext, path: Path) -> RoleContext:
+    """Return the context for one model: precision auto is what its size and device allow."""
+    engine = context.experiment.engine
+    if engine.precision != "auto":
+        return context
+    engine = settled(engine, num_weights(str(path)), context.world.device)
+    return replace(context, experiment=context.experiment.model_copy(update={"engine": engine}))

@@ -17,10 +17,13 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rlhf import __version__
+from rlhf.catalog.stages import PPO
 from rlhf.checkpoint.disk import existing
+from rlhf.config.commands import sources
 from rlhf.config.experiment import Experiment
 from rlhf.errors import ConfigError
 from rlhf.observe.manifest import versions
+from rlhf.rewards.sources import made_of
 
 MUST_AGREE = ("rlhf", "python", "ray", "torch", "deepspeed", "transformers", "peft")
 LONGEST_WAIT_S = 120.0
@@ -86,8 +89,8 @@ def ask_connected(experiment: Experiment) -> str:
     models = [
         experiment.policy.path,
         experiment.reference.path,
-        experiment.reward_model.path,
         experiment.value.path,
+        *(source.model for source in made_of(sources(PPO.name, experiment))),
     ]
     local = {str(Path(path).absolute()) for path in models if path and Path(path).exists()}
     return check_nodes(

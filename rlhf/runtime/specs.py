@@ -9,21 +9,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
 from rlhf.config.optimizer import OptimizerConfig
-from rlhf.data.tokenizer import fingerprint, load_tokenizer
+from rlhf.data.tokenizer import load_tokenizer
 from rlhf.engine.base import TrainableEngine
-from rlhf.engine.precision import settled
 from rlhf.engine.world import World
 from rlhf.generation.sampling import Sampling
 from rlhf.models.language_model import LanguageModel
 from rlhf.models.outline import num_weights
 from rlhf.models.pretrained import HeadKind, load_causal_lm
 from rlhf.models.scalar_model import ScalarModel
-from rlhf.rewards.process import RewardProcess
+from rlhf.rewards.mix import Mix
 from rlhf.roles.learner import Learner
 from rlhf.roles.passes import Settings
 from rlhf.roles.policy import Policy
@@ -39,15 +38,13 @@ from rlhf.roles.ports import (
 )
 from rlhf.roles.precision_probe import PrecisionProbe
 from rlhf.roles.reference import Reference
-from rlhf.roles.reward import FunctionScorer, ModelScorer, Reward, RewardTrainer
+from rlhf.roles.reward import Reward, RewardTrainer
 from rlhf.roles.sampler import Sampler
 from rlhf.roles.saver import ModelSaver
 from rlhf.roles.sft_policy import SFTPolicy
 from rlhf.roles.value import Value
-from rlhf.runtime.context import RoleContext
-
-if TYPE_CHECKING:
-    from rlhf.data.tokenizer import TextTokenizer
+from rlhf.runtime.context import RoleContext, for_model
+from rlhf.runtime.reward_bench import RewardBench, model_scorer
 
 P = TypeVar("P")
 
@@ -77,11 +74,10 @@ class Assignment:
 
     def __call__(self, world: World) -> object:
         """Build the role on this rank."""
-        engine, path = self.experiment.engine, self.spec.path
-        if engine.precision == "auto" and path is not None:
-            engine = settled(engine, num_weights(str(path)), world.device)
-        experiment = self.experiment.model_copy(update={"engine": engine})
-        return self.spec.build(RoleContext(experiment, world, self.spec.processes))
+        context = RoleContext(self.experiment, world, self.spec.processes)
+        return self.spec.build(
+            context if self.spec.path is None else for_model(context, self.spec.path)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,28 +169,23 @@ class ReferenceSpec(RoleSpec[LanguageModelPort]):
 
 @dataclass(frozen=True, kw_only=True)
 class RewardSpec(RoleSpec[RewardPort]):
-    """The scorer of responses: a reward model, a reward function, or both."""
+    """The scorer of responses: all sources of the reward, each model in a precision of its own."""
 
     processes = "reward"
     role = Reward
-    path: Path | None
+    path: None = None
+    mix: Mix
     policy: Path
     """Where the policy's tokenizer lies."""
-    function: str | None = None
-    """FILE.py:NAME, the file's whole path on the driver."""
 
     def build(self, context: RoleContext) -> Reward:
-        """Build the model and the function, where there is one."""
-        config, policy_tokenizer = context.experiment.reward, load_tokenizer(str(self.policy))
-        model = function = None
-        if self.path is not None:
-            network = context.scalar_model(self.path, "trained")
-            engine = context.engine(ScalarModel(network))
-            model = _scorer(context, self.path, engine, policy_tokenizer)
-        if self.function is not None:
-            process = RewardProcess(_here(self.function), config.timeout_s)
-            function = FunctionScorer(process, policy_tokenizer)
-        return Reward(model, function, config)
+        """Build every source."""
+        bench = RewardBench(context, load_tokenizer(str(self.policy)))
+        by_rows, by_batch = (
+            [source.build(bench) for source in sources]
+            for sources in (self.mix.by_rows, self.mix.by_batch)
+        )
+        return Reward(by_rows, by_batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +210,7 @@ class RewardTrainerSpec(RoleSpec[RankingPort]):
         if self.finished:
             network.requires_grad_(False).score.requires_grad_(True)  # noqa: FBT003 - torch's way
         engine = context.engine(ScalarModel(network), config.optimizer)
-        scorer = _scorer(context, self.path, engine, None)
+        scorer = model_scorer(context, self.path, engine, None)
         return RewardTrainer(
             scorer,
             context.learner(engine, config.optimizer, self.total_updates),
@@ -272,26 +263,3 @@ def _policy_parts(
         context.sampling(path, tokenizer),
         context.settings,
     )
-
-
-def _scorer(
-    context: RoleContext,
-    path: Path,
-    engine: TrainableEngine,
-    policy_tokenizer: TextTokenizer | None,
-) -> ModelScorer:
-    """Score the policy's ids as they are, unless the reward model reads other tokens."""
-    own = load_tokenizer(str(path))
-    if policy_tokenizer is not None and fingerprint(own) == fingerprint(policy_tokenizer):
-        policy_tokenizer = None
-    max_tokens = context.experiment.engine.max_tokens_per_microbatch
-    return ModelScorer(engine, own, policy_tokenizer, max_tokens=max_tokens)
-
-
-def _here(function: str) -> str:
-    """Return FILE.py:NAME as this node knows it: where the driver found it, else in its own cwd.
-
-    A job's working folder is copied to every node, but not to the same place.
-    """
-    file, _, name = function.rpartition(":")
-    return function if Path(file).is_file() else f"{Path(file).name}:{name}"

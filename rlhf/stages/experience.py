@@ -1,10 +1,11 @@
 """Rollout and scores in, experience out: the pure half of a PPO step.
 
-Axes: B rows, R response tokens.
+Axes: B rows, C sources of the reward, R response tokens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ from rlhf.algo.shaping import penalize_missing_eos, penalize_overlong, token_rew
 from rlhf.config.stages import PPOConfig
 from rlhf.flow.metrics import Metrics
 from rlhf.flow.rollout import Experience, Rollout, Scores
+from rlhf.observe.samples import score_name
 
 DISTINCT_ROWS = 64
 """Responses whose word pairs are counted."""
@@ -70,6 +72,24 @@ def make_experience(rollout: Rollout, scores: Scores, terms: Terms) -> tuple[Exp
     if find_estimator(config.advantage_estimator).reads_values:
         seen.update(_values(scores, returns_BR, rollout))
     return experience, Metrics.of(seen)
+
+
+def source_figures(names: Sequence[str], parts_BC: Tensor) -> Metrics:
+    """Return what each source of the reward said: `reward/NAME/score` and `reward/NAME/score_std`.
+
+    Args:
+        names: The sources' names.
+        parts_BC: Their scores, not weighted.
+    """
+    parts_CB = parts_BC.double().T
+    figures = {
+        **{score_name(name): part_B.mean() for name, part_B in zip(names, parts_CB, strict=True)},
+        **{
+            f"{score_name(name)}_std": part_B.std(correction=0)
+            for name, part_B in zip(names, parts_CB, strict=True)
+        },
+    }
+    return Metrics.of({name: figure.item() for name, figure in figures.items()})
 
 
 def _estimated(

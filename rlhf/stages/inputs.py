@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import torch
 
-from rlhf.catalog.stages import PPO, Kind, StageRecord
+from rlhf.catalog.stages import Kind, StageRecord
 from rlhf.config.commands import value_of
 from rlhf.config.data import DataConfig, SourceConfig
 from rlhf.config.experiment import Experiment
@@ -27,7 +27,6 @@ from rlhf.data.tokenizer import load_tokenizer
 from rlhf.errors import ConfigError
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
 from rlhf.models.outline import context_length
-from rlhf.rewards.process import check_function
 
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
@@ -52,7 +51,7 @@ class Inputs:
     sources: dict[str, dict[str, str]]
     """sha256 of every data source by its path, by kind of data."""
     reward_files: list[Path] = field(default_factory=list[Path])
-    """The reward function's file, and those beside it that it imports."""
+    """The files of the reward functions, and those beside them that they import."""
     warnings: list[str] = field(default_factory=list)
     """What may be wrong with the rows, a line each."""
 
@@ -99,19 +98,24 @@ class Inputs:
         return {name: splits for name, splits in kinds.items() if splits is not None}
 
 
-def load_inputs(experiment: Experiment, stages: list[StageRecord], start: str | None) -> Inputs:
+def load_inputs(
+    experiment: Experiment,
+    stages: list[StageRecord],
+    start: str | None,
+    reward_files: Sequence[Path] = (),
+) -> Inputs:
     """Read the data that the stages need.
 
     Args:
         experiment: The configuration.
         stages: The stages that will run.
         start: Folder, hub name, FILE.gguf or packaged:NAME of the first policy; None for new.
+        reward_files: The files of the reward functions.
 
     Raises:
         ConfigError, DataError, ModelError: naming each fault in one line.
     """
     data, wanted, faults = experiment.data, _wanted(experiment, stages), Faults()
-    functions = faults.of(lambda: _check_reward(experiment, stages))
     with heard() as warnings:
         begun = faults.of(lambda: tokenizer_of(experiment, start))
         if begun is None:
@@ -136,7 +140,7 @@ def load_inputs(experiment: Experiment, stages: list[StageRecord], start: str | 
             prompts=prompts,
             pretraining=loaded["pretraining"],
             sources={kind: sha256_files(of) for kind, of in _sources(data, wanted).items()},
-            reward_files=functions or [],
+            reward_files=list(reward_files),
             warnings=warnings,
         )
 
@@ -155,14 +159,6 @@ def tokenizer_of(experiment: Experiment, start: str | None) -> tuple[str | None,
         return None, _new_tokenizer(experiment)
     path = model_file(start)
     return path, load_tokenizer(path)
-
-
-def _check_reward(experiment: Experiment, stages: list[StageRecord]) -> list[Path]:
-    """Return the files of the reward function, where PPO has one."""
-    reward = experiment.reward
-    if reward.function is None or PPO not in stages:
-        return []
-    return check_function(reward.function, reward.timeout_s)
 
 
 def sources_of(experiment: Experiment, stages: list[StageRecord]) -> list[SourceConfig]:

@@ -17,6 +17,7 @@ from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.models.pretrained import load_gguf, new_causal_lm, save_network
 from rlhf.observe import evaluations
+from rlhf.rewards.mix import Mix
 from rlhf.roles.no_value import NoValue
 from rlhf.roles.ports import BaselinePort, LanguageModelPort, PolicyPort, SamplerPort
 from rlhf.roles.reference import PolicyAsReference
@@ -64,6 +65,10 @@ def run_start(run: Run) -> Path:
     return run.publish(partial, START, start or "policy.new", made_of)
 
 
+NO_REWARD: Final = Mix(())
+"""Of a run without PPO."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Made:
     """What the stages so far have made; a stage starts from it."""
@@ -71,7 +76,9 @@ class Made:
     policy: Path
     """Folder or hub name of the policy: the first weights, then what the last stage gave."""
     reward_model: Path | None = None
-    """Folder of the reward model, where there is one."""
+    """Folder of the reward model that a stage made."""
+    mix: Mix = NO_REWARD
+    """The sources of PPO's reward; that reward model may be one of them."""
 
 
 def run_stage(stage: StageRecord, run: Run, made: Made) -> Made:
@@ -141,11 +148,11 @@ def run_reward_model(run: Run, made: Made) -> Path:
 
 
 def run_ppo(run: Run, made: Made) -> Path:
-    """Improve the policy on the prompts; return RUN/policy."""
-    start, reward_model, record = made.policy, made.reward_model, catalog.PPO
+    """Improve the policy on the prompts, as the sources of the reward say; return RUN/policy."""
+    start, mix, record = made.policy, made.mix, catalog.PPO
     splits, config = run.inputs.prompts, run.experiment.ppo
     assert splits is not None
-    inputs_sha256 = run.fingerprint(record, start, *_came_before(run, reward_model))
+    inputs_sha256 = run.fingerprint(record, start, *_came_before(run, mix))
     # A longer run goes on from the checkpoints of a shorter one, but does not end with it.
     finished_sha256 = inputs_fingerprint({"inputs": inputs_sha256, "num_steps": config.num_steps})
     if run.is_done(record, finished_sha256):
@@ -154,8 +161,8 @@ def run_ppo(run: Run, made: Made) -> Path:
     policy = run.runtime.assign(PolicySpec(path=start))
     run.rehearsal.rehearse(policy)
     reference = _reference(run, start, policy)
-    reward = _reward(run, start, reward_model)
-    value = _value(run, start, reward_model)
+    reward = RewardSum(run.runtime.assign(RewardSpec(mix=mix, policy=start)), mix)
+    value = _value(run, start, mix)
     stage = PPO(
         prompts=prompt_source(splits.train, config, run.experiment.seed),
         policy=policy,
@@ -189,16 +196,15 @@ _RUN: Final[Mapping[StageRecord, Callable[[Run, Made], Path]]] = {
 """How each stage of the catalogue runs; each gives the folder of its result."""
 
 
-def _came_before(run: Run, reward_model: Path | None) -> list[Path]:
+def _came_before(run: Run, mix: Mix) -> list[Path]:
     """Return the models and functions PPO uses besides the policy's first weights."""
     given = (run.experiment.reference.path, run.experiment.value.path)
-    before = [
-        reward_model,
+    return [
+        *mix.models,
         *run.inputs.reward_files,
         *estimator_files(run.experiment.ppo.advantage_estimator),
-        *(None if path is None else Path(path) for path in given),
+        *(Path(path) for path in given if path is not None),
     ]
-    return [path for path in before if path is not None]
 
 
 def _saved(run: Run, policy: PolicyPort) -> SamplerPort:
@@ -216,36 +222,26 @@ def _reference(run: Run, start: Path, policy: PolicyPort) -> LanguageModelPort:
     return run.runtime.assign(ReferenceSpec(path=path))
 
 
-def _reward(run: Run, start: Path, reward_model: Path | None) -> RewardSum:
-    """Return the reward: a model, the configured function, or both."""
-    function = run.experiment.reward.function
-    if function is not None:
-        file, _, name = function.rpartition(":")
-        function = f"{Path(file).absolute()}:{name}"
-    spec = RewardSpec(path=reward_model, policy=start, function=function)
-    has_model, has_function = reward_model is not None, function is not None
-    return RewardSum(run.runtime.assign(spec), model=has_model, function=has_function)
-
-
-def _value(run: Run, start: Path, reward_model: Path | None) -> BaselinePort:
+def _value(run: Run, start: Path, mix: Mix) -> BaselinePort:
     """Return the value role, or NoValue where the advantages need none."""
     if not find_estimator(run.experiment.ppo.advantage_estimator).reads_values:
         return NoValue()
-    path, trained = _value_start(run, start, reward_model)
+    path, trained = _value_start(run, start, mix)
     return run.runtime.assign(ValueSpec(path=path, head="trained" if trained else "zero"))
 
 
-def _value_start(run: Run, start: Path, reward_model: Path | None) -> tuple[Path, bool]:
+def _value_start(run: Run, start: Path, mix: Mix) -> tuple[Path, bool]:
     """Return the folder of the value role's first weights, and whether its head is trained.
 
-    The value role reads the policy's tokens, so a reward model with another tokenizer cannot be
-    its start.
+    It starts from the reward's first model. The value role reads the policy's tokens, so a reward
+    model with another tokenizer cannot be its start.
     """
     given = run.experiment.value.path
     if given is not None:
         return Path(given), True
-    if reward_model is None:
+    if not mix.models:
         return start, False
+    reward_model = mix.models[0]
     if fingerprint(load_tokenizer(str(reward_model))) != fingerprint(run.inputs.tokenizer):
         run.log.note("value: starts from the policy, as the reward model has another tokenizer")
         return start, False

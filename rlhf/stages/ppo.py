@@ -16,8 +16,15 @@ from rlhf.flow.rollout import Experience, Rollout, RolloutChunk, Scores, joined
 from rlhf.flow.tensors import in_row_order
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.roles.no_value import NoValue
-from rlhf.roles.ports import BaselinePort, Checkpointable, LanguageModelPort, PolicyPort, RewardPort
-from rlhf.stages.experience import Terms, is_near, make_experience, sampler_differs
+from rlhf.roles.ports import BaselinePort, Checkpointable, LanguageModelPort, PolicyPort
+from rlhf.roles.reward_sum import RewardSum
+from rlhf.stages.experience import (
+    Terms,
+    is_near,
+    make_experience,
+    sampler_differs,
+    source_figures,
+)
 
 TwoFutures = tuple[Future[Tensor], Future[Tensor]]
 
@@ -35,7 +42,7 @@ class PPO:
     """Gives each step its prompts."""
     policy: PolicyPort
     reference: LanguageModelPort
-    reward: RewardPort
+    reward: RewardSum
     value: BaselinePort
     terms: Terms
     """The terms that turn scores into advantages; KL controller and scale adapt every step."""
@@ -71,7 +78,8 @@ class PPO:
         self._check_sampler(seen, prompts, is_first=is_first)
         learned = self._learn(experience, step)
         self.terms.kl.observe(seen["objective/kl"], len(rollout))
-        return Metrics.merge([seen, learned])
+        said = source_figures(self.reward.mix.names, scores.parts_BC)
+        return Metrics.merge([seen, said, learned])
 
     def _check_sampler(self, seen: Metrics, prompts: PromptBatch, *, is_first: bool) -> None:
         if is_first and not is_near(seen, self.terms.config):
@@ -80,7 +88,7 @@ class PPO:
     def score(self, prompts: PromptBatch, step: int) -> tuple[Rollout, Scores]:
         """Generate responses; reward model and value score each chunk while the next is generated.
 
-        Policy, reference and a reward function get the whole rollout, once.
+        Policy, reference and reward functions get the whole rollout, once.
         """
         chunks: list[RolloutChunk] = []
         scored: list[TwoFutures] = []
@@ -89,18 +97,20 @@ class PPO:
             chunks.append(chunk)
             if sum(map(len, chunks)) == len(prompts):
                 logprobs = self._ask_language_models(joined(chunks), step)
-            scored.append((self.reward.score_by_model(chunk), self.value.values(chunk)))
+            scored.append((self.reward.score_rows(chunk), self.value.values(chunk)))
         assert logprobs is not None
         rollout = joined(chunks)
-        by_function = self.reward.score_by_function(rollout)
+        by_batch = self.reward.score_batch(rollout)
         logprobs_BR, ref_logprobs_BR = (future.result() for future in logprobs)
         rows = [chunk.rows_B for chunk in chunks]
-        score_B, values_BR = (
+        by_rows_BC, values_BR = (
             in_row_order([future.result() for future in futures], rows)
             for futures in zip(*scored, strict=True)
         )
+        parts_BC = self.reward.mix.parts(by_rows_BC, by_batch.result())
         return rollout, Scores(
-            score_B=score_B + by_function.result(),
+            score_B=self.reward.mix.total(parts_BC),
+            parts_BC=parts_BC,
             logprobs_BR=logprobs_BR,
             ref_logprobs_BR=ref_logprobs_BR,
             values_BR=values_BR,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rlhf.data.chat import decode_response
@@ -28,20 +29,28 @@ def take_samples(
     if not len(prompts):
         return []
     rollout = joined(sampler.generate(prompts, SAMPLE_STEP))
-    scores = reward.score(rollout).tolist() if reward is not None else None
-    return as_samples(rollout, scores, tokenizer)
+    samples = as_samples(rollout, tokenizer)
+    return samples if reward is None else _scored(samples, reward, rollout)
 
 
-def as_samples(
-    rollout: Rollout, scores: list[float] | None, tokenizer: TextTokenizer
-) -> list[Sample]:
-    """Return a rollout's rows as text."""
+def _scored(samples: list[Sample], reward: RewardSum, rollout: Rollout) -> list[Sample]:
+    """Return the samples with their score, and what each source of the reward said."""
+    score_B, parts_BC = reward.score(rollout)
+    rows = zip(samples, score_B.tolist(), parts_BC.tolist(), strict=True)
+    return [
+        replace(sample, score=score, parts=dict(zip(reward.mix.names, parts, strict=True)))
+        for sample, score, parts in rows
+    ]
+
+
+def as_samples(rollout: Rollout, tokenizer: TextTokenizer) -> list[Sample]:
+    """Return a rollout's rows as text, not scored."""
     finished, lengths = rollout.finished_B.tolist(), rollout.response_lengths_B.tolist()
     return [
         Sample(
             prompt=rollout.prompts[row],
             response=decode_response(tokenizer, ids).strip(),
-            score=None if scores is None else scores[row],
+            score=None,
             finished=finished[row],
             length=lengths[row],
         )

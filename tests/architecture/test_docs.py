@@ -20,6 +20,7 @@ from rlhf.config.cluster import RoleName
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import keys
 from rlhf.config.raw_deepspeed import raw_checks
+from rlhf.observe.samples import score_name
 from rlhf.observe.spans import PHASES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,9 @@ RAW = "engine.deepspeed."
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
-GIVEN = re.compile(r"(?<!-sc )(?<![\w.\-/=])\+{0,2}([a-z][a-z_]*(?:\.[a-z_]+)*)=([^\s`]+)")
+GIVEN = re.compile(
+    r"(?<!-sc )(?<![\w.\-/=])\+{0,2}([a-z][a-z_]*(?:\.[a-z_]+)*)=(\[[^\]\n]*\]|[^\s`]+)"
+)
 DOTTED = re.compile(r"(?<![\w./\-])([a-z_]+(?:\.[a-z_]+)+)(?![\w(/*])")
 COMMAND = re.compile(r"\brlhf ([a-z_]+)\b")
 FILE_ENDINGS = (".py", ".md", ".json", ".jsonl", ".yaml", ".html", ".safetensors", ".parquet")
@@ -254,9 +257,16 @@ def logged(modules) -> set[str]:
                     found |= set(dictionary_keys(call))
                 if ast.unparse(call.func).endswith(".pop"):
                     dropped |= set(constants(call))
+    sources = {score_name("NAME"), f"{score_name('NAME')}_std"}
     times = {f"time/{phase}_s" for phase in PHASES}
     roles = get_args(RoleName)
-    return found - dropped | times | {f"busy/{r}_s" for r in roles} | {f"idle/{r}" for r in roles}
+    return (
+        found - dropped
+        | sources
+        | times
+        | {f"busy/{r}_s" for r in roles}
+        | {f"idle/{r}" for r in roles}
+    )
 
 
 def calls(tree: ast.AST) -> Iterator[ast.Call]:

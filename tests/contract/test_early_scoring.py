@@ -14,14 +14,13 @@ from rlhf.runtime.timeline import Timeline
 from rlhf.stages.ppo import PPO
 from rlhf.stages.run import build_terms
 from tests.models import experiment, prompts
-from tests.specs import on
+from tests.specs import on, reward_mix
 
 pytestmark = pytest.mark.ray
 
 SECTIONS = {
     "ppo": {},
     "engine": {"max_tokens_per_microbatch": 512},
-    "reward": {"model_weight": 0.5},
     "generation": {"max_new_tokens": 48, "temperature": 0.8, "batch_size": 8},
 }
 KINDS = {"policy": "causal", "reference": "causal", "reward": "classifier", "value": "classifier"}
@@ -47,7 +46,7 @@ class Roles:
             prompts=lambda step: prompts(96),
             policy=self.ports["policy"],
             reference=self.ports["reference"],
-            reward=RewardSum(self.ports["reward"], model=True, function=False),
+            reward=RewardSum(self.ports["reward"], reward_mix("model", model_weight=0.5)),
             value=self.ports["value"],
             terms=build_terms(experiment(**SECTIONS)),
         )

@@ -27,7 +27,7 @@ from tests.models import (
     rankings,
     rollout,
 )
-from tests.specs import SCALAR, on
+from tests.specs import SCALAR, on, reward_mix
 
 NUM_ROWS, LONGEST, NUM_STEPS = 8, 11, 5
 ONE_BY_ONE, BY_TWOS, ALL = 1, 2 * LONGEST, 100 * LONGEST
@@ -91,7 +91,7 @@ def five_steps(play, policy, value, **asked):
         prompts=lambda step: prompts(NUM_ROWS, first_sample=NUM_ROWS * step, seed=step),
         policy=play(policy, "policy", learn=FOUR_UPDATES, **asked),
         reference=play(here(), "reference"),
-        reward=RewardSum(play(here(), "reward"), model=True, function=False),
+        reward=RewardSum(play(here(), "reward"), reward_mix("model")),
         value=play(value, "value", learn=FOUR_UPDATES, **asked),
         terms=build_terms(experiment(ppo={"num_steps": NUM_STEPS, **FOUR_UPDATES})),
     )

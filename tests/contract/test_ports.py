@@ -12,8 +12,18 @@ from rlhf.flow.rollout import joined
 from rlhf.models.pretrained import load_causal_lm, load_scalar
 from rlhf.roles.reference import PolicyAsReference
 from rlhf.roles.reward_sum import RewardSum
-from tests.models import demonstrations, experience, experiment, prompts, rankings, rollout
-from tests.specs import on
+from tests.models import (
+    classifier,
+    demonstrations,
+    experience,
+    experiment,
+    prompts,
+    rankings,
+    rollout,
+    tokenizer,
+    write,
+)
+from tests.specs import listed_mix, on, reward_mix
 
 pytestmark = pytest.mark.ray
 
@@ -78,13 +88,42 @@ def test_model_and_function_scores_are_weighted_and_in_row_order(
     written = rollout(num_rows)
     fields = {"policy": folder(), "function": f"{tmp_path}/judge.py:judge"}
     here = play("here", "reward", fields=fields)
-    alone = here.score_by_model(written).result()
-    assert here.score_by_function(written).result().tolist() == list(range(num_rows))
-    weights = {"reward": {"model_weight": 2.0, "function_weight": 0.5}}
-    there = play(slots, "reward", fields=fields, **weights)
-    assert_near(there.score_by_model(written).result(), 2.0 * alone)
-    both = RewardSum(there, model=True, function=True)
-    assert_near(both.score(written), 2.0 * alone + 0.5 * torch.arange(num_rows))
+    alone_BC = here.score_rows(written).result()
+    assert here.score_batch(written).result().tolist() == [[row] for row in range(num_rows)]
+    there = play(slots, "reward", fields=fields)
+    assert_near(there.score_rows(written).result(), alone_BC)
+    mix = reward_mix("model", fields["function"], model_weight=2.0, function_weight=0.5)
+    score_B, parts_BC = RewardSum(there, mix).score(written)
+    assert_near(score_B, 2.0 * alone_BC[:, 0] + 0.5 * torch.arange(num_rows))
+    assert_near(parts_BC, torch.stack([torch.arange(num_rows).float(), alone_BC[:, 0]], 1))
+
+
+@pytest.mark.parametrize("stage", (0, 3))
+def test_several_models_and_functions_score_alike_on_two_ranks(play, folder, stage, tmp_path):
+    # Whole, and sharded: two engines in one process, which the ranks run equally often.
+    (tmp_path / "judge.py").write_text(
+        "def rows(row, **columns):\n    return [float(r) for r in row]\n"
+        "def sizes(prompts, completions):\n    return [float(len(prompts))] * len(prompts)\n"
+    )
+    other = write(classifier("gpt2", seed=4), tmp_path / "gpt2")
+    tokenizer(["entirely different words are here"] * 3, 280).save_pretrained(other)
+    mix = listed_mix(
+        {"function": f"{tmp_path}/judge.py:rows", "weight": 0.5},
+        {"model": folder("llama", "classifier"), "weight": 2.0},
+        {"function": f"{tmp_path}/judge.py:sizes", "weight": -1.0},
+        {"model": other},
+    )
+    written = rollout(7)
+    found = []
+    for place, at in (("here", 0), ("two", stage)):
+        port = play(place, "reward", stage=at, fields={"mix": mix, "policy": folder()})
+        found.append(RewardSum(port, mix).score(written))
+    (wanted_B, wanted_BC), (got_B, got_BC) = found
+    assert wanted_BC[:, 0].tolist() == list(range(7))
+    assert set(wanted_BC[:, 2].tolist()) == {7.0}, "a function sees the whole batch"
+    assert len(set(wanted_BC[:, 1].tolist())) == len(set(wanted_BC[:, 3].tolist())) == 7
+    assert_near(got_BC, wanted_BC)
+    assert_near(got_B, wanted_B)
 
 
 @pytest.fixture(scope="module")

@@ -35,10 +35,11 @@ from rlhf.models.pretrained import load_scalar
 from rlhf.models.scalar_model import ScalarModel
 from rlhf.roles.policy import Policy
 from rlhf.roles.reward import ModelScorer
+from rlhf.roles.reward_sum import RewardSum
 from rlhf.stages.ppo import PPO
 from rlhf.stages.run import build_terms
 from tests import models
-from tests.specs import assigned, local
+from tests.specs import assigned, local, reward_mix
 
 NUM_TOKENS, NUM_SLOTS, EOS = 5, 4, 0
 """EOS is id 0, which also stands at padding: a mask made from ids would lose it."""
@@ -81,13 +82,9 @@ class ByModelAlone:
 
     judge: ModelScorer
 
-    def score_by_model(self, rollout: Rollout) -> Future[Tensor]:
+    def score_rows(self, rollout: Rollout) -> Future[Tensor]:
         """Ask the reward model."""
-        return Ready(self.judge.score(rollout))
-
-    def score_by_function(self, rollout: Rollout) -> Future[Tensor]:
-        """Add nothing."""
-        return Ready(torch.zeros(len(rollout)))
+        return Ready(self.judge.score(rollout)[:, None])
 
 
 def every_response() -> RolloutChunk:
@@ -240,7 +237,7 @@ def step_gradient(scene: Scene, chance_B: Tensor) -> dict[str, Tensor]:
         prompts=lambda step: models.prompts(len(scene.rollout)),
         policy=Everything(local(scene.policy), scene.rollout, chance_B),
         reference=local(scene.roles["reference"]),
-        reward=ByModelAlone(scene.judge),
+        reward=RewardSum(ByModelAlone(scene.judge), reward_mix("model")),
         value=local(scene.roles["value"]),
         terms=build_terms(scene.experiment),
     )

@@ -206,22 +206,6 @@ MUTATIONS = (
         UNUSUAL,
     ),
     Mutation(
-        "model-weighed-as-the-function",
-        "the weight of the function is the model's too",
-        REWARD_ROLE,
-        "self._config.model_weight * self._model",
-        "self._config.function_weight * self._model",
-        UNUSUAL,
-    ),
-    Mutation(
-        "function-weighed-as-the-model",
-        "the weight of the model is the function's too",
-        REWARD_ROLE,
-        "self._config.function_weight * self._function",
-        "self._config.model_weight * self._function",
-        UNUSUAL,
-    ),
-    Mutation(
         "value-head-always-zero",
         "the value role forgets the head it was given",
         PIPELINE,
@@ -305,8 +289,8 @@ MUTATIONS = (
         "ppo-from-before-sft",
         "PPO goes on from the start, not from SFT",
         PIPELINE,
-        "start, reward_model, record = made.policy, made.reward_model, catalog.PPO",
-        "start, reward_model, record = run_start(run), made.reward_model, catalog.PPO",
+        "start, mix, record = made.policy, made.mix, catalog.PPO",
+        "start, mix, record = run_start(run), made.mix, catalog.PPO",
         (f"{FIGURES}::test_ppo_after_them_is_the_plain_programs",),
     ),
     Mutation(

@@ -127,14 +127,6 @@ MUTATIONS = (
         AGAIN,
     ),
     Mutation(
-        "ppo-kept-when-the-reward-model-changes",
-        "another reward model in the same place finds the policy already done",
-        PIPELINE,
-        "before = [\n        reward_model,",
-        "before = [\n        None,",
-        AGAIN,
-    ),
-    Mutation(
         "ppo-kept-when-the-reference-changes",
         "another reference in the same place finds the policy already done",
         PIPELINE,
@@ -287,14 +279,6 @@ MUTATIONS = (
         LLAMA,
     ),
     Mutation(
-        "function-in-place-of-the-model",
-        "with both, only the function counts",
-        PPO,
-        "score_B=score_B + by_function.result()",
-        "score_B=0 * score_B + by_function.result()",
-        LLAMA,
-    ),
-    Mutation(
         "returns-undiscounted",
         "the value's targets are not discounted",
         EXPERIENCE,
@@ -402,8 +386,8 @@ MUTATIONS = (
         "samples-scored-in-another-order",
         "the table of answers shows the scores of others",
         SAMPLED,
-        "score=None if scores is None else scores[row]",
-        "score=None if scores is None else scores[-1 - row]",
+        "rows = zip(samples, score_B.tolist(), parts_BC",
+        "rows = zip(samples, score_B.flip(0).tolist(), parts_BC",
         SAMPLES,
     ),
     Mutation(

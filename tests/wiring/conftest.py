@@ -16,4 +16,6 @@ def home(tmp_path_factory):
         kit.write_writer(folder / "models" / name, seed=seed)
     for name, seed in (("reward", 1), ("value", 2)):
         kit.write_scorer(folder / "models" / name, seed=seed)
+    kit.write_scorer(folder / "models" / "other_words", seed=3)
+    kit.other_tokenizer().save_pretrained(folder / "models" / "other_words")
     return kit.Home(folder)

@@ -139,6 +139,10 @@ def seen(ran: Ran, stages: Sequence[str] = ("sft", "reward_model", "ppo")) -> di
     for stage in ("sft", "ppo"):
         found[f"samples {stage}"] = [(s["prompt"], s["response"]) for s in ran.samples(stage)]
         found[f"samples {stage} scores"] = [s["score"] for s in ran.samples(stage)]
+        found[f"samples {stage} parts"] = [
+            {name: said for name, said in s.items() if name.startswith("reward/")}
+            for s in ran.samples(stage)
+        ]
     for name in ("reward_model.json", "evaluation.json"):
         found[name] = figures(ran.json(name))
     return found
@@ -197,6 +201,12 @@ class Home:
 def tokenizer() -> PreTrainedTokenizerBase:
     """Train the tokenizer that all models here share."""
     return train_tokenizer([f"The {noun} was{word}" for noun in NOUNS for word in WORDS] * 2, 290)
+
+
+@cache
+def other_tokenizer() -> PreTrainedTokenizerBase:
+    """Train a tokenizer that cuts the same texts at other places."""
+    return train_tokenizer([f"A {noun} is{word}s" for noun in NOUNS[:2] for word in WORDS] * 2, 275)
 
 
 def shape(family: str, **changes: object) -> PretrainedConfig:

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,9 +148,10 @@ class Program:
         self.reference = AutoModelForCausalLM.from_pretrained(
             home / reference if reference else start
         )
-        judge, value = config["reward_model"]["path"], config["value"]["path"]
-        self.judge = self._scalar(judge) if judge else None
-        scalar = self._scalar(value or judge or config["policy"]["path"], zero=not (value or judge))
+        self.sources = self._sources(config["reward"], config["reward_model"]["path"])
+        models = [source["model"] for source in self.sources if "model" in source]
+        value = config["value"]["path"] or (models[0] if models else None)
+        scalar = self._scalar(value or config["policy"]["path"], zero=not value)
         self.moments = (
             getattr(scalar.config, "rlhf_score_mean", 0.0),
             getattr(scalar.config, "rlhf_score_std", 1.0),
@@ -170,6 +172,31 @@ class Program:
             for role, net in (("policy", self.policy), ("value", self.value))
         }
         self.kl_coef, self.scores, self.average = self.ppo["kl_coef"], list[float](), None
+
+    def _sources(self, how: Mapping[str, Any], model: str | None) -> list[Row]:
+        """Give the reward's sources, each with its name, its weight, and its model, if it has one.
+
+        A name that is not given is the last part of what the source is; where another has it
+        already, with a number.
+        """
+        found = [dict(source) for source in how["sources"] or ()]
+        if how["function"] is not None:
+            found.append({"function": how["function"], "weight": how["function_weight"]})
+        if model is not None:
+            found.append({"model": model, "weight": how["model_weight"]})
+        taken = [source["name"] for source in found if "name" in source]
+        for source in found:
+            if "name" not in source:
+                last = re.split("[/:]", source.get("function") or source["model"])[-1]
+                number = 1
+                while (name := f"{last}_{number}" if number > 1 else last) in taken:
+                    number += 1
+                source["name"] = name
+                taken.append(name)
+            if "model" in source:
+                source["network"] = self._scalar(source["model"])
+                source["reader"] = AutoTokenizer.from_pretrained(self.home / source["model"])
+        return found
 
     def _scalar(self, path: str, *, zero: bool = False) -> nn.Module:
         network = AutoModelForSequenceClassification.from_pretrained(self.home / path, num_labels=1)
@@ -252,27 +279,37 @@ class Program:
         return (raw - self.moments[0]) / self.moments[1]
 
     def score(self, rows: list[Row]) -> list[float]:
-        """Weigh model and function."""
-        how, total = self.config["reward"], [0.0] * len(rows)
-        if self.judge is not None:
-            mean, std = (
-                getattr(self.judge.config, f"rlhf_score_{k}", d)
-                for k, d in (("mean", 0.0), ("std", 1.0))
-            )
-            for at, row in enumerate(rows):
-                hidden = self.judge.base_model(torch.tensor([row["prompt"] + row["ids"]]))[0][0, -1]
-                total[at] += how["model_weight"] * (float(self.judge.score(hidden)) - mean) / std
-        if how["function"] is not None:
-            file, name = how["function"].rsplit(":", 1)
-            columns = {
-                k: [row["asked"][k] for row in rows] for k in rows[0]["asked"] if k != "prompt"
-            }
-            texts = [self.tokenizer.decode(row["ids"], skip_special_tokens=True) for row in rows]
-            told = function_of(self.home / file, name)(
-                [r["asked"]["prompt"] for r in rows], texts, columns
-            )
-            total = [t + how["function_weight"] * s for t, s in zip(total, told, strict=True)]
+        """Note in every row what each source says; give the sum of all, each by its weight."""
+        total = [0.0] * len(rows)
+        for source in self.sources:
+            of = self.by_function if "function" in source else self.by_model
+            for at, (row, said) in enumerate(zip(rows, of(source, rows), strict=True)):
+                row.setdefault("said", {})[source["name"]] = said
+                total[at] += source["weight"] * said
         return total
+
+    def by_function(self, source: Row, rows: list[Row]) -> list[float]:
+        """Ask a function about texts and columns."""
+        file, name = source["function"].rsplit(":", 1)
+        columns = {k: [row["asked"][k] for row in rows] for k in rows[0]["asked"] if k != "prompt"}
+        prompts = [row["asked"]["prompt"] for row in rows]
+        texts = [self.tokenizer.decode(row["ids"], skip_special_tokens=True) for row in rows]
+        return list(function_of(self.home / file, name)(prompts, texts, columns))
+
+    def by_model(self, source: Row, rows: list[Row]) -> list[float]:
+        """Read the score at the last token: of the policy's own, or of the text in the model's."""
+        network, reader, scores = source["network"], source["reader"], list[float]()
+        told = ("mean", 0.0), ("std", 1.0)
+        mean, std = (getattr(network.config, f"rlhf_score_{k}", d) for k, d in told)
+        for row in rows:
+            ids = row["prompt"] + row["ids"]
+            if reader.get_vocab() != self.tokenizer.get_vocab():
+                text = self.tokenizer.decode(row["ids"], skip_special_tokens=True)
+                ids = reader(row["asked"]["prompt"] + text)["input_ids"]
+                ids += [reader.eos_token_id] if row["finished"] else []
+            hidden = network.base_model(torch.tensor([ids]))[0][0, -1]
+            scores.append((float(network.score(hidden)) - mean) / std)
+        return scores
 
     @torch.no_grad()
     def judged(self, rows: list[Row]) -> dict[str, float]:
@@ -346,6 +383,11 @@ class Program:
         found = {
             "objective/scores": fmean(scores),
             "objective/scores_std": pstdev(scores),
+            **{
+                f"reward/{source['name']}/{figure}": of([r["said"][source["name"]] for r in rows])
+                for source in self.sources
+                for figure, of in (("score", fmean), ("score_std", pstdev))
+            },
             "objective/rlhf_reward": fmean(rewards),
             "objective/rlhf_reward_std": pstdev(rewards),
             "objective/non_score_reward": -self.kl_coef * fmean(kls),

@@ -63,7 +63,10 @@ BASES: dict[str, tuple[str, ...]] = {
 }
 
 # Groups of what a PPO step shows, in the order in which one follows from the other.
-SAMPLED = ("samples sft", "samples ppo", "samples sft scores", "samples ppo scores")
+SAMPLED = (
+    *("samples sft", "samples ppo"),
+    *(f"samples {stage} {what}" for stage in ("sft", "ppo") for what in ("scores", "parts")),
+)
 WRITTEN = (
     "completions/*",
     "num_tokens",
@@ -74,6 +77,8 @@ WRITTEN = (
     "speed/padding_share",
     "policy/ratio_first_max_error",
 )
+SAID = ("reward/*", "samples sft parts")
+"""What each source of the reward says; its weight is no part of it."""
 SCORED = ("objective/scores", "objective/scores_std")
 CORRELATED = "objective/score_length_correlation"
 SHAPED = ("objective/rlhf_reward", "objective/rlhf_reward_std")
@@ -96,7 +101,11 @@ POLICY_CLIPPED = ("policy/clipfrac_avg", "policy/dual_clipfrac_avg", "samples pp
 LEARNED = (*VALUE_LEARNED, *POLICY_LEARNED)
 CLIPPED = (VALUE_CLIPPED, *POLICY_CLIPPED)
 JUDGED = (*ADVANTAGES, *RETURNS, *LEARNED)
-ALL_OF_IT = (*WRITTEN, *SCORED, CORRELATED, *SHAPED, *VALUED, *JUDGED, *CLIPPED, *SAMPLED)
+ALL_BUT_SAMPLES = (
+    *("reward/*", CORRELATED),
+    *(*WRITTEN, *SCORED, *SHAPED, *VALUED, *JUDGED, *CLIPPED),
+)
+ALL_OF_IT = (*ALL_BUT_SAMPLES, *SAMPLED)
 
 
 @dataclass(frozen=True)
@@ -232,13 +241,13 @@ EFFECTS: dict[str, Effect] = {
     ),
     "reward_model.path": Effect(
         "models/value",
-        (*SCORED, *SHAPED, *VALUED, *JUDGED, "samples sft scores", "samples ppo scores"),
+        (*SAID, *SCORED, *SHAPED, *VALUED, *JUDGED, "samples sft scores", "samples ppo scores"),
         (CORRELATED, *CLIPPED),
     ),
     "value.path": Effect("models/value", (*VALUED, *JUDGED), CLIPPED),
     "reward.function": Effect(
         "reward.py:letters",
-        (*SCORED, *SHAPED, *JUDGED, "samples sft scores"),
+        (*SAID, *SCORED, *SHAPED, *JUDGED, "samples sft scores"),
         (CORRELATED, *CLIPPED),
     ),
     "reward.function_weight": Effect(
@@ -246,6 +255,15 @@ EFFECTS: dict[str, Effect] = {
     ),
     "reward.model_weight": Effect(
         "2", (*SCORED, *SHAPED, *JUDGED, "samples sft scores"), (CORRELATED, *CLIPPED)
+    ),
+    "reward.sources": Effect(
+        "[{function: reward.py:wanted, weight: 2},{model: models/reward}]",
+        (*SCORED, *SHAPED, *JUDGED, "samples sft scores"),
+        (CORRELATED, *CLIPPED),
+        beside=(
+            *("reward.function=null", "reward_model.path=null"),
+            "reward.sources=[{function: reward.py:wanted},{model: models/reward}]",
+        ),
     ),
     "data.prompts": Effect(
         "other_prompts.jsonl", ("num_tokens", *SCORED, *JUDGED, *SAMPLED), ALL_OF_IT
@@ -270,10 +288,14 @@ EFFECTS: dict[str, Effect] = {
         beside=("policy.optimizer.warmup_steps=0",),
     ),
     "ppo.rollout_batch_size": Effect(
-        "4", ("num_tokens", *SCORED, *JUDGED, "policy/num_updates"), (*ALL_OF_IT[:-4], "*lr")
+        "4",
+        ("num_tokens", *SCORED, *JUDGED, "policy/num_updates"),
+        (*ALL_BUT_SAMPLES, "*lr"),
     ),
     "ppo.samples_per_prompt": Effect(
-        "2", ("num_tokens", *SCORED, *JUDGED, "policy/num_updates"), (*ALL_OF_IT[:-4], "*lr")
+        "2",
+        ("num_tokens", *SCORED, *JUDGED, "policy/num_updates"),
+        (*ALL_BUT_SAMPLES, "*lr"),
     ),
     "ppo.minibatch_size": Effect(
         "8",

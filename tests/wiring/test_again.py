@@ -112,6 +112,33 @@ def test_ppo_is_done_again_when_what_it_was_made_of_changed(other, what):
     assert "policy" in kit.changed(before, kit.seen(ran))
 
 
+LATER = {
+    "a later reward model": lambda home: same_name_other_weights(
+        home / "models/other_words", "scorer"
+    ),
+    "a later reward file": lambda home: edit(home / "later.py", "1.0", "-1.0"),
+    "no source": lambda home: None,
+}
+
+
+@pytest.mark.parametrize("what", LATER)
+def test_each_source_of_a_list_counts(other, what):
+    (other.folder / "later.py").write_text(
+        "def f(completions): return [1.0 * len(c) for c in completions]"
+    )
+    asked = (
+        *(word for word in PPO if not word.startswith(("reward", "value.path"))),
+        "reward.sources=[{model: models/reward},{function: reward.py:letters},"
+        "{model: models/other_words},{function: later.py:f}]",
+    )
+    first = other.again("ppo", *asked, within="listed")
+    assert first.code == 0, first.err
+    LATER[what](other.folder)
+    ran = other.again("ppo", *asked, within="listed")
+    assert ran.code == 0, ran.err
+    assert (DONE in ran.out) == (what == "no source")
+
+
 def test_what_is_shown_of_the_start_is_not_that_of_an_earlier_one(other):
     sampled = [word for word in PPO if not word.startswith("tracking.sample")]
     shown = (*sampled, "tracking.sample_prompts=3")
@@ -177,8 +204,9 @@ def test_a_run_that_broke_and_went_on_is_the_run_that_did_not(home):
         "ppo.ema_decay=0.5",
         "checkpoint.every=2",
     )
-    whole = home.run("ppo", *settings, "reward.function=reward.py:letters")
-    breaking = (*settings, "reward.function=reward.py:breaks")
+    own = "reward.sources=[{{function: reward.py:{}, name: own}}]"
+    whole = home.run("ppo", *settings, own.format("letters"))
+    breaking = (*settings, own.format("breaks"))
     broken = home.again("ppo", *breaking, within="broken")
     assert (whole.code, broken.code) == (0, 2), whole.err
     assert len(broken.steps("ppo")) == 4

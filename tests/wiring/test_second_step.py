@@ -84,6 +84,16 @@ CASES = {
         "value.optimizer.max_grad_norm=0.5",
         "seed=3",
     ),
+    "many": (
+        "policy.path=models/policy",
+        "reward.sources=["
+        "{function: reward.py:letters, weight: 0.5},{model: models/second/reward, weight: 0.7},"
+        "{function: reward.py:wanted, weight: -0.3, name: asked},{model: models/reward},"
+        "{model: models/other_words, weight: .2}]",
+        "data.test_fraction=0.2",
+        "policy.optimizer.warmup_steps=0",
+        "seed=6",
+    ),
     "waits": (
         "policy.path=models/policy",
         BY_MODEL,
@@ -117,6 +127,7 @@ def replayed(home):
     for family in ("gpt2", "qwen3"):
         kit.write_writer(home.folder / "models" / family, family, seed=3)
     kit.write_scorer(home.folder / "models" / "qwen3_reward", "qwen3", seed=4)
+    kit.write_scorer(home.folder / "models" / "second" / "reward", seed=5)
     found = {}
 
     def replay(name):
@@ -153,6 +164,29 @@ def test_every_figure_of_both_steps_is_the_plain_programs(replayed, name):
         assert ("speed/padding_share" in got) == ("lr" in got)
         for figure, value in wanted.items():
             assert got[figure] == pytest.approx(value, rel=1e-3, abs=2e-5), figure
+
+
+def test_a_reward_of_many_is_what_each_source_says_by_its_weight(replayed, home):
+    """Two functions and three models, one with tokens of its own; the value starts at the first."""
+    ran, plain = replayed("many")
+    names = ["letters", "reward", "asked", "reward_2", "other_words"]
+    first, weights = ran.steps("ppo")[0], (0.5, 0.7, -0.3, 1.0, 0.2)
+    said = [[row["said"][name] for row in plain.rows[0]] for name in names]
+    for name, scores in zip(names, said, strict=True):
+        assert first[f"reward/{name}/score"] == pytest.approx(sum(scores) / len(scores), abs=1e-4)
+        assert len(set(scores)) > 3, name
+    total = sum(w * sum(s) / len(s) for w, s in zip(weights, said, strict=True))
+    assert first["objective/scores"] == pytest.approx(total, abs=1e-4)
+    for sample in (*ran.samples("sft"), *ran.samples("ppo")):
+        parts = [sample[f"reward/{name}/score"] for name in names]
+        mixed = sum(w * part for w, part in zip(weights, parts, strict=True))
+        assert sample["score"] == pytest.approx(mixed, abs=1e-5)
+    assert (
+        "reward: 0.5 x letters (function reward.py:letters) + "
+        "0.7 x reward (reward model models/second/reward) + "
+        "-0.3 x asked (function reward.py:wanted) + 1 x reward_2 (reward model models/reward) + "
+        "0.2 x other_words (reward model models/other_words)" in ran.out
+    )
 
 
 def test_the_cases_are_no_easy_ones(replayed):

@@ -25,7 +25,7 @@ METRICS: Final = (
         name="objective/scores",
         stages=STAGES,
         unit="score",
-        meaning="mean score a response, as the reward gave it",
+        meaning="mean score a response, as the reward gave it: the weighted sum of its sources",
         normal="rises",
         otherwise=(
             "flat: raise `policy.optimizer.lr` or lower `ppo.kl_coef`; a sudden jump: a "
@@ -70,6 +70,31 @@ METRICS: Final = (
         meaning="its standard deviation within the step",
         normal="shrinks slowly",
         otherwise="near 0: all answers score alike, nothing to learn from",
+    ),
+    Metric(
+        name="reward/NAME/score",
+        stages=STAGES,
+        unit="score",
+        meaning=(
+            "mean score of one source of the reward, NAME, before its weight "
+            "([rewards.md](rewards.md))"
+        ),
+        normal="rises with `objective/scores`",
+        otherwise=(
+            "rises alone while the others fall: the policy games this source; lower its weight"
+        ),
+        trl="`rewards/NAME/mean` (of GRPO)",
+    ),
+    Metric(
+        name="reward/NAME/score_std",
+        stages=STAGES,
+        unit="score",
+        meaning=(
+            "its standard deviation within the step: with the weight, how much the source counts"
+        ),
+        normal="steady",
+        otherwise="far above the others': it alone decides; choose weights by this",
+        trl="`rewards/NAME/std` (of GRPO)",
     ),
     Metric(
         name="objective/rlhf_reward",

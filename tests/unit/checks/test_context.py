@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from rlhf.catalog.stages import PPO, SFT
-from rlhf.checks.context import CheckContext, roles_needed
+from rlhf.checks.context import CheckContext, reward_models, roles_needed
 from rlhf.config.data import SourceConfig
 from rlhf.data.rows import read_rows
 from rlhf.errors import RLHFError
@@ -21,10 +21,16 @@ def test_a_stage_starts_from_what_this_run_made_before(context, folder, tmp_path
     nothing = {"policy": {}, "reward": {}}
     own = context(**nothing)
     assert own.start == str(tmp_path / "run/sft")
-    assert own.reward_model == str(tmp_path / "run/reward_model")
+    own_model = str(tmp_path / "run/reward_model")
+    assert reward_models(own) == {"reward_model.path": own_model}
     assert context("pipeline", **nothing).start is None
     assert context().start == folder()
-    assert context().reward_model is None, "a function judges alone"
+    assert reward_models(context()) == {}, "a function judges alone"
+    listed = {"sources": [{"model": own_model}, {"model": folder(kind="classifier")}]}
+    assert list(reward_models(context(reward=listed))) == [
+        "reward.sources.0.model",
+        "reward.sources.1.model",
+    ]
 
 
 def test_models_are_those_that_the_stages_load(context, folder):

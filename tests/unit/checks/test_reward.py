@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from rlhf.checks.check import CheckWarning
+from rlhf.checks.context import reward_models
 from rlhf.checks.reward import check_reward, reward_of
 
 FUNCTION = {"function": "own.py:f", "function_weight": 0.5}
@@ -74,3 +75,41 @@ def test_a_model_that_is_yet_to_be_trained(context, tmp_path):
     rows.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
     asked = context("pipeline", run_dir="run", reward={}, data={"preferences": str(rows)})
     assert reward_of(asked) == "1 x reward model run/reward_model, which this run trains"
+
+
+def listed(*entries):
+    return {"sources": list(entries)}
+
+
+def test_a_list_is_told_with_names_and_weights(context, folder):
+    path = folder(kind="classifier")
+    asked = context(reward=listed({"model": path, "name": "taste"}, {"function": "own.py:f"}))
+    wanted = f"1 x taste (reward model {path}) + 1 x f (function own.py:f)"
+    assert check_reward(asked) == wanted
+
+
+def test_the_runs_own_model_is_left_out_of_a_list_that_does_not_name_it(context, own):
+    other = listed({"function": "own.py:f", "weight": 2.0})
+    said = check_reward(context(run_dir=str(own), reward=other))
+    assert isinstance(said, CheckWarning)
+    assert said.startswith("the reward is 2 x f (function own.py:f); ")
+    assert f"{own}/reward_model is there and left out, as reward.sources is given" in said
+    assert f"an entry {{model: {own}/reward_model}} would use it" in said
+    both = listed({"function": "own.py:f"}, {"model": f"{own}/../run/reward_model"})
+    assert not isinstance(check_reward(context(run_dir=str(own), reward=both)), CheckWarning)
+
+
+def test_rankings_that_a_list_has_no_use_for_are_told(context, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    data = {"preferences": str(rows)}
+    asked = context("pipeline", run_dir="run", reward=listed({"model": "x"}), data=data)
+    assert "data.preferences is not learned from, as reward.sources" in check_reward(asked)
+    assert "add {model: run/reward_model}" in check_reward(asked)
+    named = context(
+        "pipeline", run_dir="run", data=data, reward=listed({"model": "run/reward_model"})
+    )
+    assert check_reward(named) == (
+        "1 x reward_model (reward model run/reward_model), which this run trains"
+    )
+    assert reward_models(named) == {}

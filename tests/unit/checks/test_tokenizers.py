@@ -185,3 +185,16 @@ def test_an_id_of_a_special_token_that_is_no_token_is_told(context, copied, file
     wrong = value[-1] if isinstance(value, list) else value
     assert f"policy.path={made}: {key}={wrong} in its {file} is no row" in line
     assert ("so it never ends a response" in line) == (key == "eos_token_id")
+
+
+def test_every_model_of_a_list_is_looked_at_under_its_own_name(context, copied, folder):
+    larger = copied("classifier")
+    letters = [" ".join(a + b for a in "qwertyuiop" for b in "asdfghjkl")] * 3
+    models.tokenizer([*models.TEXTS, *letters], 400).save_pretrained(larger)
+    entries = [{"model": folder(kind="classifier")}, {"model": str(larger)}]
+    with pytest.raises(ModelError, match=r"reward\.sources\.1\.model=.*its embedding 290"):
+        check_tokenizers(context(reward={"sources": entries}))
+    models.tokenizer(OTHER).save_pretrained(larger)
+    said = check_tokenizers(context(reward={"sources": entries}))
+    assert f"the reward model {entries[0]['model']} reads these tokens; " in said
+    assert said.endswith(f"{larger} has tokens of its own, texts are encoded again")

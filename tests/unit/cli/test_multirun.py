@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from rlhf.cli.multirun import LONGEST_NAME, Multirun, handed_down, swept_settings, trial_name
+from rlhf.cli.multirun import (
+    LONGEST_NAME,
+    Multirun,
+    handed_down,
+    own_reward_models,
+    swept_settings,
+    trial_name,
+)
 from rlhf.config.experiment import Experiment
 from rlhf.errors import ConfigError
 
@@ -49,7 +56,12 @@ def test_what_is_named_is_not_replaced(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "given", [{"reward": {"function": "own.py:f"}}, {"reward_model": {"path": "mine"}}]
+    "given",
+    [
+        {"reward": {"function": "own.py:f"}},
+        {"reward_model": {"path": "mine"}},
+        {"reward": {"sources": [{"model": "mine"}]}},
+    ],
 )
 def test_a_reward_that_is_named_is_all_of_it(tmp_path, given):
     (tmp_path / "reward_model").mkdir()
@@ -58,6 +70,25 @@ def test_a_reward_that_is_named_is_all_of_it(tmp_path, given):
     own |= {name: {**own[name], **section} for name, section in given.items()}
     handed = handed_down("ppo", own)
     assert (handed["reward"], handed["reward_model"]) == (own["reward"], own["reward_model"])
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_the_runs_own_reward_model_is_the_trials_unless_one_lies_beside_them(tmp_path, is_there):
+    shared, trial = tmp_path / "reward_model", tmp_path / "ppo.kl_coef=0.1"
+    if is_there:
+        shared.mkdir()
+        (shared / "config.json").write_text("{}")
+    entries = [{"model": str(shared), "weight": 2.0}, {"model": "other"}, {"function": "a.py:f"}]
+    own = composed(tmp_path)
+    own["reward"] = {**own["reward"], "sources": entries}
+    found = own_reward_models(own, trial)["reward"]["sources"]
+    assert found[0] == {"model": str(shared if is_there else trial / "reward_model"), "weight": 2.0}
+    assert found[1:] == entries[1:]
+    assert own["reward"]["sources"] is entries
+    own["reward"]["sources"] = ["no dictionary"]
+    assert own_reward_models(own, trial)["reward"]["sources"] == ["no dictionary"]
+    own["reward"]["sources"] = None
+    assert own_reward_models(own, trial)["reward"] == own["reward"]
 
 
 def test_the_folder_of_the_trials_is_not_swept(tmp_path):

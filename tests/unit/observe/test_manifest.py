@@ -7,7 +7,7 @@ import json
 from importlib.metadata import version
 
 import rlhf
-from rlhf.observe.manifest import PACKAGES, note_stage, versions, write_manifest
+from rlhf.observe.manifest import PACKAGES, note_reward, note_stage, versions, write_manifest
 
 CONFIG = {"seed": 7, "ppo": {"kl_target": 6.0}}
 
@@ -83,3 +83,16 @@ def test_it_records_which_code_and_keeps_its_changes_beside_it(tmp_path):
     assert {"commit", "lock_sha256", "installed_sha256"} <= set(source)
     kept = hashlib.sha256(patch.read_bytes()).hexdigest() if patch.exists() else None
     assert kept == source.get("patch_sha256")
+
+
+def test_what_the_reward_is_made_of_stays_when_another_command_goes_on(tmp_path):
+    write_manifest(tmp_path, "ppo", ["rlhf"], CONFIG, {})
+    assert read(tmp_path)["reward"] == []
+    note_reward(tmp_path, ["0.5 x function own.py:f", "1 x reward model m"])
+    before = read(tmp_path)
+    write_manifest(tmp_path, "sft", ["rlhf"], CONFIG, {})
+    assert (
+        read(tmp_path)["reward"]
+        == before["reward"]
+        == ["0.5 x function own.py:f", "1 x reward model m"]
+    )

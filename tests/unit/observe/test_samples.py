@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+from rlhf.observe.files import read_rows
 from rlhf.observe.samples import Sample, prompt_text, read_samples, write_samples
 
 
@@ -28,3 +30,18 @@ def test_prompts_of_both_kinds_read_as_text():
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     assert prompt_text(messages) == "user: a\nassistant: b"
     assert prompt_text("plain") == "plain"
+
+
+def test_what_each_source_said_is_a_column_and_comes_back(tmp_path):
+    said = {"taste": 0.5, "a.b-c": -2.0, "odd": math.inf}
+    sample = replace(_sample("x"), parts=said)
+    write_samples(tmp_path, "ppo", 0, [sample])
+    (row,) = read_rows(tmp_path / "samples.jsonl")
+    columns = {name: score for name, score in row.items() if name.startswith("reward/")}
+    assert columns == {
+        "reward/taste/score": 0.5,
+        "reward/a.b-c/score": -2.0,
+        "reward/odd/score": None,
+    }
+    assert "parts" not in row
+    assert read_samples(tmp_path)["ppo", 0][0].parts == {"taste": 0.5, "a.b-c": -2.0}

@@ -10,6 +10,7 @@ from rlhf.catalog.stages import PPO
 from rlhf.planning.fit import CONTEXT, GIB, assess
 from rlhf.planning.hardware import read_hardware
 from rlhf.planning.shapes import role_shapes
+from rlhf.planning.speed import speed
 
 SIDE_BY_SIDE = {
     role: {"ranks": 8, "colocate_with": "policy"} for role in ("reference", "reward", "value")
@@ -62,3 +63,36 @@ def test_cores_share_their_node(planned, tmp_path):
     first = Counter(policy=2, reference=1, reward=1, value=1)
     assert fit.groups[PPO] == [first, Counter(policy=2)]
     assert fit.fits
+
+
+@pytest.mark.parametrize("residency", ["in_turn", "all"])
+def test_all_reward_models_rest_beside_the_one_that_scores(planned, residency):
+    beside = {"gpus_per_rank": 1.0, "policy": {"ranks": 8, "zero_stage": 2}, **SIDE_BY_SIDE}
+    cluster = {**beside, "residency": residency}
+    path = planned().policy.path
+    three = {"sources": [{"model": path}] * 3}
+    one = fitted(planned(cluster=cluster))
+    many = fitted(planned(cluster=cluster, reward_model={}, reward=three))
+    assert many.groups == one.groups, "they are one role, on the same devices"
+    alone = next(m for m in one.memories if m.shape.role == "reward")
+    assert [m.peak for m in many.memories if m.shape.role == "reward"] == [alone.peak] * 3
+    more = many.device_bytes - one.device_bytes
+    peak = max(memory.peak for memory in one.memories)
+    wanted = max(0.0, alone.peak + 2 * alone.resting - peak)
+    assert more == pytest.approx(wanted if residency == "in_turn" else 2 * alone.resting)
+
+
+def test_reward_models_that_outgrow_every_other_role_are_what_a_device_needs(planned):
+    cluster = {"gpus_per_rank": 1.0, "policy": {"ranks": 8, "zero_stage": 2}, **SIDE_BY_SIDE}
+    path = planned().policy.path
+    twelve = {"sources": [{"model": path}] * 12}
+    fit = fitted(planned(cluster=cluster, reward_model={}, reward=twelve))
+    alone = next(m for m in fit.memories if m.shape.role == "reward")
+    assert fit.device_bytes == pytest.approx(alone.peak + 11 * alone.resting + 4 * CONTEXT)
+    speeds = [
+        speed(fitted(planned(cluster=cluster, reward_model={}, reward={"sources": entries})))
+        for entries in (twelve["sources"][:1], twelve["sources"][:3])
+    ]
+    assert speeds[1].score > speeds[0].score
+    assert speeds[1].offload > speeds[0].offload
+    assert speeds[1].learn == speeds[0].learn

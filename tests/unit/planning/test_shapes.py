@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rlhf.errors import ConfigError, ModelError
@@ -58,3 +60,30 @@ def test_a_common_model_that_is_not_here_is_sized_by_its_published_config():
     assert policy.source == "Qwen/Qwen2.5-7B-Instruct, by its published config"
     with pytest.raises(ModelError, match="no config to size a model by"):
         role_shapes(models.experiment(policy={"path": "nobody/nothing"}))
+
+
+def test_each_model_of_the_reward_is_a_shape_and_the_first_is_the_values(planned, tmp_path, folder):
+    small = folder(kind="classifier")
+    large = planned().policy.path
+    entries = [{"model": small, "name": "a"}, {"function": "x.py:f"}, {"model": large, "name": "b"}]
+    found = role_shapes(planned(reward_model={}, reward={"sources": entries}))
+    told = [(shape.label, shape.source) for shape in found if shape.is_scalar]
+    assert told == [("reward a", small), ("reward b", large), ("value", small)]
+    alone = role_shapes(planned(reward_model={}, reward={"sources": entries[1:]}))
+    assert [shape.label for shape in alone] == ["policy", "reference", "reward", "value"]
+    function = role_shapes(planned(reward_model={}, reward={"sources": entries[1:2]}))
+    assert "reward" not in {shape.role for shape in function}
+
+
+def test_a_model_of_the_reward_that_is_yet_to_be_trained_has_the_policys_shape(planned, folder):
+    small = folder(kind="classifier")
+    entries = [{"model": "runs/default/reward_model"}, {"model": small}]
+    asked = planned(reward_model={}, reward={"sources": entries}, data={"preferences": "x.jsonl"})
+    found = [(shape.label, shape.source) for shape in role_shapes(asked) if shape.is_scalar]
+    policy = asked.policy.path
+    assert found == [
+        ("reward reward_model", policy),
+        (f"reward {Path(small).name}", small),
+        ("value", policy),
+        ("reward*", policy),
+    ]

@@ -254,3 +254,41 @@ def test_rounding_of_a_score_is_no_change(tmp_path, after, told):
     page = _Page()
     page.feed(write_report(tmp_path).read_text(encoding="utf-8"))
     assert told in page.text
+
+
+def test_each_source_of_the_reward_stands_beside_the_score_of_an_answer(tmp_path):
+    for parts, shown in (({"taste": 1.25}, False), ({"taste": 1.25, "style": -0.5}, True)):
+        sample = Sample(prompt="p", response="r", score=0.75, finished=True, length=3, parts=parts)
+        write_samples(tmp_path, "ppo", 0, [sample])
+        _, text = _read(write_report(tmp_path))
+        assert ("taste 1.25" in text) == shown
+        assert ("style \u22120.5" in text) == shown
+        assert "score 0.75" in text
+
+
+NOTED = ["0.5 x f (function own.py:f)", "1 x m (reward model x)"]
+BOTH = {"function": "own.py:f", "function_weight": 0.5, "model_weight": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "trains", "told"),
+    [
+        ({"reward": NOTED}, False, " + ".join(NOTED)),
+        (
+            {"config": {"reward": BOTH, "reward_model": {"path": "x"}}},
+            False,
+            "0.5 x function own.py:f + 2 x reward model x",
+        ),
+        ({"config": {"reward": {**BOTH, "function_weight": 0.0}}}, False, "0 x function own.py:f"),
+        ({"config": {"reward": BOTH}}, True, "+ 2 x reward model trained in this run"),
+        ({"config": {"seed": 1}}, True, "1 x reward model trained in this run"),
+    ],
+)
+def test_the_page_tells_what_the_reward_is_made_of(tmp_path, manifest, trains, told):
+    _metrics(tmp_path, "ppo", {"objective/scores": [0.0, 1.0]})
+    if trains:
+        _metrics(tmp_path, "reward_model", {"accuracy/train": [0.5, 0.7]})
+    whole = {"config": {"policy": {"path": "p"}}, **manifest}
+    (tmp_path / files.MANIFEST).write_text(json.dumps(whole))
+    _, text = _read(write_report(tmp_path))
+    assert told in text

@@ -29,7 +29,7 @@ def test_a_marked_method_is_the_method_it_was():
 
 def test_only_a_function_leaves_the_device_to_others():
     free = [name for name, mark in MARKS.items() if not mark.needs_device]
-    assert free == [("Reward", "score_by_function")]
+    assert free == [("Reward", "score_batch")]
 
 
 def test_what_keeps_weights_waits_for_its_end():
@@ -44,8 +44,8 @@ def test_every_call_of_a_step_has_its_phase():
         "step_logprobs": "score",
         "reference_logprobs": "score",
         "values": "score",
-        "score_by_model": "score",
-        "score_by_function": "score",
+        "score_rows": "score",
+        "score_batch": "score",
         "improve": "learn",
         "imitate": "learn",
         "rank": "learn",

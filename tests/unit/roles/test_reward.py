@@ -44,9 +44,9 @@ def test_the_model_scores_the_last_real_token(role, folder):
     judge = role("reward", fields={"policy": folder()})
     rows = [r[:n] for r, n in zip(written.tokens_BT.tolist(), written.lengths_B, strict=True)]
     wanted = scores_of(load_scalar(folder("llama", "classifier"), "trained"), rows)
-    torch.testing.assert_close(judge.score_by_model(written), wanted, rtol=0, atol=1e-5)
+    torch.testing.assert_close(judge.score_rows(written)[:, 0], wanted, rtol=0, atol=1e-5)
     order = torch.tensor([4, 2, 0, 6])
-    got = judge.score_by_model(written.select(order))
+    got = judge.score_rows(written.select(order))[:, 0]
     torch.testing.assert_close(got, wanted[order], rtol=0, atol=1e-5)
 
 
@@ -68,8 +68,8 @@ def test_a_model_with_other_tokens_reads_the_text(role, folder, tmp_path):
         for prompt, text, done in zip(written.prompts, texts, written.finished_B, strict=True)
     ]
     wanted = scores_of(load_scalar(str(tmp_path), "trained"), rows)
-    torch.testing.assert_close(judge.score_by_model(written), wanted, rtol=0, atol=1e-5)
-    assert judge.score_by_model(written.select([])).shape == (0,)
+    torch.testing.assert_close(judge.score_rows(written)[:, 0], wanted, rtol=0, atol=1e-5)
+    assert judge.score_rows(written.select([]))[:, 0].shape == (0,)
 
 
 def test_each_exchange_is_rendered_with_the_options_of_its_own_row(role, folder, tmp_path):
@@ -90,12 +90,12 @@ def test_each_exchange_is_rendered_with_the_options_of_its_own_row(role, folder,
         ),
     )
     model = role("reward", path=str(tmp_path), fields={"policy": folder()})
-    together_B = model.score_by_model(asked)
-    alone_B = torch.cat([model.score_by_model(asked.select([row])) for row in range(4)])
+    together_B = model.score_rows(asked)[:, 0]
+    alone_B = torch.cat([model.score_rows(asked.select([row]))[:, 0] for row in range(4)])
     torch.testing.assert_close(together_B, alone_B, rtol=0, atol=1e-5)
     for name in ("chat_template_kwargs", "tools"):
         plain = [{k: v for k, v in row.items() if k != name} for row in asked.columns]
-        without_B = model.score_by_model(replace(asked, columns=tuple(plain)))
+        without_B = model.score_rows(replace(asked, columns=tuple(plain)))[:, 0]
         assert ((without_B - together_B).abs() > 1e-4).sum() >= 3, name
 
 
@@ -108,8 +108,8 @@ def test_a_function_gets_plain_text_and_the_columns(role, folder, tmp_path):
     judge = role("reward", fields={"policy": folder(), "function": f"{file}:judge"})
     texts = [own.decode(row, skip_special_tokens=True) for row in written.response_tokens()]
     wanted = [len(text) + 100.0 * row for row, text in enumerate(texts)]
-    assert judge.score_by_function(written).tolist() == wanted
-    assert judge.score_by_function(written.select([])).tolist() == []
+    assert judge.score_batch(written)[:, 0].tolist() == wanted
+    assert judge.score_batch(written.select([]))[:, 0].tolist() == []
 
 
 def test_the_ranking_loss_is_bradley_terry_over_the_rows_pairs(role):
@@ -264,4 +264,4 @@ def test_judge_and_value_start_from_the_normalised_scores(role, folder, tmp_path
     ends_B = torch.arange(7) * written.tokens_BT.shape[1] + written.lengths_B - 1
     with torch.no_grad():
         wanted = learner.learner.engine(written.tokens_BT, ends_B)
-    torch.testing.assert_close(judge.score_by_model(written), wanted, rtol=0, atol=1e-5)
+    torch.testing.assert_close(judge.score_rows(written)[:, 0], wanted, rtol=0, atol=1e-5)

@@ -60,7 +60,7 @@ def test_every_rank_learns_from_the_whole_and_the_first_answers(size):
 def test_a_function_sees_all_rows_once(size):
     group = Many(size, lambda rank, share: torch.arange(float(len(share))))
     batch = rollout(5)
-    found = RoleProxy(group, Reward).score_by_function(batch).result()
+    found = RoleProxy(group, Reward).score_batch(batch).result()
     assert found.tolist() == [0, 1, 2, 3, 4]
     ((_, given, _),) = group.asked
     assert [len(share) for (share,) in given] == [5, *[0] * (size - 1)]

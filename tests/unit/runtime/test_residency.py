@@ -107,7 +107,7 @@ def test_a_step_of_ppo_moves_each_role_once(log, groups):
             ("policy", "generate"),
             ("policy", "logprobs"),
             ("reference", "logprobs"),
-            ("reward", "score_by_model"),
+            ("reward", "score_rows"),
             ("value", "values"),
             ("value", "improve"),
             ("policy", "improve"),
@@ -117,12 +117,12 @@ def test_a_step_of_ppo_moves_each_role_once(log, groups):
     assert words(log) == [
         *["value offload", "policy onload value offload", "policy generate", "policy logprobs"],
         *["policy offload", "reference onload policy offload", "reference logprobs"],
-        *["reference offload", "reward onload reference offload", "reward score_by_model"],
+        *["reference offload", "reward onload reference offload", "reward score_rows"],
         *["reward offload", "value onload reward offload", "value values", "value improve"],
         *["value offload", "policy onload value offload", "policy improve"],
     ]
     assert [answer.result()[1] for answer in asked] == [
-        *["generate", "logprobs", "logprobs", "score_by_model", "values", "improve", "improve"]
+        *["generate", "logprobs", "logprobs", "score_rows", "values", "improve", "improve"]
     ]
     assert all(call.taken == 1 for call in log)
 
@@ -142,8 +142,8 @@ def test_an_error_in_a_move_is_raised_before_a_stream_is_waited_for(log, groups)
 
 def test_nobody_moves_for_a_function(log, groups):
     free = Remote(needs_device=False)
-    assert groups["reward"].call("score_by_function", [()], free).result()
-    assert words(log) == ["reward score_by_function"]
+    assert groups["reward"].call("score_batch", [()], free).result()
+    assert words(log) == ["reward score_batch"]
 
 
 def test_an_error_in_a_move_is_raised_not_what_it_led_to(log):

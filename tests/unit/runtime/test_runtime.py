@@ -14,8 +14,9 @@ from rlhf.observe.log import RunLog
 from rlhf.roles.reference import PolicyAsReference
 from rlhf.roles.reward_sum import RewardSum
 from rlhf.runtime.runtime import Processes, Runtime
+from rlhf.runtime.specs import RewardSpec
 from tests import models
-from tests.specs import ROLES, runtime, spec
+from tests.specs import ROLES, reward_mix, runtime, spec
 
 
 def made(roles: tuple[str, ...] = ROLES, **sections: dict[str, object]) -> Runtime:
@@ -38,20 +39,18 @@ def test_model_and_function_are_added_by_their_weights(folder, tmp_path):
     file = tmp_path / "reward.py"
     file.write_text("def three(completions, **columns):\n    return [3.0] * len(completions)\n")
     weights = {"function_weight": 2.0, "model_weight": 0.5}
-    asked = {"policy": Path(folder()), "function": f"{file}:three"}
     model, batch = folder(kind="classifier"), models.rollout()
-    both = made(reward=weights).assign(spec("reward", model, **asked))
+    function = f"{file}:three"
     plain = made().assign(spec("reward", model, policy=Path(folder())))
-    plain_B = plain.score_by_model(batch).result()
-    sums = {
-        (m, f): RewardSum(both, model=m, function=f).score(batch)
-        for m in (False, True)
-        for f in (False, True)
-    }
-    assert sums[False, True].tolist() == [6.0] * len(batch)
-    assert torch.allclose(sums[True, True], 6.0 + 0.5 * plain_B, atol=1e-5)
-    assert torch.equal(sums[True, False], 0.5 * plain_B)
-    assert not sums[False, False].any()
+    plain_B = plain.score_rows(batch).result()[:, 0]
+    sums = {}
+    for asked in ((model, function), (model, None), (None, function)):
+        mix = reward_mix(*asked, **weights)
+        port = made().assign(RewardSpec(mix=mix, policy=Path(folder())))
+        sums[asked], _ = RewardSum(port, mix).score(batch)
+    assert sums[None, function].tolist() == [6.0] * len(batch)
+    assert torch.allclose(sums[model, function], 6.0 + 0.5 * plain_B, atol=1e-5)
+    assert torch.equal(sums[model, None], 0.5 * plain_B)
 
 
 def test_a_value_without_a_trained_head_is_zero_everywhere(folder):

@@ -21,7 +21,7 @@ class Role:
         self.weight = torch.ones(6)
 
     @remote(Remote(needs_device=False))
-    def score_by_function(self):
+    def score_batch(self):
         return "no weights"
 
     def add(self, one, other):
@@ -103,7 +103,7 @@ def test_an_offloaded_rank_refuses_calls_that_need_the_device(worker):
         worker.call("add", 1, 2)
     with pytest.raises(WorkerError, match=r"failed in count: RuntimeError: .* is offloaded"):
         next(worker.stream("count", 1))
-    assert worker.call("score_by_function")[0] == "no weights"
+    assert worker.call("score_batch")[0] == "no weights"
     assert worker.move("onload")[0] == freed
     assert worker.call("add", 1, 2)[0] == 3
     assert worker._role.weight.tolist() == [1.0] * 6

@@ -16,7 +16,7 @@ from rlhf.roles.reward_sum import RewardSum
 from rlhf.runtime.runtime import Runtime
 from rlhf.stages.ppo import PPO
 from tests import models
-from tests.specs import runtime, spec
+from tests.specs import reward_mix, runtime, spec
 
 CLOCKED = ("time/", "busy/", "idle/", "speed/")
 
@@ -60,7 +60,7 @@ def ppo_of(folder) -> Callable[..., Step]:
 def model_reward(made: Runtime, model: Path, policy: Path) -> RewardSum:
     """Return a reward that is a model alone."""
     asked = made.assign(spec("reward", model, policy=policy))
-    return RewardSum(asked, model=True, function=False)
+    return RewardSum(asked, reward_mix(model))
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_what_is_frozen_holds_the_same_weights_to_the_end(ppo_of, logged, tmp_pa
     engines = {
         "policy": roles["policy"].engine,
         "reference": roles["reference"].engine,
-        "reward": roles["reward"]._model.engine,
+        "reward": roles["reward"]._by_rows[0].engine,
     }
     before = {name: engine.weights() for name, engine in engines.items()}
     with logged("frozen") as log:

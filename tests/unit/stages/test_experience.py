@@ -14,7 +14,7 @@ from rlhf.algo.kl import FixedKL
 from rlhf.algo.scaling import NoScale, RunningScale
 from rlhf.config.stages import PPOConfig
 from rlhf.flow.rollout import Rollout, Scores
-from rlhf.stages.experience import Terms, make_experience
+from rlhf.stages.experience import Terms, make_experience, source_figures
 from tests import models
 
 POISONS = {"logprobs_BR": 1e6, "ref_logprobs_BR": -3e5, "values_BR": 7e4}
@@ -29,6 +29,7 @@ def drawn(rollout: Rollout, seed: int = 0) -> Scores:
 
     return Scores(
         score_B=torch.randn(len(rollout), generator=draw),
+        parts_BC=torch.zeros(len(rollout), 1),
         logprobs_BR=values(-2),
         ref_logprobs_BR=values(-2),
         values_BR=values(0),
@@ -278,3 +279,17 @@ def test_the_update_starts_from_what_the_trainer_said_and_not_the_sampler():
     experience, _ = make_experience(strange, scores, terms(0.1, PPOConfig()))
     assert torch.equal(experience.old_logprobs_BR, scores.logprobs_BR)
     assert torch.equal(experience.old_values_BR, scores.values_BR)
+
+
+def test_each_source_has_its_mean_and_spread_under_its_own_name():
+    parts_BC = torch.tensor([[1.0, 1e6], [4.0, 1e6 + 1], [-2.0, 1e6 + 5]])
+    found = source_figures(["taste", "far"], parts_BC).means()
+    columns = {"taste": [1.0, 4.0, -2.0], "far": [1e6, 1e6 + 1, 1e6 + 5]}
+    assert found == pytest.approx(
+        {
+            f"reward/{name}/{figure}": of(scores)
+            for name, scores in columns.items()
+            for figure, of in (("score", fmean), ("score_std", pstdev))
+        },
+        rel=1e-9,
+    )

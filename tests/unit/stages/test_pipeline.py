@@ -23,7 +23,7 @@ from rlhf.stages.pipeline import Made, run_stage, run_start
 from rlhf.stages.rehearsal import Rehearsal
 from rlhf.stages.run import Run
 from tests import models
-from tests.specs import runtime, spec
+from tests.specs import reward_mix, runtime, spec
 from tests.unit.stages.conftest import recorded
 
 SECTIONS = {
@@ -94,7 +94,8 @@ def test_a_given_start_is_used_as_it_is(run_of, folder):
 def test_three_stages_leave_four_whole_models_and_do_not_run_again(run_of, tmp_path):
     run, told = run_of()
     with run.log:
-        start = Made(policy=run_start(run))
+        own = reward_mix(run.folder / "reward_model")
+        start = Made(policy=run_start(run), mix=own)
         tuned = run_stage(SFT, run, start)
         judged = run_stage(REWARD_MODEL, run, tuned)
         policy = run_stage(PPO, run, judged).policy
@@ -110,7 +111,7 @@ def test_three_stages_leave_four_whole_models_and_do_not_run_again(run_of, tmp_p
         made = start
         for stage in STAGES:
             made = run_stage(stage, again, made)
-        assert made == Made(policy=policy, reward_model=run.folder / "reward_model")
+        assert made == Made(policy=policy, reward_model=run.folder / "reward_model", mix=own)
     assert told_again == ["sft", "reward_model", "ppo"]
     assert recorded(run.folder) == figures
 
@@ -133,7 +134,7 @@ def test_without_a_reward_model_the_value_starts_at_zero(run_of, tmp_path):
     reward.write_text("def one(completions, **columns):\n    return [1.0] * len(completions)\n")
     run, _ = run_of(reward={"function": f"{reward}:one"})
     with run.log:
-        run_stage(PPO, run, Made(policy=run_start(run)))
+        run_stage(PPO, run, Made(policy=run_start(run), mix=reward_mix(function=f"{reward}:one")))
     first = recorded(run.folder)[0]
     assert first["value/mean"] == 0
     assert first["objective/scores"] == 1
@@ -142,13 +143,13 @@ def test_without_a_reward_model_the_value_starts_at_zero(run_of, tmp_path):
 def test_a_longer_ppo_is_not_done_when_a_shorter_one_is(run_of, tmp_path):
     reward = tmp_path / "reward.py"
     reward.write_text("def one(completions, **columns):\n    return [1.0] * len(completions)\n")
-    judged = {"function": f"{reward}:one"}
+    judged, mix = {"function": f"{reward}:one"}, reward_mix(function=f"{reward}:one")
     run, _ = run_of(reward=judged)
     with run.log:
-        run_stage(PPO, run, Made(policy=run_start(run)))
+        run_stage(PPO, run, Made(policy=run_start(run), mix=mix))
     longer, told = run_of(reward=judged, ppo={**SECTIONS["ppo"], "num_steps": 3})
     with longer.log:
-        run_stage(PPO, longer, Made(policy=run_start(longer)))
+        run_stage(PPO, longer, Made(policy=run_start(longer), mix=mix))
     assert told == ["ppo", "ppo"]
     assert [row["step"] for row in recorded(longer.folder)] == [0, 1, 2]
 

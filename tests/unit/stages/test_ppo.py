@@ -22,6 +22,7 @@ from rlhf.roles.reward_sum import RewardSum
 from rlhf.roles.value import Value
 from rlhf.runtime.group import Group
 from rlhf.runtime.proxy import RoleProxy
+from tests.specs import reward_mix
 
 
 @dataclass
@@ -70,7 +71,7 @@ def noted(ppo_of):
         made.stage,
         policy=RoleProxy(group["policy"], Policy),
         reference=RoleProxy(group["reference"], Reference),
-        reward=RewardSum(RoleProxy(group["reward"], Reward), model=True, function=False),
+        reward=RewardSum(RoleProxy(group["reward"], Reward), made.stage.reward.mix),
         value=RoleProxy(group["value"], Value),
     )
     return stage, notes
@@ -78,8 +79,10 @@ def noted(ppo_of):
 
 def every_score(stage, written):
     """Ask every role about one rollout."""
+    score_B, parts_BC = stage.reward.score(written)
     return Scores(
-        score_B=stage.reward.score(written),
+        score_B=score_B,
+        parts_BC=parts_BC,
         logprobs_BR=stage.policy.step_logprobs(written, 0).result(),
         ref_logprobs_BR=stage.reference.step_logprobs(written, 0).result(),
         values_BR=stage.value.values(written).result(),
@@ -120,14 +123,12 @@ def test_a_function_sees_the_whole_batch_once(noted, tmp_path):
     asked: list[tuple[object, ...]] = []
 
     class Reward:
-        def score_by_model(self, rollout):
-            return Ready(torch.zeros(len(rollout)))
-
-        def score_by_function(self, rollout):
+        def score_batch(self, rollout):
             asked.append(rollout.prompts)
-            return Ready(torch.arange(8.0))
+            return Ready(torch.arange(8.0)[:, None])
 
-    stage = replace(noted[0], reward=Reward())
+    reward = RewardSum(Reward(), reward_mix(function="own.py:f"))
+    stage = replace(noted[0], reward=reward)
     rollout, scores = stage.score(stage.prompts(0), 0)
     assert asked == [rollout.prompts]
     assert scores.score_B.tolist() == list(range(8))

@@ -26,6 +26,8 @@ def test_answers_are_scored_and_repeat_exactly(made, folder):
     assert first == again
     assert [sample.prompt for sample in first] == ["prompt 0", "prompt 1", "prompt 2"]
     assert len({sample.score for sample in first}) == 3
+    (name,) = judge.mix.names
+    assert [sample.parts for sample in first] == [{name: sample.score} for sample in first]
     assert all(1 <= sample.length <= 8 for sample in first)
 
 
@@ -37,7 +39,7 @@ def test_without_a_reward_there_is_no_score_and_without_prompts_no_sample(made, 
 
 def test_a_rollout_becomes_text_row_by_row():
     rollout = models.rollout(4)
-    samples = as_samples(rollout, [1.0, 2.0, 3.0, 4.0], models.tokenizer())
-    assert [sample.score for sample in samples] == [1.0, 2.0, 3.0, 4.0]
+    samples = as_samples(rollout, models.tokenizer())
+    assert {sample.score for sample in samples} == {None}
     assert [sample.length for sample in samples] == rollout.response_lengths_B.tolist()
     assert [sample.finished for sample in samples] == rollout.finished_B.tolist()
