@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help run test check check-fast mutations families hostile fix docs lock image-check clean
+.PHONY: help run test check check-fast mutations families hostile soak fix docs lock image-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ families: $(READY) ## every causal family of transformers through every stage; w
 
 hostile: $(READY) ## reward functions and command lines of a bad day; each ends well or in one line
 	@$(BIN)/python -m tests.hostile $(ARGS)
+
+soak: $(READY) ## kill a run at 200 of its file events (ARGS=n: n of them); each must end in the same bits
+	@$(BIN)/python -m tests.kills $(ARGS)
 
 # torch is installed apart, by $(TORCH): left out here with the CUDA packages it would bring; what
 # its CPU build needs is named.
