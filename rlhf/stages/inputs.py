@@ -117,12 +117,7 @@ def load_inputs(
     """
     data, wanted, faults = experiment.data, _wanted(experiment, stages), Faults()
     with heard() as warnings:
-        begun = faults.of(lambda: tokenizer_of(experiment, start))
-        if begun is None:
-            for kind in kinds_of(experiment, stages):
-                faults.of(partial(check_rows, kind, data))
-            faults.check()
-        start, tokenizer = cast("tuple[str | None, TextTokenizer]", begun)
+        start, tokenizer = _tokenizer(experiment, stages, start, faults)
         prompts = faults.of(lambda: load_prompts(data, tokenizer)) if wanted["prompts"] else None
         if prompts is not None:
             longest = int(prompts.train.lengths_B.max()) if len(prompts.train) else 0
@@ -159,6 +154,18 @@ def tokenizer_of(experiment: Experiment, start: str | None) -> tuple[str | None,
         return None, _new_tokenizer(experiment)
     path = model_file(start)
     return path, load_tokenizer(path)
+
+
+def _tokenizer(
+    experiment: Experiment, stages: list[StageRecord], start: str | None, faults: Faults
+) -> tuple[str | None, TextTokenizer]:
+    """Return the start's path and tokenizer; without one, raise all that is wrong with the rows."""
+    begun = faults.of(lambda: tokenizer_of(experiment, start))
+    if begun is None:
+        for kind in kinds_of(experiment, stages):
+            faults.of(partial(check_rows, kind, experiment.data))
+        faults.check()
+    return cast("tuple[str | None, TextTokenizer]", begun)
 
 
 def sources_of(experiment: Experiment, stages: list[StageRecord]) -> list[SourceConfig]:

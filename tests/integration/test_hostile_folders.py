@@ -101,6 +101,7 @@ def test_the_command_ends_in_one_line_and_exit_code_2(rlhf, folder, home, broken
         f"run_dir={home}/run",
         "ppo.rollout_batch_size=4",
         "ppo.minibatch_size=4",
+        "generation.max_new_tokens=8",
     )
     assert outcome.code == 2, outcome.err
     (line,) = outcome.err.splitlines()
