@@ -20,6 +20,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal, get_args
 
+from rlhf.catalog.stages import TrainingCommand
 from rlhf.cli.main import DRIVER_ENVIRONMENT
 from rlhf.cli.settings import compose_settings
 from rlhf.config.experiment import Experiment
@@ -27,7 +28,7 @@ from rlhf.errors import ConfigError
 from rlhf.observe.listener import heard_by
 from rlhf.report.read import RunRecord, read_record
 
-Command = Literal["pipeline", "sft", "reward_model", "ppo", "evaluate"]
+Command = Literal[TrainingCommand, "evaluate"]
 """What can be run: all stages one after another, one of them, or a comparison of two policies."""
 
 

@@ -142,6 +142,8 @@ PPO: Final = StageRecord(
 
 STAGES: Final = (SFT, REWARD_MODEL, PPO)
 """All stages, in the order in which a pipeline runs them."""
+TrainingCommand = Literal["pipeline", "sft", "reward_model", "ppo"]
+"""The names of PIPELINE and STAGES, for type checkers."""
 PIPELINE: Final = "pipeline"
 """The command that runs all stages it has data for."""
 STAGES_OF: Final[Mapping[str, tuple[StageRecord, ...]]] = {

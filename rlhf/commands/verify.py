@@ -7,15 +7,18 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from rlhf.catalog.stages import STAGES_OF
 from rlhf.checkpoint.artifact import KINDS, START, verify
 from rlhf.checkpoint.manifest import DamagedError, check_step
 from rlhf.checkpoint.run import RECORDED_START, RUN_FILE, read_record
 from rlhf.errors import CheckpointError, ConfigError
 from rlhf.observe import evaluations, files
+from rlhf.report.read import number, section
 
 USAGE = "rlhf verify RUN"
-HELP = """Hashes every model and checkpoint of a run's folder, and reads its other files; changes
-nothing. exit codes: 0 all is as it was written, 2 something is damaged or RUN is no run.
+HELP = """Hashes every model and checkpoint of a run's folder, and reads its other files; a finished
+stage must have its model, and every step it took. Changes nothing. Not seen: a value model that was
+deleted. exit codes: 0 all is as it was written, 2 something is damaged or gone, or RUN is no run.
 """
 OBJECTS = (files.MANIFEST, files.EVALUATION, files.REWARD_MODEL)
 ROWS = (files.METRICS, files.SAMPLES, files.WARNINGS, files.TIMELINE)
@@ -56,8 +59,15 @@ def _parts(run_dir: Path) -> Iterator[tuple[Path, Callable[[], str]]]:
     for folder in (run_dir / kind for kind in KINDS):
         if folder.is_dir():
             yield folder, lambda folder=folder: _model(folder, record)
+    for stage, figures in section(files.read_object(run_dir / files.MANIFEST), "stages").items():
+        yield run_dir, lambda stage=stage, done=figures: _finished(run_dir, stage, done)
     for step in sorted((run_dir / "checkpoints").glob("*/step_*")):
         yield step, lambda step=step: f"whole, {check_step(step)} files"
+    yield from _records(run_dir)
+
+
+def _records(run_dir: Path) -> Iterator[tuple[Path, Callable[[], str]]]:
+    """Yield every file of figures and facts that is there, with its check."""
     for name in (*OBJECTS, *(f"{evaluations.FOLDER}/*.json",)):
         for path in sorted(run_dir.glob(name)):
             yield path, lambda path=path: _object(path)
@@ -71,6 +81,24 @@ def _model(folder: Path, record: Path) -> str:
         return "not recorded, as the run was begun by an earlier release"
     artifact = verify(folder)
     return f"whole, {len(artifact.weights_sha256) + len(artifact.files_sha256)} files"
+
+
+def _finished(run_dir: Path, stage: str, figures: object) -> str:
+    """Check that a stage which the manifest calls finished has left its model and its steps."""
+    (record,) = STAGES_OF[stage]
+    is_published = not (run_dir / "checkpoints" / stage).exists()
+    if is_published and not (run_dir / record.folder).exists():
+        raise CheckpointError(
+            f"{run_dir / record.folder} is missing, though {stage} was finished; put it back, or "
+            f"run {stage} again"
+        )
+    steps = int(number(figures, "steps") or 0) if isinstance(figures, dict) else 0
+    recorded = {row.get("step") for row in files.read_steps(run_dir) if row.get("stage") == stage}
+    if len(recorded) < steps:
+        raise CheckpointError(
+            f"{run_dir / files.METRICS} has {len(recorded)} of the {steps} steps that {stage} took"
+        )
+    return f"{stage} took {steps} steps"
 
 
 def _object(path: Path) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -109,7 +109,12 @@ class Adapter:
         if base and Path(base).is_dir():
             found = Path(base).absolute()
             base = str(found if self._causal else scalar_base(found, folder))
-        model.peft_config["default"].base_model_name_or_path = base
+        config = cast("LoraConfig", model.peft_config["default"])
+        config.base_model_name_or_path = base
+        for name in ("target_modules", "exclude_modules"):
+            modules = getattr(config, name)
+            if isinstance(modules, set):  # whose order is another in every process
+                setattr(config, name, sorted(cast("set[str]", modules)))
         model.save_pretrained(str(folder))
 
     def merged(self, network: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:

@@ -175,7 +175,8 @@ def test_samples_are_the_answers_of_sft_and_policy_with_the_rewards_scores(whole
         ]
         assert_same(whole.samples(stage), wanted)
     for old, new in zip(whole.samples("sft"), whole.samples("ppo"), strict=True):
-        assert f"{old['score']:.2f} \u2192 {new['score']:.2f} (" in whole.out
+        told = f"{old['score']:.2f} \u2192 {new['score']:.2f} (".replace("-", "\u2212")
+        assert told in whole.out
 
 
 def test_the_evaluation_is_of_policy_against_sft(whole, home):

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import rlhf
-from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT, STAGES, StageRecord, not_read, title_of
+from rlhf.catalog.stages import (
+    PPO,
+    REWARD_MODEL,
+    SFT,
+    STAGES,
+    TRAINING,
+    StageRecord,
+    TrainingCommand,
+    not_read,
+    title_of,
+)
 from rlhf.config.commands import value_of
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import keys
@@ -45,6 +56,10 @@ def test_a_stage_reads_its_own_settings_and_no_other_stages() -> None:
 def test_every_folder_is_one_stages() -> None:
     folders = [folder for stage in STAGES for folder in (stage.folder, *stage.by_products)]
     assert len(folders) == len({*folders})
+
+
+def test_type_checkers_know_every_training_command() -> None:
+    assert get_args(TrainingCommand) == TRAINING
 
 
 def test_a_name_that_is_no_stage_is_its_own_title() -> None:

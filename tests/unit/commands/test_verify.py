@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,25 @@ def test_all_that_is_damaged_is_told_at_once(run_dir: Path, capsys) -> None:
         assert str(path) in str(caught.value)
         path.write_bytes(content)
     assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["sft", "policy"])
+def test_the_model_of_a_finished_stage_must_be_there(run_dir: Path, tmp_path, name) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run_dir, copy)
+    shutil.rmtree(copy / "checkpoints")
+    shutil.rmtree(copy / name)
+    with pytest.raises(CheckpointError, match=rf"copy/{name} is missing, though"):
+        verify_run([str(copy)])
+
+
+def test_a_step_that_is_gone_is_told(run_dir: Path, tmp_path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run_dir, copy)
+    rows = (copy / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (copy / "metrics.jsonl").write_text("".join(rows[:-1]))
+    with pytest.raises(CheckpointError, match=r"metrics.jsonl has 1 of the 2 steps that ppo took"):
+        verify_run([str(copy)])
 
 
 @pytest.mark.parametrize("asked", [[], ["a", "b"], ["--all"], ["nowhere"]])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT
+from rlhf.checks.context import CheckContext
 from rlhf.data.split import Splits
 from rlhf.errors import ConfigError, DataError
 from rlhf.stages.inputs import held_out, load_inputs
@@ -118,7 +119,7 @@ def test_what_is_wrong_with_every_kind_and_the_function_is_told_at_once(data, tm
     for policy in (NEW, {"path": str(tmp_path / "nowhere")}):
         experiment = models.experiment(policy=policy, data=data, reward=faulty)
         with pytest.raises(ConfigError) as raised:
-            load_inputs(experiment, [SFT, REWARD_MODEL, PPO], experiment.policy.path)
+            _ = CheckContext("pipeline", experiment).inputs
         told = str(raised.value)
         assert all(f"{name}.jsonl:21: not JSON" in told for name in "dpq")
         assert "none.py" in told
