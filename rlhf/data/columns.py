@@ -42,6 +42,19 @@ def fitting(values: Mapping[str, object], legal: Sequence[Columns]) -> Columns |
     return None
 
 
+def blank(values: Mapping[str, object], legal: Sequence[Columns]) -> str:
+    """Return which columns a row has without a value, where it would fit with one; else nothing."""
+    without = [
+        [name for name in columns if values[name] is None]
+        for columns in legal
+        if all(name in values for name in columns)
+    ]
+    names = min(without, key=len, default=[])
+    if len(names) > 1:
+        return f"{', '.join(names[:-1])} and {names[-1]} are empty"
+    return f"{names[0]} is empty" if names else ""
+
+
 def present(values: Mapping[str, object]) -> frozenset[str]:
     """Return the columns that have a value; tables have null where a row has none."""
     return frozenset(name for name, value in values.items() if value is not None)

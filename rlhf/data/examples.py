@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rlhf.config.data import DataConfig, SourceConfig
-from rlhf.data.columns import Columns, fitting, misfit, missed, options_of, present
+from rlhf.data.columns import Columns, blank, fitting, misfit, missed, options_of, present
 from rlhf.data.layouts.layout import Kind
 from rlhf.data.layouts.recognise import as_trl
 from rlhf.data.mapping import renamed
@@ -183,10 +183,13 @@ class _Alike:
         """Return the columns that a row is read by; None, and kept in mind, where none fit.
 
         Raises:
-            DataError: when a column that belongs to the prompt or the answer would be left out.
+            DataError: when a column has no value, or when one that belongs to the prompt or the
+                answer would be left out.
         """
         columns, self.legal = fitting(row.values, form.legal), form.legal
         if columns is None:
+            if empty := blank(row.values, form.legal):
+                raise DataError(empty)
             self.misfits.setdefault(present(row.values), []).append(row.where)
         elif form.kind != "prompts" and not row.layout and len(columns) < len(row.values):
             left_out = missed(row.values, columns)

@@ -128,3 +128,15 @@ def test_other_columns_that_are_not_read_are_told_once(write, configured, caplog
     assert [r.getMessage().rpartition("/")[2] for r in caplog.records] == [
         "a.jsonl: columns that are not read: id, source"
     ]
+
+
+def test_a_cell_without_a_value_is_said_to_be_empty_and_is_no_missing_column(tmp_path, configured):
+    # An empty answer in a CSV was told as columns that fit no format.
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,completion\nq,a\nq2,\n,b\n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read(configured, [str(path)])
+    lines = str(caught.value).splitlines()
+    assert f"{path}:3: completion is empty" in lines
+    assert f"{path}:4: prompt is empty" in lines
+    assert "fit no format" not in str(caught.value)

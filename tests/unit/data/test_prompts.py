@@ -49,7 +49,7 @@ def test_template_columns_reach_the_template(chatml, write, configured):
         ({"prompt": []}, "prompt is empty"),
         ({"prompt": [{"role": "system", "content": "x"}]}, "role system"),
         ({"prompts": "x"}, r"nearest: prompt \(missing: prompt\)"),
-        ({"prompt": None}, "fit no format"),
+        ({"prompt": None}, "prompt is empty"),
     ],
 )
 def test_wrong_rows_name_file_and_line(row, reason, chatml, write, configured):
