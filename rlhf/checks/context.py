@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -47,12 +47,11 @@ class CheckContext:
     def inputs(self) -> Inputs:
         """The data, read and tokenized; the faults of reward functions are told with theirs."""
         faults, timeout_s = Faults(), self.experiment.reward.timeout_s
-        files = faults.of(lambda: check_sources(self.mix.sources, timeout_s))
-        found = faults.of(
-            lambda: load_inputs(self.experiment, self.stages, self.start, files or ())
-        )
+        found = faults.of(lambda: load_inputs(self.experiment, self.stages, self.start))
+        columns = None if found is None else found.prompt_columns
+        files = faults.of(lambda: check_sources(self.mix.sources, timeout_s, columns))
         faults.check()
-        return cast("Inputs", found)
+        return replace(cast("Inputs", found), reward_files=files or [])
 
     @cached_property
     def judge(self) -> Judge | None:

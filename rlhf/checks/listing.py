@@ -16,6 +16,7 @@ from rlhf.checks.settings import check_packages, check_settings
 from rlhf.checks.tokenizers import check_tokenizers
 from rlhf.data.kinds import check_rows, given
 from rlhf.data.problems import Faults
+from rlhf.evaluation.judges import check_columns
 from rlhf.stages.inputs import kinds_of
 
 
@@ -48,6 +49,17 @@ def check_rows_alone(context: CheckContext) -> str:
 
 
 def check_judge(context: CheckContext) -> str:
+    """Load the judge of the evaluation, and compare what it needs with the prompts' columns.
+
+    Raises:
+        ConfigError: when it does not load, or needs an argument that no column fills.
+    """
+    if context.judge is not None:
+        check_columns(context.judge, context.inputs.prompt_columns)
+    return judge_alone(context)
+
+
+def judge_alone(context: CheckContext) -> str:
     """Load the judge of the evaluation.
 
     Raises:
@@ -61,7 +73,7 @@ CHECKS = (
     Check(name="settings", look=check_settings),
     Check(name="folders", look=check_folders, needs=("settings",)),
     Check(name="data", look=check_data, needs=("folders",), otherwise=check_rows_alone),
-    Check(name="judge", look=check_judge, needs=("settings",)),
+    Check(name="judge", look=check_judge, needs=("data",), otherwise=judge_alone),
     Check(name="models", look=check_models, needs=("folders",)),
     Check(name="tokenizers", look=check_tokenizers, needs=("data", "models")),
     Check(name="reward head", look=check_reward_head, needs=("models",)),

@@ -13,7 +13,7 @@ from rlhf.config.data import DataConfig
 from rlhf.config.experiment import Experiment
 from rlhf.errors import ConfigError, RLHFError
 from rlhf.evaluation.compare import answer, compare
-from rlhf.evaluation.judges import Judge, load_judge
+from rlhf.evaluation.judges import Judge, check_columns, load_judge
 from rlhf.models.weights import check_weights
 from rlhf.observe import evaluations
 from rlhf.observe.files import EVALUATION
@@ -117,6 +117,7 @@ def evaluate(command: str, experiment: Experiment) -> float | None:
     baseline = Path(config.baseline or run_dir / SFT.folder)
     judge = _checked(experiment, candidate, baseline)
     inputs = load_inputs(experiment, [PPO], str(candidate))
+    check_columns(judge, inputs.prompt_columns)
     check_reach(experiment.cluster, ["policy"])
     with opened(command, experiment, inputs, [SFT]) as run:
         win_rate = compare_policies(run, candidate, baseline, judge, of_the_run=False)

@@ -17,7 +17,7 @@ from rlhf.data.encode import encode_answers, pad_rows, rendered
 from rlhf.data.examples import Asked, Form, read_examples
 from rlhf.data.few_shot import Shots
 from rlhf.data.plain import common_length
-from rlhf.data.prepared import Entry, Prepared, prepare, whole
+from rlhf.data.prepared import Entry, Prepared, prepare, with_own_test
 from rlhf.data.rows import Row
 from rlhf.data.split import Splits
 from rlhf.data.template import Message, Text
@@ -51,11 +51,7 @@ def load_rankings(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Spl
 def prepare_rankings(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Prepared:
     """Return the rows of load_rankings before they are batches."""
     shots = shots_of(config, tokenizer)
-    prepared = _prepared(config, tokenizer, shots)
-    if config.test_preferences is None:
-        return prepared
-    test = whole(config, preferences=config.test_preferences)
-    return prepared.with_test(_prepared(test, tokenizer, shots))
+    return with_own_test("preferences", config, lambda of: _prepared(of, tokenizer, shots))
 
 
 def _prepared(

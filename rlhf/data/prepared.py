@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from rlhf.config.data import DataConfig, Sources
 from rlhf.data.encode import short_enough
@@ -103,6 +104,17 @@ def behind(prepared: Prepared, entries: Sequence[Entry], config: DataConfig) -> 
     if not entries:
         return prepared
     return replace(divided([*prepared.entries, *entries], (), config), overlong=prepared.overlong)
+
+
+def with_own_test(
+    kind: Literal["preferences", "prompts"],
+    config: DataConfig,
+    prepared: Callable[[DataConfig], Prepared],
+) -> Prepared:
+    """Return the rows of data.KIND; those of data.test_KIND, where given, are the test side."""
+    own = config.test_preferences if kind == "preferences" else config.test_prompts
+    rows = prepared(config)
+    return rows if own is None else rows.with_test(prepared(whole(config, **{kind: own})))
 
 
 def whole(config: DataConfig, **source: Sources | None) -> DataConfig:

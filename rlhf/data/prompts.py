@@ -14,7 +14,7 @@ from rlhf.data.demonstrations import shots_of
 from rlhf.data.encode import encode_prompts, pad_rows, rendered
 from rlhf.data.examples import Asked, Form, read_examples
 from rlhf.data.few_shot import Shots
-from rlhf.data.prepared import Entry, Prepared, prepare, whole
+from rlhf.data.prepared import Entry, Prepared, prepare, with_own_test
 from rlhf.data.rows import Row
 from rlhf.data.split import Splits
 from rlhf.flow.text import PromptBatch
@@ -40,11 +40,7 @@ def load_prompts(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Spli
 def prepare_prompts(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Prepared:
     """Return the rows of load_prompts before they are batches."""
     shots = shots_of(config, tokenizer)
-    prepared = _prepared(config, tokenizer, shots)
-    if config.test_prompts is None:
-        return prepared
-    test = whole(config, prompts=config.test_prompts)
-    return prepared.with_test(_prepared(test, tokenizer, shots))
+    return with_own_test("prompts", config, lambda of: _prepared(of, tokenizer, shots))
 
 
 def _prepared(

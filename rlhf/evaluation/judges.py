@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -77,6 +77,16 @@ class RatingsJudge:
     ) -> list[float]:
         """Return the rating people would give, -4 to 4."""
         return self.model.score(responses)
+
+
+def check_columns(judge: Judge, columns: Collection[str]) -> None:
+    """Refuse a function that needs an argument which no column of the prompts fills.
+
+    Raises:
+        ConfigError: naming the argument, and what there is.
+    """
+    if isinstance(judge, FunctionJudge):
+        judge.function.refuse_without(columns)
 
 
 def load_judge(spec: str, seed: int, timeout_s: float) -> Judge:

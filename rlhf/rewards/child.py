@@ -36,9 +36,9 @@ def serve(spec: str, asked: Connection[Any, Any], answers: Connection[Any, Any])
     own, loaded = os.getpid(), list[FunctionReward]()
     file, before = Path(spec.rpartition(":")[0]).absolute(), set(sys.modules)
 
-    def load() -> list[str]:
+    def load() -> tuple[list[str], list[str]]:
         loaded.append(FunctionReward(load_function(spec), spec))
-        return files_of(file, before)
+        return files_of(file, before), loaded[0].needs
 
     def answer(callback: Callable[[], object]) -> None:
         outcome = _outcome(callback)

@@ -13,7 +13,7 @@ import asyncio
 import difflib
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias, cast
 
 from rlhf.errors import DataError, described
@@ -24,6 +24,25 @@ RewardFunction: TypeAlias = Callable[..., object]
 
 RESERVED = frozenset({"prompt", "completion", "prompts", "completions"})
 """Column names that are not passed on: the function gets these as prompts and completions."""
+
+
+def unfilled(function: str, needs: Iterable[str], columns: Iterable[str]) -> str:
+    """Return which argument of a function no column of the prompts fills, empty if all are filled.
+
+    Args:
+        function: What to call it, such as FILE.py:NAME.
+        needs: The arguments without which it cannot be called.
+        columns: The columns of the prompts.
+    """
+    names = sorted({"prompts", "completions", *columns} - {"prompt", "completion"})
+    for name in needs:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            return (
+                f"reward function {function} needs `{name}`, no column of the prompts"
+                f"{f'; nearest: {near[0]}' if near else ''}; it is offered {', '.join(names)}"
+            )
+    return ""
 
 
 class FunctionReward:
@@ -40,6 +59,11 @@ class FunctionReward:
         self._name = name
         self._parameters = inspect.signature(function).parameters
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def needs(self) -> list[str]:
+        """The arguments without which it cannot be called."""
+        return [name for name, parameter in self._parameters.items() if _required(parameter)]
 
     def score(
         self,
@@ -82,14 +106,9 @@ class FunctionReward:
     def _accepted(self, offered: Mapping[str, list[object]]) -> dict[str, list[object]]:
         """Return the arguments the function takes; refuse when it needs one that is not there."""
         kinds = {parameter.kind for parameter in self._parameters.values()}
-        for name, parameter in self._parameters.items():
-            if _required(parameter) and name not in offered:
-                names = sorted(offered)
-                near = difflib.get_close_matches(name, names, n=1)
-                raise DataError(
-                    f"reward function {self._name} needs `{name}`, no column of the prompts"
-                    f"{f'; nearest: {near[0]}' if near else ''}; it is offered {', '.join(names)}"
-                )
+        missing = unfilled(self._name, self.needs, offered)
+        if missing:
+            raise DataError(missing)
         if inspect.Parameter.VAR_KEYWORD in kinds:
             return dict(offered)
         return {name: entries for name, entries in offered.items() if name in self._parameters}

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 from rlhf.errors import ConfigError, DataError
 from rlhf.rewards.child import CLOSED_FILES
+from rlhf.rewards.function import unfilled
 from rlhf.rewards.result import excerpt
 
 ERRORS = {"ConfigError": ConfigError, "DataError": DataError}
@@ -52,9 +53,17 @@ class RewardProcess:
             self._process = _start(spec, theirs[0].fileno(), ours[1].fileno())
         self.close = weakref.finalize(self, _end, self._process, self._asked)
         """Ends the process; done when the object goes, and at exit, too."""
-        loaded = self._ask(None, ConfigError, f"reward function {spec}: loading its file")
-        self.files = [Path(name) for name in loaded]
+        doing = f"reward function {spec}: loading its file"
+        files, self.needs = self._ask(None, ConfigError, doing)
+        """The arguments without which it cannot be called."""
+        self.files = [Path(name) for name in files]
         """Its file, and those beside it that loading it imported."""
+
+    def refuse_without(self, columns: Collection[str]) -> None:
+        """Raise ConfigError where the function needs an argument that no column fills."""
+        missing = unfilled(self._spec, self.needs, columns)
+        if missing:
+            raise ConfigError(missing)
 
     def score(
         self,
@@ -124,14 +133,23 @@ class RewardProcess:
         return f"it ended its process ({name})"
 
 
-def check_function(spec: str, timeout_s: float) -> list[Path]:
-    """Make sure that a function loads; return its file, and those beside it that it imports.
+def check_function(
+    spec: str, timeout_s: float, columns: Collection[str] | None = None
+) -> list[Path]:
+    """Make sure that a function loads and can be called; return its file, and what it imports.
+
+    Args:
+        spec: FILE.py:NAME.
+        timeout_s: Most seconds that loading may take.
+        columns: The columns of the prompts that it will be called with, where they are known.
 
     Raises:
-        ConfigError: when it does not.
+        ConfigError: when it does not load, or needs an argument that no column fills.
     """
     reward = RewardProcess(spec, timeout_s)
     reward.close()
+    if columns is not None:
+        reward.refuse_without(columns)
     return reward.files
 
 

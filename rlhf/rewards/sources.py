@@ -8,7 +8,7 @@ reports) goes by the properties below.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
@@ -88,8 +88,12 @@ class RewardSource(ABC):
         what = f"{self.name} ({self.described})" if self.asked.is_listed else self.described
         return f"{self.weight:g} x {what}"
 
-    def check(self, timeout_s: float) -> list[Path]:
+    def check(self, timeout_s: float, columns: Collection[str] | None = None) -> list[Path]:
         """Make sure that it can score; return the files, besides a model, that decide how.
+
+        Args:
+            timeout_s: Most seconds that loading may take.
+            columns: The columns of the prompts, where they are known.
 
         Raises:
             ConfigError: in one line, when it cannot.
@@ -140,9 +144,9 @@ class FunctionSource(RewardSource):
         """The function as it was given."""
         return f"function {self.asked.what}"
 
-    def check(self, timeout_s: float) -> list[Path]:
+    def check(self, timeout_s: float, columns: Collection[str] | None = None) -> list[Path]:
         """Load the function; return its file, and those beside it that it imports."""
-        return check_function(str(self.asked.what), timeout_s)
+        return check_function(str(self.asked.what), timeout_s, columns)
 
     def build(self, bench: Bench) -> Scorer:
         """Start the function's process.
@@ -186,8 +190,15 @@ def model_source(path: str | Path, *, name: str = "model", weight: float = 1.0) 
     return ModelSource(asked)
 
 
-def check_sources(sources: Sequence[RewardSource], timeout_s: float) -> list[Path]:
+def check_sources(
+    sources: Sequence[RewardSource], timeout_s: float, columns: Collection[str] | None = None
+) -> list[Path]:
     """Check all sources; return the files, besides models, that decide how they score.
+
+    Args:
+        sources: The sources.
+        timeout_s: Most seconds that loading one may take.
+        columns: The columns of the prompts, where they are known.
 
     Raises:
         ConfigError: one line for each source that cannot score.
@@ -196,7 +207,7 @@ def check_sources(sources: Sequence[RewardSource], timeout_s: float) -> list[Pat
     problems: list[str] = []
     for source in sources:
         try:
-            files += source.check(timeout_s)
+            files += source.check(timeout_s, columns)
         except ConfigError as error:
             problems.append(str(error))
     if problems:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -85,6 +85,13 @@ class Inputs:
                 found[sources[0].path].update(rows=len(splits.train), dropped=splits.dropped)
         return found
 
+    @property
+    def prompt_columns(self) -> frozenset[str]:
+        """The columns that rows of prompts have besides the prompt."""
+        sides = self.prompts
+        parts = () if sides is None else (sides.train, sides.validation, sides.test)
+        return frozenset(name for part in parts for row in part.columns for name in row)
+
     def rows(self) -> dict[str, int]:
         """Return training rows by kind of data."""
         return {name: len(splits.train) for name, splits in self._kinds().items()}
@@ -98,19 +105,13 @@ class Inputs:
         return {name: splits for name, splits in kinds.items() if splits is not None}
 
 
-def load_inputs(
-    experiment: Experiment,
-    stages: list[StageRecord],
-    start: str | None,
-    reward_files: Sequence[Path] = (),
-) -> Inputs:
+def load_inputs(experiment: Experiment, stages: list[StageRecord], start: str | None) -> Inputs:
     """Read the data that the stages need.
 
     Args:
         experiment: The configuration.
         stages: The stages that will run.
         start: Folder, hub name, FILE.gguf or packaged:NAME of the first policy; None for new.
-        reward_files: The files of the reward functions.
 
     Raises:
         ConfigError, DataError, ModelError: naming each fault in one line.
@@ -135,7 +136,6 @@ def load_inputs(
             prompts=prompts,
             pretraining=loaded["pretraining"],
             sources={kind: sha256_files(of) for kind, of in _sources(data, wanted).items()},
-            reward_files=list(reward_files),
             warnings=warnings,
         )
 

@@ -153,7 +153,6 @@ def test_a_reward_function_that_does_not_load(refused, model, function, told):
         ("raises", "raised KeyError: 'on purpose'"),
         ("short", "returned 1 scores for"),
         ("not_a_number", "score nan; every score must be a finite number"),
-        ("needs", "needs `nowhere`, no column of the prompts"),
     ],
 )
 def test_a_reward_function_that_fails_in_use(rlhf, home, model, function, told):
@@ -165,6 +164,20 @@ def test_a_reward_function_that_fails_in_use(rlhf, home, model, function, told):
     assert told in outcome.err
     assert len(outcome.err.splitlines()) == 1
     assert not (home / "run/policy").exists()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("reward.function=reward.py:needs",),
+        ("reward.sources=[{function: reward.py:length}, {function: reward.py:needs}]",),
+        ("reward.function=reward.py:length", "evaluation.judge=reward.py:needs"),
+    ],
+)
+def test_a_function_whose_argument_no_column_fills_is_refused_before_a_stage(refused, model, asked):
+    # SFT and the reward model were trained first, and then PPO could not call it.
+    told = ppo(refused, model, *asked)
+    assert "reward.py:needs needs `nowhere`, no column of the prompts" in told
 
 
 def test_no_reward_at_all(refused, model):

@@ -141,8 +141,8 @@ MUTATIONS = (
         "files-of-the-first-function-alone",
         "PPO is kept when the file of a second reward function was edited",
         SOURCES,
-        "files += source.check(timeout_s)",
-        "files = files or source.check(timeout_s)",
+        "files += source.check(timeout_s, columns)",
+        "files = files or source.check(timeout_s, columns)",
         SOURCES_TESTS,
     ),
     Mutation(

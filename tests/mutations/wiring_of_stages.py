@@ -401,17 +401,17 @@ MUTATIONS = (
     Mutation(
         "own-test-prompts-not-used",
         "data.test_prompts is read and thrown away",
-        "rlhf/data/prompts.py",
-        "whole(config, prompts=config.test_prompts)",
-        "whole(config, prompts=config.prompts)",
+        "rlhf/data/prepared.py",
+        'if kind == "preferences" else config.test_prompts',
+        'if kind == "preferences" else config.prompts',
         (f"{PLACES}::test_fixed_answers_and_final_figures_are_of_the_test_rows_named",),
     ),
     Mutation(
         "own-test-rankings-not-used",
         "data.test_preferences is read and thrown away",
-        "rlhf/data/preferences.py",
-        "whole(config, preferences=config.test_preferences)",
-        "whole(config, preferences=config.preferences)",
+        "rlhf/data/prepared.py",
+        'config.test_preferences if kind == "preferences"',
+        'config.preferences if kind == "preferences"',
         (f"{PLACES}::test_fixed_answers_and_final_figures_are_of_the_test_rows_named",),
     ),
     Mutation(

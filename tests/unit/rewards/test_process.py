@@ -144,6 +144,16 @@ def test_it_names_its_file_and_those_beside_it_that_it_imports(file):
     assert check_function(f"{file}:counts", 60.0) == beside
 
 
+def test_an_argument_that_no_column_fills_is_refused_where_the_columns_are_known(file):
+    source = "def f(prompts, answer, mood='glad', **rest):\n    return [1.0] * len(prompts)\n"
+    (file.parent / "asks.py").write_text(source)
+    asks = f"{file.parent / 'asks.py'}:f"
+    assert check_function(asks, 60.0) == [file.parent / "asks.py"]
+    assert check_function(asks, 60.0, {"answer", "other"})
+    with pytest.raises(ConfigError, match="needs `answer`.*nearest: answers; .* answers, comp"):
+        check_function(asks, 60.0, {"answers", "prompt"})
+
+
 def test_it_changes_nothing_here(file):
     folder, home = Path.cwd(), os.environ["HOME"]
     prompts, completions, _ = TWO

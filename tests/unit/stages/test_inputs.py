@@ -10,7 +10,7 @@ import pytest
 from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT
 from rlhf.checks.context import CheckContext
 from rlhf.data.split import Splits
-from rlhf.errors import ConfigError, DataError
+from rlhf.errors import ConfigError, DataError, RLHFError
 from rlhf.stages.inputs import held_out, load_inputs
 from tests import models
 
@@ -118,7 +118,7 @@ def test_what_is_wrong_with_every_kind_and_the_function_is_told_at_once(data, tm
     faulty = {"function": str(tmp_path / "none.py:f")}
     for policy in (NEW, {"path": str(tmp_path / "nowhere")}):
         experiment = models.experiment(policy=policy, data=data, reward=faulty)
-        with pytest.raises(ConfigError) as raised:
+        with pytest.raises(RLHFError) as raised:
             _ = CheckContext("pipeline", experiment).inputs
         told = str(raised.value)
         assert all(f"{name}.jsonl:21: not JSON" in told for name in "dpq")
