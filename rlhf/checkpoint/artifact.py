@@ -8,10 +8,11 @@ of the record, was damaged afterwards.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -22,6 +23,7 @@ from rlhf.config.section import Section
 from rlhf.errors import CheckpointError
 
 ARTIFACT_FILE = "rlhf_artifact.json"
+OWN_SHA256 = "record_sha256"
 SCHEMA_VERSION = 2
 """1 had the hashes of the weights alone."""
 DECIDING_FILES = (
@@ -64,14 +66,14 @@ class Artifact(Section):
     """Hash of each safetensors file by name; filled in by write_artifact."""
     files_sha256: dict[str, str] = Field(default_factory=dict)
     """Hash of every other file, by its path within the folder; filled in by write_artifact."""
+    beside: list[str] = Field(default_factory=list[str])
+    """Folders that the same stage made and that lie beside this one, such as value."""
+    measured: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """What was measured of it when it was made, as JSON; a reward model's RUN/reward_model.json."""
     created_by: str = __version__
     """Release of rlhf that saved it."""
     record_sha256: str = ""
     """Hash of the record itself, without this entry; filled in by write_artifact."""
-
-    def own_sha256(self) -> str:
-        """Return the hash of all other entries."""
-        return inputs_fingerprint(self.model_dump(exclude={"record_sha256"}))
 
 
 def write_artifact(folder: Path, artifact: Artifact) -> Artifact:
@@ -89,9 +91,17 @@ def write_artifact(folder: Path, artifact: Artifact) -> Artifact:
         "files_sha256": {path.relative_to(folder).as_posix(): sha256(path) for path in others},
     }
     whole = artifact.model_copy(update=hashes)
-    whole = whole.model_copy(update={"record_sha256": whole.own_sha256()})
+    whole = whole.model_copy(update={OWN_SHA256: _own_sha256(whole.model_dump())})
     write_json(folder / ARTIFACT_FILE, whole.model_dump())
     return whole
+
+
+def _own_sha256(record: Mapping[str, object]) -> str:
+    """Return the hash of a record as it stands in its file, without its own entry.
+
+    A later release reads it too: it counts the entries that are there, not those it knows.
+    """
+    return inputs_fingerprint({k: v for k, v in record.items() if k != OWN_SHA256})
 
 
 def _is_own(path: Path) -> bool:
@@ -141,7 +151,7 @@ def read_artifact(folder: Path) -> Artifact | None:
             f"{path} has schema_version={artifact.schema_version}, this release reads up to "
             f"{SCHEMA_VERSION}; upgrade, or run the stage again"
         )
-    if artifact.schema_version > 1 and artifact.record_sha256 != artifact.own_sha256():
+    if artifact.schema_version > 1 and artifact.record_sha256 != _own_sha256(json.loads(content)):
         raise CheckpointError(
             f"{path} is damaged: it does not match its own sha256; put it back, or delete {folder} "
             "and run its stage again"

@@ -17,8 +17,8 @@ from rlhf.report.read import number, section
 
 USAGE = "rlhf verify RUN"
 HELP = """Hashes every model and checkpoint of a run's folder, and reads its other files; a finished
-stage must have its model, and every step it took. Changes nothing. Not seen: a value model that was
-deleted. exit codes: 0 all is as it was written, 2 something is damaged or gone, or RUN is no run.
+stage must have its models, and every step it took. Changes nothing. exit codes: 0 all is as it was
+written, 2 something is damaged or gone, or RUN is no run.
 """
 OBJECTS = (files.MANIFEST, files.EVALUATION, files.REWARD_MODEL)
 ROWS = (files.METRICS, files.SAMPLES, files.WARNINGS, files.TIMELINE)
@@ -80,6 +80,12 @@ def _model(folder: Path, record: Path) -> str:
     if folder.name == START and read_record(record).schema_version < RECORDED_START:
         return "not recorded, as the run was begun by an earlier release"
     artifact = verify(folder)
+    gone = [kind for kind in artifact.beside if not (folder.parent / kind).exists()]
+    if gone:
+        raise CheckpointError(
+            f"{folder.parent / gone[0]} is missing, though it was made with {folder}; put it back, "
+            f"or delete {folder} and run its stage again"
+        )
     return f"whole, {len(artifact.weights_sha256) + len(artifact.files_sha256)} files"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -11,12 +11,14 @@ from typing import Final
 from rlhf.algo.estimators import estimator_files, find_estimator
 from rlhf.catalog import stages as catalog
 from rlhf.catalog.stages import StageRecord
-from rlhf.checkpoint.artifact import START, inputs_fingerprint, verify
+from rlhf.checkpoint.artifact import START, inputs_fingerprint, read_artifact, verify
 from rlhf.checkpoint.files import write_json
 from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.models.pretrained import load_gguf, new_causal_lm, save_network
 from rlhf.observe import evaluations
+from rlhf.observe.files import REWARD_MODEL as REWARD_MODEL_FILE
+from rlhf.observe.files import read_object
 from rlhf.rewards.mix import Mix
 from rlhf.roles.no_value import NoValue
 from rlhf.roles.ports import BaselinePort, LanguageModelPort, PolicyPort, SamplerPort
@@ -36,7 +38,7 @@ from rlhf.stages.inputs import held_out
 from rlhf.stages.ppo import PPO
 from rlhf.stages.reward_model import RewardModel, score_statistics
 from rlhf.stages.reward_report import report_rankings
-from rlhf.stages.run import Run, build_terms, prompt_source, text_source
+from rlhf.stages.run import Origin, Run, build_terms, prompt_source, text_source
 from rlhf.stages.samples import take_samples
 from rlhf.stages.sft import SFT
 
@@ -62,7 +64,7 @@ def run_start(run: Run) -> Path:
         network = new_causal_lm(new, run.inputs.tokenizer, run.experiment.seed)
     save_network(network, partial, run.inputs.tokenizer)
     made_of = inputs_fingerprint({"gguf": start} if new is None else new.model_dump())
-    return run.publish(partial, START, start or "policy.new", made_of)
+    return run.publish(partial, START, Origin(base=start or "policy.new", inputs_sha256=made_of))
 
 
 NO_REWARD: Final = Mix(())
@@ -107,7 +109,8 @@ def run_sft(run: Run, made: Made) -> Path:
         config=config,
     )
     run.perform(stage, inputs_sha256)
-    folder = run.publish(stage.best.folder, record.folder, str(start), inputs_sha256)
+    origin = Origin(base=str(start), inputs_sha256=inputs_sha256)
+    folder = run.publish(stage.best.folder, record.folder, origin)
     run.forget(record)
     return folder
 
@@ -119,7 +122,7 @@ def run_reward_model(run: Run, made: Made) -> Path:
     assert splits is not None
     inputs_sha256 = run.fingerprint(record, base)
     if run.is_done(record, inputs_sha256):
-        return run.folder / record.folder
+        return _told(run, run.folder / record.folder)
     run.rehearsal.before_training(base)
     train = Stream(splits.train, config.batch_size, run.experiment.seed, record.name)
     total = num_steps(config.num_epochs, train)
@@ -137,13 +140,21 @@ def run_reward_model(run: Run, made: Made) -> Path:
     trained = RewardTrainerSpec(path=partial, total_updates=total, head="trained", finished=True)
     best = run.runtime.assign(trained)
     unseen = splits.test if len(splits.test) else splits.validation
-    if len(unseen):
-        scores_BK = best.answer_scores(unseen).result()
-        write_json(run.folder / "reward_model.json", report_rankings(scores_BK, unseen))
+    scores_BK = best.answer_scores(unseen).result() if len(unseen) else None
+    measured = {} if scores_BK is None else report_rankings(scores_BK, unseen)
     best.normalize(score_statistics(best, splits.train))
     best.save(partial)
-    folder = run.publish(partial, record.folder, str(base), inputs_sha256)
+    origin = Origin(base=str(base), inputs_sha256=inputs_sha256, measured=measured)
+    folder = _told(run, run.publish(partial, record.folder, origin))
     run.forget(record)
+    return folder
+
+
+def _told(run: Run, folder: Path) -> Path:
+    """Write RUN/reward_model.json, unless it says already what the model's own record says."""
+    record, file = read_artifact(folder), run.folder / REWARD_MODEL_FILE
+    if record is not None and record.measured and read_object(file) != record.measured:
+        write_json(file, record.measured)
     return folder
 
 
@@ -181,9 +192,8 @@ def run_ppo(run: Run, made: Made) -> Path:
         role.save(run.partial(kind))
     samples = take_samples(_saved(run, policy), reward, fixed, run.inputs.tokenizer)
     run.log.samples(record.name, config.num_steps, samples)
-    # The policy comes last: its folder marks the stage as done.
-    for kind in sorted(stage.checkpointables(), key=["value", "policy"].index):
-        run.publish(run.partial(kind), kind, str(start), finished_sha256)
+    kinds = sorted(stage.checkpointables(), key=["value", "policy"].index)
+    _publish(run, kinds, start, finished_sha256)
     run.forget(record)
     return run.folder / record.folder
 
@@ -205,6 +215,13 @@ def _came_before(run: Run, mix: Mix) -> list[Path]:
         *estimator_files(run.experiment.ppo.advantage_estimator),
         *(Path(path) for path in given if path is not None),
     ]
+
+
+def _publish(run: Run, kinds: Sequence[str], start: Path, inputs_sha256: str) -> None:
+    """Put PPO's models in place; the policy comes last, as its folder marks the stage as done."""
+    for at, kind in enumerate(kinds):
+        origin = Origin(base=str(start), inputs_sha256=inputs_sha256, beside=kinds[:at])
+        run.publish(run.partial(kind), kind, origin)
 
 
 def _saved(run: Run, policy: PolicyPort) -> SamplerPort:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +19,7 @@ from rlhf.checkpoint.artifact import (
     inputs_fingerprint,
     is_current,
     put_in_place,
+    read_artifact,
     verify,
     write_artifact,
 )
@@ -41,6 +42,20 @@ from rlhf.stages.drive import Stage, drive
 from rlhf.stages.experience import Terms
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import Rehearsal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """What a finished model was made from, and what belongs to it."""
+
+    base: str
+    """Model or folder the training started from."""
+    inputs_sha256: str
+    """Hash of all that decided the result."""
+    beside: Sequence[str] = ()
+    """Folders that the same stage made before it."""
+    measured: Mapping[str, object] = field(default_factory=dict[str, object])
+    """What was measured of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +115,16 @@ class Run:
         """
         done = is_current(self.folder / stage.folder, inputs_sha256)
         if done:
-            beside = (self.folder / kind for kind in stage.by_products)
-            for folder in (folder for folder in beside if folder.exists()):
-                verify(folder)
+            record = read_artifact(self.folder / stage.folder)
+            belongs = record.beside if record is not None else ()
+            for kind in stage.by_products:
+                if kind in belongs or (self.folder / kind).exists():
+                    verify(self.folder / kind)
             self.forget(stage)  # A kill may have left its checkpoints.
             self.log.note(f"{stage.folder}: already done, nothing it depends on has changed")
         return done
 
-    def publish(self, partial: Path, kind: str, base: str, inputs_sha256: str) -> Path:
+    def publish(self, partial: Path, kind: str, origin: Origin) -> Path:
         """Sign a finished model folder and move it to its place."""
         tokenizer = self.inputs.tokenizer
         template, target = tokenizer.chat_template, self.folder / kind
@@ -119,8 +136,10 @@ class Run:
                 head_trained=True,
                 tokenizer_sha256=fingerprint(tokenizer),
                 chat_template_sha256=inputs_fingerprint({"": template}) if template else None,
-                base=base,
-                inputs_sha256=inputs_sha256,
+                base=origin.base,
+                inputs_sha256=origin.inputs_sha256,
+                beside=list(origin.beside),
+                measured=dict(origin.measured),
             ),
         )
         put_in_place(partial, target)

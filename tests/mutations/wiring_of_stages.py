@@ -105,9 +105,9 @@ MUTATIONS = (
         "reward-report-of-normalised-scores",
         "a sigmoid of a normalised gap is no probability",
         PIPELINE,
-        "        scores_BK = best.answer_scores(unseen).result()",
-        "        best.normalise(score_statistics(best, splits.train))\n"
-        "        scores_BK = best.answer_scores(unseen).result()",
+        "    scores_BK = best.answer_scores(unseen).result() if",
+        "    best.normalize(score_statistics(best, splits.train))\n"
+        "    scores_BK = best.answer_scores(unseen).result() if",
         REWARD,
     ),
     Mutation(

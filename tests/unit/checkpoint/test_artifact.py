@@ -83,6 +83,16 @@ def test_a_record_of_an_earlier_release_still_counts(folder: Path) -> None:
     assert not is_current(folder, "f" * 64)
 
 
+def test_a_record_of_a_later_release_is_hashed_by_what_it_holds(folder: Path) -> None:
+    # An entry that this release fills in by itself must not make an older record look damaged.
+    written = write_artifact(folder, artifact()).model_dump()
+    del written["measured"], written["beside"], written["record_sha256"]
+    (folder / ARTIFACT_FILE).write_text(
+        json.dumps({**written, "record_sha256": inputs_fingerprint(written)})
+    )
+    assert is_current(folder, INPUTS)
+
+
 def test_a_changed_digit_of_the_record_is_not_another_input(folder: Path) -> None:
     write_artifact(folder, artifact())
     path = folder / ARTIFACT_FILE

@@ -98,7 +98,7 @@ def test_all_that_is_damaged_is_told_at_once(run_dir: Path, capsys) -> None:
     assert len(str(caught.value).splitlines()) == 2
 
 
-@pytest.mark.parametrize("name", ["sft", "policy"])
+@pytest.mark.parametrize("name", ["sft", "policy", "value"])
 def test_the_model_of_a_finished_stage_must_be_there(run_dir: Path, tmp_path, name) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run_dir, copy)

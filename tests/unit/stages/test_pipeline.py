@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -195,3 +196,33 @@ def test_damaged_first_weights_are_named_and_nothing_is_replaced(run_of):
     with again.log, pytest.raises(CheckpointError, match=r"start/model\.safetensors is damaged"):
         run_start(again)
     assert tuned.policy.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_the_reward_models_figures_come_back_from_its_record(run_of, damage):
+    run, _ = run_of()
+    with run.log:
+        made = run_stage(SFT, run, Made(policy=run_start(run)))
+        run_stage(REWARD_MODEL, run, made)
+    file = run.folder / "reward_model.json"
+    content = file.read_text()
+    file.unlink() if damage == "gone" else file.write_text(content[:20])
+    again, _ = run_of()
+    with again.log:
+        run_stage(REWARD_MODEL, again, made)
+    assert file.read_text() == content
+
+
+def test_a_value_model_that_is_gone_is_named_when_ppo_is_done(run_of):
+    run, _ = run_of()
+    with run.log:
+        made = Made(policy=run_start(run))
+        for stage in STAGES:
+            before, made = made, run_stage(stage, run, made)
+    (run.folder / "value/config.json").unlink()
+    again, _ = run_of()
+    with again.log, pytest.raises(CheckpointError, match=r"value/config.json is missing"):
+        run_stage(PPO, again, before)
+    shutil.rmtree(run.folder / "value")
+    with again.log, pytest.raises(CheckpointError, match=r"value/rlhf_artifact.json is missing"):
+        run_stage(PPO, again, before)

@@ -19,9 +19,11 @@ from rlhf.errors import CheckpointError
 from rlhf.flow.metrics import Metrics
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import Rehearsal
-from rlhf.stages.run import Run, build_kl, prompt_source
+from rlhf.stages.run import Origin, Run, build_kl, prompt_source
 from tests import models
 from tests.specs import runtime, spec
+
+ORIGIN = Origin(base="base", inputs_sha256="0" * 64)
 
 
 def test_every_response_of_a_run_has_an_index_of_its_own():
@@ -147,7 +149,7 @@ def test_the_seconds_of_a_stage_are_those_before_a_resume_too(run_of):
 def test_a_published_model_is_done_until_something_it_depends_on_changes(run_of, folder):
     run = run_of({})
     run.runtime.assign(spec("sft_policy", folder())).save(run.partial("sft"))
-    target = run.publish(run.partial("sft"), "sft", "base", "0" * 64)
+    target = run.publish(run.partial("sft"), "sft", ORIGIN)
     assert target == run.folder / "sft"
     assert not run.partial("sft").exists()
     assert run.is_done(SFT, "0" * 64)
@@ -155,7 +157,7 @@ def test_a_published_model_is_done_until_something_it_depends_on_changes(run_of,
     assert not run.is_done(PPO, "0" * 64)
     before = run.fingerprint(PPO, target)
     run.runtime.assign(spec("sft_policy", folder(family="qwen2"))).save(run.partial("sft"))
-    run.publish(run.partial("sft"), "sft", "base", "0" * 64)
+    run.publish(run.partial("sft"), "sft", ORIGIN)
     assert run.fingerprint(PPO, target) != before
 
 
@@ -170,7 +172,7 @@ def test_a_damaged_model_is_named_and_never_taken_for_an_unfinished_one(
     # A changed digit of config.json, where a reward's mean stands, trained PPO anew on it.
     run = run_of({})
     run.runtime.assign(spec("sft_policy", folder())).save(run.partial("sft"))
-    target = run.publish(run.partial("sft"), "sft", "base", "0" * 64)
+    target = run.publish(run.partial("sft"), "sft", ORIGIN)
     content = bytearray((target / name).read_bytes())
     content[len(content) // 2] ^= 1
     (target / name).unlink() if damage == "gone" else (target / name).write_bytes(content)
