@@ -91,7 +91,8 @@ def steps(config: Config) -> Iterator[Step]:
     """Run as `run` does, and yield every step as it is recorded; the run waits for the caller.
 
     Leaving the loop stops the run as Ctrl-C would; the same config then goes on from the last
-    checkpoint. Stages that are finished already yield nothing.
+    checkpoint. Stages that are finished already yield nothing; after a restart
+    (cluster.max_restarts) the steps since the last checkpoint are yielded again.
 
     Raises:
         RLHFError: as `run`, once the steps before it were yielded.
@@ -155,10 +156,11 @@ def _run(config: Config) -> None:
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # Torch and transformers take seconds to import; reading a run needs neither.
+    from rlhf.commands.restart import run_again
     from rlhf.commands.table import run_command
 
     with _as_typed(config):
-        run_command(config.command, config.settings)
+        run_again(lambda: run_command(config.command, config.settings))
 
 
 @contextmanager

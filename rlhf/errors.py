@@ -43,6 +43,10 @@ class WorkerError(RLHFError, RuntimeError):
     exit_code = 3
 
 
+class LostWorkerError(WorkerError):
+    """A rank or the cluster died or stands still, which says nothing against the program."""
+
+
 class TrainingError(RLHFError, RuntimeError):
     """Training left the numbers it may trust (a NaN loss, a first ratio that is not 1)."""
 

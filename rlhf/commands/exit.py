@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from rlhf.checkpoint.disk import explained, is_fault_of_the_machine
 from rlhf.checkpoint.ending import Terminated, listen
+from rlhf.commands.restart import Program, RestartError, replace_process, say
 from rlhf.commands.terminal import speak_plainly
 from rlhf.errors import CheckpointError, RLHFError
 
@@ -21,25 +22,30 @@ def end_with(callback: Callable[[], object]) -> NoReturn:
     """Run a callback and end this process with the documented code."""
     speak_plainly()
     listen()
+    Program.is_ours = True
     try:
-        callback()
+        _tried(callback)
     except RLHFError as error:
-        _print(f"{error}")
+        say(f"{error}")
         sys.exit(error.exit_code)
     except OSError as error:
         if not is_fault_of_the_machine(error):
             raise
-        _print(f"{explained(error)}; the same command goes on from the last checkpoint")
+        say(f"{explained(error)}; the same command goes on from the last checkpoint")
         sys.exit(CheckpointError.exit_code)
     except Terminated:
-        _print("asked to end; the same command goes on from the last checkpoint")
+        say("asked to end; the same command goes on from the last checkpoint")
         sys.exit(TERMINATED)
     except KeyboardInterrupt:
-        _print("interrupted; the same command goes on from the last checkpoint")
+        say("interrupted; the same command goes on from the last checkpoint")
         sys.exit(INTERRUPTED)
     sys.exit(0)
 
 
-def _print(message: str) -> None:
-    for line in message.splitlines():
-        sys.stderr.write(f"rlhf: {line}\n")
+def _tried(callback: Callable[[], object]) -> None:
+    """Run a callback; where it asks for it, all of this process starts again."""
+    try:
+        callback()
+    except RestartError as error:
+        say(f"{error}")
+        replace_process()

@@ -10,6 +10,7 @@ from pathlib import Path
 from rlhf.catalog.stages import TRAINING, StageRecord
 from rlhf.checkpoint.run import open_run
 from rlhf.checks.context import roles_needed
+from rlhf.commands.restart import begin, restarting, when_cluster_ends
 from rlhf.config.arithmetic import arithmetic
 from rlhf.config.experiment import Experiment
 from rlhf.observe.log import RunLog
@@ -48,7 +49,10 @@ def opened(
             table = arithmetic(experiment, inputs.rows())
             log.table("batch arithmetic", ["stage", "quantity", "value"], table)
         roles = roles_needed(stages, experiment)
-        processes = stack.enter_context(Processes(experiment, roles, log))
+        begin(experiment, log.note)
+        on_end = when_cluster_ends(experiment)
+        processes = stack.enter_context(Processes(experiment, roles, log, on_end))
+        stack.enter_context(restarting(experiment))
         yield Run(
             experiment=experiment,
             opened=folder,

@@ -58,6 +58,13 @@ class ClusterConfig(Section):
     timeout_s: float = Field(default=1800.0, gt=0)
     """Longest a start, a call or a collective may take, in seconds, before it is an error."""
 
+    hang_s: float | None = Field(default=300.0, ge=5)
+    """Longest a rank may give no sign of life (it was stopped, or its node is out of reach or of
+    memory), in seconds; a rank that works gives one even within a long call. None: no limit."""
+    max_restarts: int = Field(default=0, ge=0, le=10_000)
+    """How often the command starts again by itself, from the last checkpoint, after a rank or the
+    cluster died or hung; it stops sooner after three such ends with no checkpoint in between."""
+
     def table(self) -> dict[RoleName, RolePlacement]:
         """Return every role's row."""
         return {

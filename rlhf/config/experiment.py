@@ -174,6 +174,8 @@ def _placement_checks(experiment: Experiment) -> Iterator[str]:
                 f"{host} (cluster.{role}.colocate_with); unset one"
             )
         yield from _offload_checks(role, row, engine)
+    if cluster.max_restarts and cluster.backend == "in_process":
+        yield "cluster.max_restarts needs cluster.backend=ray; in_process has no workers to lose"
     if cluster.residency == "in_turn" and cluster.backend == "in_process":
         yield "cluster.residency=in_turn needs cluster.backend=ray; in_process offloads no role"
     elif cluster.residency == "in_turn" and not any(row.colocate_with for row in table.values()):

@@ -40,11 +40,14 @@ UNFIT = {
     "xlnet": "it reads a text from both sides",
 }
 """model_type -> why; of what transformers calls causal and is no plain causal language model."""
+CLASSIFIER = "ForSequenceClassification"
 OWNERS: dict[str, set[str]] = {}
 """Class -> the model_types that transformers has it for; of language models and classifiers."""
 for _names in (MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES):
     for _kind, _name in _names.items():
         OWNERS.setdefault(_name, set()).add(_kind)
+        # A family whose language model is Llama's gets a scalar head over that.
+        OWNERS.setdefault(_name.replace("ForCausalLM", CLASSIFIER), set()).add(_kind)
 ENCODERS = {*MODEL_FOR_MASKED_LM_MAPPING_NAMES, "bert-generation"}
 """model_types that read from both sides unless their config says is_decoder."""
 TEXT_PARTS = r"(?:model\.)?(?:language_model|text_model)\."

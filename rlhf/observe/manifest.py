@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import cast
 
 from rlhf import __version__
 from rlhf.observe.files import MANIFEST, read_object, replace_text
@@ -45,6 +46,7 @@ def write_manifest(
         "data": {**_mapping(before.get("data")), **data},
         "stages": _mapping(before.get("stages")),
         "reward": before.get("reward", []),
+        "restarts": before.get("restarts", []),
         "config": config,
         "settings_of": {**_mapping(before.get("settings_of")), command: config},
     }
@@ -83,6 +85,16 @@ def note_reward(run_dir: Path, terms: Sequence[str]) -> None:
     manifest = read_object(run_dir / MANIFEST)
     replace_text(
         run_dir / MANIFEST, json.dumps({**manifest, "reward": list(terms)}, indent=2) + "\n"
+    )
+
+
+def note_restart(run_dir: Path, reason: str) -> None:
+    """Add a start that follows the loss of a worker: when, and what was lost."""
+    manifest = read_object(run_dir / MANIFEST)
+    entry = {"time": time.time(), "reason": reason}
+    restarts = [*cast("list[object]", manifest.get("restarts", [])), entry]
+    replace_text(
+        run_dir / MANIFEST, json.dumps({**manifest, "restarts": restarts}, indent=2) + "\n"
     )
 
 

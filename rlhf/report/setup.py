@@ -89,11 +89,20 @@ def _facts(run: RunFiles) -> Markup:
         ("Seed", words(run.manifest, "seed")),
         ("rlhf", words(run.manifest, "rlhf_version")),
         ("Command", _command(run.manifest.get("command"))),
+        ("Restarts", _restarts(run)),
     ]
     if not config:
         rows = rows[4:]
     pairs = [join([el("dt", name), el("dd", value)]) for name, value in rows if value]
     return el("dl", *pairs, class_="facts wide")
+
+
+def _restarts(run: RunFiles) -> str:
+    """Return how often the run started again by itself, and what was lost."""
+    noted = run.manifest.get("restarts")
+    losses = cast("list[files.Row]", noted) if isinstance(noted, list) else []
+    lines = [f"{_day(loss.get('time'))}: {words(loss, 'reason')}" for loss in losses]
+    return f"{len(lines)} ({'; '.join(lines)})" if lines else ""
 
 
 def _reward(run: RunFiles) -> str:

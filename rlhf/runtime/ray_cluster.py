@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +18,8 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from rlhf.config.cluster import ClusterConfig, RoleName
 from rlhf.errors import ConfigError
+from rlhf.runtime.cluster_watch import ClusterWatch, core
+from rlhf.runtime.liveness import Liveness
 from rlhf.runtime.placement import Placement, where
 from rlhf.runtime.ray_group import GroupSlots, RayGroup
 from rlhf.runtime.reach import address_of, check_address, silence
@@ -40,16 +42,33 @@ class RayCluster:
     """A connection to Ray for the length of a run."""
 
     def __init__(
-        self, config: ClusterConfig, timeline: Timeline, *, threads: int, num_runs: int = 1
+        self,
+        config: ClusterConfig,
+        timeline: Timeline,
+        *,
+        threads: int,
+        num_runs: int = 1,
+        on_end: Callable[[str], None] = lambda process: None,
     ) -> None:
-        """Connect, or start a cluster of its own on this machine; num_runs share it evenly."""
+        """Connect, or start a cluster of its own on this machine.
+
+        Args:
+            config: Where; who may wait how long.
+            timeline: Records every call.
+            threads: Torch threads a rank.
+            num_runs: Runs that share it evenly.
+            on_end: Called in another thread when a process ends without which there is no
+                cluster of our own; Ray ends this process soon after.
+        """
         self._config, self._timeline, self._threads = config, timeline, threads
+        self._open = ExitStack()
         self._slots: PlacementGroup | None = None
         self._groups: dict[RoleName, RayGroup] = {}
         self._num_runs = num_runs
         address = address_of(config)
         if address != "local":
             check_address(config)
+        before = core()
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
         try:
@@ -64,6 +83,8 @@ class RayCluster:
                 )
         except (ConnectionError, ValueError, RuntimeError, RayError) as error:
             raise ConfigError(_no_cluster(config, address, error)) from error
+        if address == "local":
+            self._open.enter_context(closing(ClusterWatch(on_end, before)))
 
     def start(
         self,
@@ -85,11 +106,12 @@ class RayCluster:
         """
         placement, self._slots = reserve(self._config, roles, note, num_runs=self._num_runs)
         announce(placement)
+        liveness = self._open.enter_context(closing(Liveness(self._config.hang_s)))
         for role in roles:
             slots = placement.slots(role)
             env = rank_environment(os.environ, self._threads, gpus=slots[0].gpus > 0)
             secrets = {name: os.environ[name] for name in SECRETS if name in os.environ}
-            given = GroupSlots(self._slots, slots, self._threads, env, secrets)
+            given = GroupSlots(self._slots, slots, self._threads, env, secrets, liveness)
             self._groups[role] = RayGroup(
                 role, given, self._timeline, timeout_s=self._config.timeout_s
             )
@@ -113,10 +135,12 @@ class RayCluster:
         trace: TracebackType | None,
     ) -> None:
         """End the processes, stuck or not, and disconnect; a cluster of its own ends too."""
-        for group in self._groups.values():
-            group.close()
-        if self._slots is not None:
-            remove_placement_group(self._slots)
+        self._open.close()
+        with suppress(RayError):
+            for group in self._groups.values():
+                group.close()
+            if self._slots is not None:
+                remove_placement_group(self._slots)
         ray.shutdown()
 
 

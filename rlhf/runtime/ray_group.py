@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rlhf.config.cluster import RoleName
-from rlhf.errors import RLHFError, WorkerError
+from rlhf.errors import LostWorkerError, RLHFError, WorkerError
 from rlhf.flow.future import Future
 from rlhf.observe.spans import Phase, Span
 from rlhf.roles.remote import UNMARKED, Remote
 from rlhf.runtime.group import Build
+from rlhf.runtime.liveness import POLL_S, Liveness
 from rlhf.runtime.placement import RankSlot, where
 from rlhf.runtime.ray_stream import Stream
 from rlhf.runtime.residency import Move, Moving
@@ -26,6 +27,11 @@ from rlhf.runtime.worker import LOOPBACK, WORKERS
 
 PEERS_S = 1.0
 """How long the peers of a failed rank get to fail too: one of them may know the true reason."""
+TORN_S = 10.0
+"""The same where all that is known is that connections broke: a rank may have died, and a busy
+machine learns of it late."""
+TORN = ("onnection", "gloo", "NCCL")
+"""What the errors of broken connections have in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class GroupSlots:
     """Environment variables of every rank; Ray writes them to its logs."""
     secrets: dict[str, str]
     """Further ones, which Ray must not write anywhere."""
+    liveness: Liveness
+    """Watches the ranks."""
 
 
 class RayGroup:
@@ -52,10 +60,12 @@ class RayGroup:
         self.name, self.size = name, len(slots.ranks)
         self.nodes = [slot.node.name for slot in slots.ranks]
         self._timeline, self._timeout_s, self._secrets = timeline, timeout_s, slots.secrets
+        self._liveness = slots.liveness
         # Ray makes the actor class at run time; no type checker can follow it.
         actor: Any = ray.remote(WORKERS[name])
         self._workers: list[Any] = [
             actor.options(
+                name=self._liveness.name(name, rank),
                 num_cpus=slot.cpus,
                 num_gpus=slot.gpus,
                 runtime_env={"env_vars": slots.env},
@@ -74,6 +84,8 @@ class RayGroup:
         (port,) = self._wait("start", [self._workers[0].meet.remote(address)])
         known = (address, port, self._timeout_s, self._secrets)
         self._wait("join", [worker.join.remote(*known) for worker in self._workers])
+        for rank, worker in enumerate(self._workers):
+            self._liveness.watch(self._liveness.name(self.name, rank), worker, self._place(rank))
 
     def become(self, build: Build) -> None:
         """Build the role on every rank."""
@@ -130,11 +142,11 @@ class RayGroup:
         """Yield one round of answers after another; cluster.timeout_s is for all of them."""
         until = time.monotonic() + self._timeout_s
         while stream.is_open:
-            found = stream.next(until - time.monotonic(), PEERS_S)
+            found = stream.next(until - time.monotonic(), PEERS_S, self._look)
             if found.failed:
                 raise self._error(method, found.failed)
             if found.silent:
-                raise WorkerError(self._silence(method, found.silent))
+                raise LostWorkerError(self._silence(method, found.silent))
             answered = time.time()
             for rank, start, end in found.ended:
                 span = Span(self.name, rank, method, start, end, phase)
@@ -144,14 +156,21 @@ class RayGroup:
 
     def _wait(self, method: str, calls: list[Any]) -> list[Any]:
         """Wait for every rank, or until one has failed; raises errors of ours in place of Ray's."""
-        try:
-            return ray.get(calls, timeout=self._timeout_s)
-        except GetTimeoutError:
-            answered, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
-            silent = [rank for rank, call in enumerate(calls) if call not in answered]
-            raise WorkerError(self._silence(method, silent)) from None
-        except RayError as error:
-            raise self._error(method, _failed(calls)) from error
+        until = time.monotonic() + self._timeout_s
+        answers, waiting = dict[int, Any](), dict(enumerate(calls))
+        while waiting:
+            left = max(0.0, min(POLL_S, until - time.monotonic()))
+            # What is not fetched here is not given up at the next look.
+            ready, _ = ray.wait(list(waiting.values()), timeout=left, fetch_local=False)
+            if not ready and time.monotonic() >= until:
+                raise LostWorkerError(self._silence(method, list(waiting)))
+            for rank in [rank for rank, call in waiting.items() if call in ready]:
+                try:
+                    answers[rank] = ray.get(waiting.pop(rank))
+                except RayError as error:
+                    raise self._error(method, _failed(calls)) from error
+            self._look()
+        return [answers[rank] for rank in range(len(calls))]
 
     def _error(self, method: str, failed: Mapping[int, RayError]) -> RLHFError:
         """Return the error to raise: that of the rank that failed of itself.
@@ -160,16 +179,28 @@ class RayGroup:
         notices the death. So a death comes first, then errors of ours that explain the failure.
         """
         rank = min(failed, key=lambda each: _rank_of_blame(failed[each]))
-        where_from = f"{self.name} rank {rank} of {self.size} on {self.nodes[rank]}"
-        return _ours(failed[rank], f"{where_from} %s in {method}")
+        for each, error in failed.items():
+            if not isinstance(error, RayTaskError):
+                self._liveness.forget(self._liveness.name(self.name, each))
+        return _ours(failed[rank], f"{self._place(rank)} %s in {method}")
+
+    def _look(self) -> None:
+        self._liveness.check(self.name)
+
+    def _place(self, rank: int) -> str:
+        return f"{self.name} rank {rank} of {self.size} on {self.nodes[rank]}"
 
     def _silence(self, method: str, silent: list[int]) -> str:
         """Return which ranks have not answered."""
         places = where({rank: self.nodes[rank] for rank in silent})
+        last, name = self._liveness.last(), self._liveness.name
+        stood = [
+            f"; rank {r} stood in {last[n][1]}" for r in silent if (n := name(self.name, r)) in last
+        ]
         return (
             f"{len(silent)} of {self.size} ranks of {self.name} did not answer {method} within "
             f"cluster.timeout_s={self._timeout_s:g}, ranks by node: {places}; raise it if "
-            "the work is that long"
+            f"the work is that long{''.join(stood)}"
         )
 
 
@@ -187,9 +218,13 @@ def _stored(arguments: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
 
 def _failed(calls: list[Any]) -> dict[int, RayError]:
     """Return the ranks that failed, with their errors; the others get a moment to fail too."""
-    answered, _ = ray.wait(calls, num_returns=len(calls), timeout=PEERS_S)
-    errors = {rank: _error_of(call) for rank, call in enumerate(calls) if call in answered}
-    return {rank: error for rank, error in errors.items() if error is not None}
+    for patience in (PEERS_S, TORN_S):
+        answered, _ = ray.wait(calls, num_returns=len(calls), timeout=patience)
+        errors = {rank: _error_of(call) for rank, call in enumerate(calls) if call in answered}
+        failed = {rank: error for rank, error in errors.items() if error is not None}
+        if not failed or not all(_is_torn(error) for error in failed.values()):
+            break
+    return failed
 
 
 def _error_of(call: Any) -> RayError | None:
@@ -207,6 +242,10 @@ def _rank_of_blame(error: RayError) -> int:
     return 1 if ours else 2
 
 
+def _is_torn(error: RayError) -> bool:
+    return _rank_of_blame(error) == 2 and any(word in str(error) for word in TORN)
+
+
 def _ours(error: RayError, what: str) -> RLHFError:
     """Return the error to raise; `what` names role, rank, node and method around its verb."""
     if isinstance(error, RayTaskError):
@@ -214,9 +253,8 @@ def _ours(error: RayError, what: str) -> RLHFError:
             return error.cause
         return WorkerError(f"{what % 'failed'}: {error}")
     reason = str(error).strip().splitlines()[-1].partition(". ")[0]
-    return WorkerError(
-        f"{what % 'died'} (killed, out of memory, or its node is gone): {reason}; run the same "
-        "command again to go on from the last checkpoint"
+    return LostWorkerError(
+        f"{what % 'died'} (killed, out of memory, or its node is gone): {reason}"
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
+
+from rlhf.runtime.liveness import POLL_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +39,25 @@ class Stream:
         """Whether any rank may still yield."""
         return bool(self._open)
 
-    def next(self, timeout_s: float, peers_s: float) -> Round:
+    def next(self, timeout_s: float, peers_s: float, look: Callable[[], None]) -> Round:
         """Wait for one more answer of every rank that has not ended.
 
         Args:
             timeout_s: Most seconds to wait for all of them.
             peers_s: Seconds the other ranks get once one has failed.
+            look: Called about once a second; what it raises ends the wait.
         """
         found, until = Round(), time.monotonic() + timeout_s
         waiting = dict(self._open)
         while waiting:
             left = max(0.0, until - time.monotonic())
-            ready, _ = ray.wait(list(waiting.values()), timeout=left)
+            ready, _ = ray.wait(list(waiting.values()), timeout=min(left, POLL_S))
+            if not found.failed:
+                look()
             if not ready:
-                break
+                if left <= POLL_S:
+                    break
+                continue
             rank = next(rank for rank, stream in waiting.items() if stream is ready[0])
             self._take(rank, waiting.pop(rank), found)
             if found.failed:

@@ -72,9 +72,16 @@ class Runtime:
 class Processes:
     """Owns the groups of a run, on Ray or in this process; a context manager that ends them."""
 
-    def __init__(self, experiment: Experiment, roles: list[RoleName], log: RunLog) -> None:
-        """Keep the settings; nothing is started yet."""
+    def __init__(
+        self,
+        experiment: Experiment,
+        roles: list[RoleName],
+        log: RunLog,
+        on_end: Callable[[str], None] = lambda process: None,
+    ) -> None:
+        """Keep the settings; nothing is started yet (on_end: see RayCluster)."""
         self._experiment, self._roles, self._log = experiment, roles, log
+        self._on_end = on_end
         self._timeline, self._open = Timeline(), ExitStack()
         self.runtime = Runtime(experiment, self._start)
         self.num_nodes = 1
@@ -101,7 +108,11 @@ class Processes:
             )
         self._log.note(f"starting {', '.join(self._roles)}")
         ray_cluster = RayCluster(
-            cluster, self._timeline, threads=threads, num_runs=self._experiment.sweep.parallel
+            cluster,
+            self._timeline,
+            threads=threads,
+            num_runs=self._experiment.sweep.parallel,
+            on_end=self._on_end,
         )
         self._open.enter_context(ray_cluster)
         if address_of(cluster) != "local":

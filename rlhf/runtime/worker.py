@@ -14,6 +14,7 @@ from rlhf.engine.offload import Offloader
 from rlhf.errors import RLHFError, WorkerError
 from rlhf.roles.remote import UNMARKED, mark_of
 from rlhf.runtime.group import Build
+from rlhf.runtime.liveness import beat
 from rlhf.runtime.network import interface_of
 from rlhf.runtime.residency import Move
 
@@ -74,6 +75,10 @@ class RoleWorker:
             GLOO_SOCKET_IFNAME=interface_of(LOOPBACK if address == LOOPBACK else self.address()),
         )
         self._world = start_world(pick_device(), timeout_s)
+
+    def beat(self, pulse: Any, name: str, every_s: float) -> None:
+        """Give signs of life to the pulse from now on, under a name."""
+        beat(pulse, name, every_s)
 
     def become(self, build: Build) -> None:
         """Drop the role built before, and build another."""

@@ -64,6 +64,7 @@ def ray_groups(ray_nodes, request):
         value=RolePlacement(ranks=2),
         reward=RolePlacement(ranks=4),
         timeout_s=240.0,
+        hang_s=250.0,
     )
     asked = any("four" in item.name for item in request.session.items)
     with RayCluster(config, timeline, threads=1) as cluster:

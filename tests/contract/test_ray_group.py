@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+import ray
 
-from rlhf.errors import DataError, WorkerError
+from rlhf.errors import DataError, LostWorkerError, WorkerError
+from rlhf.runtime.liveness import Liveness
+from tests.contract import machines
 from tests.contract.conftest import CANARY
 from tests.contract.machines import Troublemaker
 from tests.specs import on_every_rank
@@ -125,8 +128,48 @@ def test_a_dead_rank_is_named_though_its_peer_fails_too(ray_groups):
             f"value rank 1 of 2 on {group.nodes[1]} died in {method} (killed, out of memory, or "
             "its node is gone): "
         )
-        assert "its worker process has died; run the same command again" in str(caught.value)
+        assert str(caught.value).endswith("its worker process has died")
     assert time.monotonic() - start < 30
+
+
+def test_a_rank_that_was_stopped_is_named_with_the_place_it_stood_in(ray_groups):
+    group, liveness = ray_groups.two, Liveness(5.0)
+    group.become(Troublemaker)
+    (pid, _) = group.call("pid", [(), ()]).result()
+    first = group._liveness.name("policy", 0)
+    liveness.watch(first, group._workers[0], "policy rank 0 of 2")
+    working = group.call("sleep", [(30.0,), (0.0,)])
+    while first not in liveness.last():
+        time.sleep(0.1)
+    time.sleep(2)  # one more sign of life, from within the call
+    liveness.check()
+    os.kill(pid, signal.SIGSTOP)
+    stopped = time.monotonic()
+    with pytest.raises(
+        LostWorkerError, match=r"^policy rank 0 of 2 gave no sign of life"
+    ) as caught:
+        while time.monotonic() - stopped < 60:
+            liveness.check()
+            time.sleep(0.1)
+    os.kill(pid, signal.SIGCONT)
+    assert time.monotonic() - stopped < 15
+    assert "(cluster.hang_s=5); it stood in sleep (" in str(caught.value)
+    assert f"{Path(machines.__file__).name}:" in str(caught.value)
+    liveness.close()
+    working.result()
+
+
+def test_a_dead_rank_is_named_while_another_role_is_waited_for(ray_groups, two):
+    two.become(Troublemaker)
+    alive = ray_groups.doomed._workers[0]  # its peer was killed above
+    pid, _, _ = ray.get(alive.call.remote("pid"))
+    working = on_every_rank(two, "sleep", 6.0)
+    os.kill(pid, signal.SIGKILL)
+    start = time.monotonic()
+    with pytest.raises(LostWorkerError, match=r"^value rank 0 of 2 on .* died \(killed"):
+        working.result()
+    assert time.monotonic() - start < 5
+    assert on_every_rank(two, "echo", "here").result() == (0, "here")
 
 
 def test_ranks_of_one_node_meet_where_no_other_machine_reaches_them(two):

@@ -71,4 +71,6 @@ NORMS = {"policy": 0.25, "value": 0.5, "reward_model": 0.75, "sft": 2.0}
 
 
 def test_the_time_limit_reaches_every_group(ray_groups):
-    assert {g._timeout_s for g in (ray_groups.two, ray_groups.one, ray_groups.doomed)} == {240.0}
+    groups = (ray_groups.two, ray_groups.one, ray_groups.doomed)
+    assert {group._timeout_s for group in groups} == {240.0}
+    assert {group._liveness._hang_s for group in groups} == {250.0}

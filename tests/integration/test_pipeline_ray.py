@@ -36,11 +36,11 @@ def command(*changes: str) -> list[str]:
     return [sys.executable, "-m", "rlhf", *asked]
 
 
-def start(home: Path, run: str) -> subprocess.Popen[bytes]:
+def start(home: Path, run: str, *changes: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     with (home / f"{run}.out").open("ab") as out:
         return subprocess.Popen(
-            command(f"run_dir={run}", *ON_RAY),
+            command(f"run_dir={run}", *ON_RAY, *changes),
             cwd=home,
             env=environment,
             stdout=out,
@@ -49,8 +49,8 @@ def start(home: Path, run: str) -> subprocess.Popen[bytes]:
         )
 
 
-def said(home: Path) -> str:
-    return (home / "run.out").read_text(encoding="utf-8", errors="replace")
+def said(home: Path, run: str = "run") -> str:
+    return (home / f"{run}.out").read_text(encoding="utf-8", errors="replace")
 
 
 def ppo_steps(folder: Path) -> int:
@@ -161,17 +161,28 @@ def test_the_timeline_shows_every_rank_and_learners_at_the_same_time(home, seen)
     assert "Who works when" in (home / "run/report.html").read_text(encoding="utf-8")
 
 
-def test_roles_that_take_turns_change_no_bit(home, seen):
+def rank_of(process: subprocess.Popen[bytes], role: str) -> psutil.Process:
+    below = psutil.Process(process.pid).children(recursive=True)
+    return next(p for p in below if " ".join(p.cmdline()).startswith(f"ray::{role}Worker"))
+
+
+def test_roles_that_take_turns_and_a_rank_that_is_lost_change_no_bit(home, seen):
     together = (f"cluster.{role}.colocate_with=policy" for role in ("reference", "reward", "value"))
-    done = subprocess.run(
-        command("run_dir=turns", *ON_RAY, *together, "cluster.residency=in_turn"),
-        cwd=home,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    changes = (*together, "cluster.residency=in_turn", "cluster.max_restarts=1")
+    process = start(home, "turns", *changes)
+    while ppo_steps(home / "turns") < 3:
+        assert process.poll() is None, said(home, "turns")
+        time.sleep(0.02)
+    rank_of(process, "Value").kill()
+    assert process.wait(timeout=240) == 0, said(home, "turns")
+    lines = said(home, "turns")
+    assert "rlhf: value rank 0 of 1 on" in lines
+    assert "starting again (1 of 1)" in lines
+    assert "going on from step 2" in lines
+    (restart,) = json.loads((home / "turns/manifest.json").read_text())["restarts"]
+    assert restart["reason"].startswith("value rank 0 of 1 on")
+    page = (home / "turns/report.html").read_text(encoding="utf-8")
+    assert "Restarts" in page
     assert metrics(home / "turns") == metrics(home / "run")
     for model in ("sft", "reward_model", "policy", "value"):
         one, other = (home / run / model / "model.safetensors" for run in ("run", "turns"))

@@ -136,4 +136,20 @@ MUTATIONS = (
         "if path in counts}",
         ("tests/unit/checkpoint/test_settings.py", "tests/unit/checkpoint/test_run.py"),
     ),
+    Mutation(
+        "one-restart-too-many",
+        "a command starts again once more than it was allowed to",
+        "rlhf/commands/restart.py",
+        "if so_far.count >= most:",
+        "if so_far.count > most:",
+        ("tests/unit/commands/test_restart.py",),
+    ),
+    Mutation(
+        "an-earlier-cluster-is-watched",
+        "a command that started again takes the end of the cluster it left for that of its own",
+        "rlhf/runtime/cluster_watch.py",
+        "if pid not in before:",
+        "if pid not in ():",
+        ("tests/unit/runtime/test_cluster_watch.py",),
+    ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     BartConfig,
@@ -178,3 +179,9 @@ def test_past_its_first_context_a_longrope_is_not_read():
     assert context_of(Phi3Config(**sizes)) == 64
     assert context_of(tiny.config_of("gpt2")) == tiny.CONTEXT
     assert context_of(tiny.config_of("mamba")) is None
+
+
+@pytest.mark.parametrize("kind", ["internlm3", "iquestcoder"])
+def test_a_family_with_anothers_language_model_may_have_a_scalar_head_on_it(kind):
+    config = AutoConfig.for_model(kind, architectures=["LlamaForSequenceClassification"])
+    assert language_config(config, "folder") is config
