@@ -104,20 +104,25 @@ class Learner:
         *,
         max_tokens: int,
         total_updates: int,
+        name: str = "model",
     ) -> None:
-        """Keep the learning-rate schedule and the most tokens of a forward pass."""
-        self.engine, self.num_updates = engine, 0
+        """Keep the learning-rate schedule, the most tokens of a forward pass, the role's name."""
+        self.engine, self.num_updates, self._name = engine, 0, name
         self._config, self._max_tokens, self._total_updates = config, max_tokens, total_updates
 
     def update(self, *objectives: Objective[Any]) -> Update:
         """Take one step on a minibatch (several, where a loss has several terms).
 
         Raises:
-            TrainingError: when a loss is not finite; the weights are then untouched.
+            TrainingError: when a loss or a gradient is not finite, naming the role; the weights
+                are then untouched.
         """
         reports = tuple(self._report(objective, learn=True) for objective in objectives)
         lr = self.learning_rate()
-        norm = self.engine.step(lr)
+        try:
+            norm = self.engine.step(lr)
+        except TrainingError as error:
+            raise TrainingError(f"{self._name}: update {self.num_updates}: {error}") from error
         self.num_updates += 1
         return Update(reports, norm, lr)
 
@@ -150,8 +155,8 @@ class Learner:
         loss = means.pop("loss")
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss is {loss} at update {self.num_updates}; the weights were left as they "
-                "were; lower the learning rate, or look for non-finite scores in samples.jsonl"
+                f"{self._name}: the loss is {loss} at update {self.num_updates}; the weights were "
+                "left as they were; lower its learning rate, or set engine.precision=fp32"
             )
         return Report(loss, {**means, PADDING_SHARE: padding_share}, peaks)
 

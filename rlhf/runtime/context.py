@@ -94,6 +94,7 @@ class RoleContext:
             optimizer.model_copy(update={"warmup_steps": warmup}),
             max_tokens=self.experiment.engine.max_tokens_per_microbatch,
             total_updates=total_updates,
+            name=self.role,
         )
 
     def saver(

@@ -25,6 +25,7 @@ from rlhf.stages.experience import (
     sampler_differs,
     source_figures,
 )
+from rlhf.stages.finite import check_finite
 
 TwoFutures = tuple[Future[Tensor], Future[Tensor]]
 
@@ -74,6 +75,7 @@ class PPO:
         """
         prompts = self.prompts(step)
         rollout, scores = self.score(prompts, step)
+        check_finite(rollout, scores, self.reward.mix.names, step)
         experience, seen = make_experience(rollout, scores, self.terms)
         self._check_sampler(seen, prompts, is_first=is_first)
         learned = self._learn(experience, step)
