@@ -34,6 +34,8 @@ class CheckpointConfig(Section):
 
     every: int = Field(default=20, gt=0)
     """Optimizer steps (SFT, reward model) or PPO steps between checkpoints."""
+    every_minutes: float | None = Field(default=None, gt=0)
+    """Minutes after which one is saved too, at the end of the step in hand, whatever every says."""
     keep: int = Field(default=2, gt=0)
     """Newest checkpoints kept a stage."""
     grace_s: float = Field(default=6.0, ge=0)

@@ -48,6 +48,25 @@ class Stage(Protocol):
         ...
 
 
+class Cadence:
+    """When checkpoints are due: after so many steps, and after so many minutes."""
+
+    def __init__(self, steps: int, minutes: float | None = None) -> None:
+        """Begin now; minutes None: by steps alone."""
+        self._steps, self._minutes = steps, minutes
+        self._last = time.monotonic()
+
+    def is_due(self, done: int) -> bool:
+        """Return whether one is due after so many steps; the minutes then count from now."""
+        passed = time.monotonic() - self._last
+        due = done % self._steps == 0 or (
+            self._minutes is not None and passed >= 60 * self._minutes
+        )
+        if due:
+            self._last = time.monotonic()
+        return due
+
+
 def resume(stage: Stage, store: Store) -> int:
     """Restore the newest undamaged checkpoint; return the next step, 0 without a checkpoint."""
     checkpoint = store.latest()
@@ -64,7 +83,7 @@ def drive(
     store: Store,
     log: RunLog,
     *,
-    every: int,
+    cadence: Cadence,
     timings: Callable[[], Sequence[Span]],
 ) -> int:
     """Run a stage to its end; return the steps it took in all.
@@ -73,7 +92,7 @@ def drive(
         stage: The stage to run.
         store: Where its checkpoints are.
         log: Records every step.
-        every: Steps between checkpoints.
+        cadence: When a checkpoint is due.
         timings: Returns the calls that ended since it was last called.
 
     Raises:
@@ -93,7 +112,7 @@ def drive(
         tell(stage.name, done - 1, {**metrics.means(), **figures})
         began, clock = time.time(), time.monotonic()
         is_last = done == stage.total_steps
-        if not is_last and (done % every == 0 or ENDING.is_asked):
+        if not is_last and (cadence.is_due(done) or ENDING.is_asked):
             _save(stage, store, done)
         if ENDING.is_asked and not is_last:
             raise Terminated

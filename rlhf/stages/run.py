@@ -38,7 +38,7 @@ from rlhf.observe.spans import Span
 from rlhf.roles.saver import ADAPTER_FOLDER
 from rlhf.runtime.runtime import Runtime
 from rlhf.stages.best import Best
-from rlhf.stages.drive import Stage, drive
+from rlhf.stages.drive import Cadence, Stage, drive
 from rlhf.stages.experience import Terms
 from rlhf.stages.inputs import Inputs
 from rlhf.stages.rehearsal import Rehearsal
@@ -90,7 +90,8 @@ class Run:
         )
         start = time.monotonic()
         with ENDING.within_steps(checkpoint.grace_s):
-            steps = drive(stage, store, self.log, every=checkpoint.every, timings=self.timings)
+            cadence = Cadence(checkpoint.every, checkpoint.every_minutes)
+            steps = drive(stage, store, self.log, cadence=cadence, timings=self.timings)
         seconds = self.log.earlier_s + time.monotonic() - start
         self.finished(stage.name, {"seconds": seconds, "steps": steps})
 

@@ -319,6 +319,17 @@ def test_a_run_that_breaks_leaves_the_checkpoints_asked_for(home, every, keep, l
     assert sorted(path.name for path in (ran.folder / "checkpoints/ppo").iterdir()) == left
 
 
+@sees("checkpoint.every_minutes")
+@pytest.mark.parametrize(("minutes", "left"), [(1e-6, ["step_000003", "step_000004"]), (9, [])])
+def test_a_run_that_breaks_leaves_the_checkpoints_of_its_last_minutes(home, minutes, left):
+    base = [word for word in BASES["ppo"] if not word.startswith(("ppo.num_steps", "reward"))]
+    breaking = ("reward.function=reward.py:breaks", "ppo.num_steps=9", "ppo.num_epochs=1")
+    ran = home.run("ppo", *HERE, *base, *breaking, f"checkpoint.every_minutes={minutes}")
+    assert ran.code == 2 and "the sixth time" in ran.err
+    kept = ran.folder / "checkpoints/ppo"
+    assert sorted(path.name for path in kept.glob("step_*")) == left
+
+
 @sees("checkpoint.grace_s")
 @pytest.mark.parametrize(("grace", "left"), [(60, ["step_000002"]), (0, [])])
 def test_a_run_that_is_asked_to_end_saves_its_step_in_the_time_it_has(home, grace, left):

@@ -18,7 +18,7 @@ from rlhf.flow.metrics import Metrics
 from rlhf.observe import files
 from rlhf.observe.spans import Span, read_traces
 from rlhf.stages.best import Best
-from rlhf.stages.drive import Stage, drive
+from rlhf.stages.drive import Cadence, Stage, drive
 from rlhf.stages.reward_model import RewardModel
 from rlhf.stages.sft import SFT
 from tests import models
@@ -110,7 +110,9 @@ def test_a_resumed_stage_is_the_uninterrupted_one_bit_for_bit(
     # correctness 66: weights, moments, KL coefficient, best loss, every recorded metric.
     def run(stage: Stage, home: str) -> int:
         with logged(home) as log:
-            return drive(stage, store(tmp_path / home, name), log, every=EVERY, timings=list)
+            return drive(
+                stage, store(tmp_path / home, name), log, cadence=Cadence(EVERY), timings=list
+            )
 
     whole = fresh(name, "whole")
     assert run(whole, "whole") == 6
@@ -128,7 +130,7 @@ def test_checkpoints_are_taken_between_steps_and_never_of_the_last(fresh, logged
     stage = fresh("sft", "one")
     kept = store(tmp_path / "one", "sft")
     with logged("one") as log:
-        drive(stage, kept, log, every=3, timings=list)
+        drive(stage, kept, log, cadence=Cadence(3), timings=list)
     newest = kept.latest()
     assert newest is not None
     assert newest.step == 3
@@ -143,7 +145,13 @@ def test_the_clock_is_started_anew_and_read_once_a_step(fresh, logged, tmp_path)
         return [Span("policy", rank, "imitate", end - 1e-3, end, "learn") for rank in range(2)]
 
     with logged("one") as log:
-        drive(fresh("sft", "one"), store(tmp_path / "one", "sft"), log, every=9, timings=timings)
+        drive(
+            fresh("sft", "one"),
+            store(tmp_path / "one", "sft"),
+            log,
+            cadence=Cadence(9),
+            timings=timings,
+        )
     assert len(asked) == 7
     traces = read_traces(tmp_path / "one")
     assert [(kept.stage, kept.step) for kept in traces] == [("sft", step) for step in range(6)]
@@ -166,7 +174,7 @@ def test_what_is_frozen_holds_the_same_weights_to_the_end(ppo_of, logged, tmp_pa
     }
     before = {name: engine.weights() for name, engine in engines.items()}
     with logged("frozen") as log:
-        drive(made.stage, store(tmp_path / "frozen", "ppo"), log, every=9, timings=list)
+        drive(made.stage, store(tmp_path / "frozen", "ppo"), log, cadence=Cadence(9), timings=list)
     same = {
         name: all(torch.equal(w, before[name][key]) for key, w in engine.weights().items())
         for name, engine in engines.items()
@@ -183,7 +191,9 @@ def test_a_stage_that_is_asked_to_end_saves_its_step_and_goes_on_from_it(
 ):
     def run(stage: Stage, home: str) -> int:
         with logged(home) as log:
-            return drive(stage, store(tmp_path / home, name), log, every=99, timings=list)
+            return drive(
+                stage, store(tmp_path / home, name), log, cadence=Cadence(99), timings=list
+            )
 
     whole = fresh(name, "whole")
     assert run(whole, "whole") == 6
