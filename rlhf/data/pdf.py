@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -43,18 +44,23 @@ def pdf_text(content: bytes, name: str) -> str:
             "first"
         )
     if empty:
-        _log.warning(
-            "%s: %d of its %d pages %s no text, the first of them page %d; what is a picture there "
-            "is not read",
-            name,
-            len(empty),
-            len(pages),
-            "have" if len(empty) > 1 else "has",
-            empty[0],
-        )
+        _tell_empty(name, empty, len(pages))
     if repairs:
         _log.warning("%s: not quite as a PDF should be, text may lack: %s", name, repairs[0])
     return _spelled("\n\n".join(pages), name)
+
+
+def _tell_empty(name: str, empty: Sequence[int], pages: int) -> None:
+    """Say which pages have no text, by their numbers from 1."""
+    _log.warning(
+        "%s: %d of its %d pages %s no text, the first of them page %d; what is a picture there "
+        "is not read",
+        name,
+        len(empty),
+        pages,
+        "have" if len(empty) > 1 else "has",
+        empty[0],
+    )
 
 
 def _pages(content: bytes, name: str) -> list[str]:

@@ -17,7 +17,7 @@ from rlhf.catalog.stages import REWARD_MODEL
 from rlhf.checkpoint.files import write_json
 from rlhf.observe.numbers import counted, percent, signed
 from rlhf.report.data_curve import Gain, verdict
-from rlhf.report.read import bounds, number, read_run, section
+from rlhf.report.read import RunFiles, bounds, number, read_run, section
 
 FOLDER: Final = "data_curve"
 """Of its trials, in the run's folder."""
@@ -50,12 +50,19 @@ def point_of(run_dir: Path) -> Point | None:
     run = read_run(run_dir)
     found, ends = run.reward_model, bounds(run.reward_model, "interval")
     accuracy, pairs = number(found, "accuracy"), number(found, "pairs")
-    rankings = number(section(run.manifest, "stages", REWARD_MODEL.name), "rows")
+    rankings = _learned_from(run)
     if accuracy is None or ends is None or not rankings:
         return None
     return Point(
-        rankings=int(rankings), accuracy=accuracy, low=ends[0], high=ends[1], pairs=int(pairs or 0)
+        rankings=rankings, accuracy=accuracy, low=ends[0], high=ends[1], pairs=int(pairs or 0)
     )
+
+
+def _learned_from(run: RunFiles) -> int:
+    """Return the different rankings of its steps: fewer than its rows within the first epoch."""
+    done = section(run.manifest, "stages", REWARD_MODEL.name)
+    batch_size = number(section(run.config, REWARD_MODEL.name), "batch_size") or 0
+    return int(min(number(done, "rows") or 0, (number(done, "steps") or 0) * batch_size))
 
 
 def fit(points: Sequence[Point]) -> Gain | None:

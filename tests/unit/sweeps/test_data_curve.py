@@ -72,8 +72,23 @@ def test_what_it_says_hangs_on_the_interval(rights, said):
     assert "2,000 rankings would reach" in words
 
 
+@pytest.mark.parametrize(("steps", "rankings"), [(5, 40), (3, 24), (9, 40)])
+def test_rankings_are_those_of_the_steps_that_were_taken(tmp_path, steps, rankings):
+    manifest = {
+        "stages": {"reward_model": {"rows": 40, "steps": steps}},
+        "config": {"reward_model": {"batch_size": 8}},
+    }
+    (tmp_path / files.MANIFEST).write_text(json.dumps(manifest))
+    measured = {"accuracy": 0.75, "interval": [0.6, 0.85], "pairs": 40}
+    (tmp_path / files.REWARD_MODEL).write_text(json.dumps(measured))
+    assert point_of(tmp_path).rankings == rankings
+
+
 def test_a_run_without_held_out_pairs_is_no_point(tmp_path):
-    manifest = {"stages": {"reward_model": {"rows": 40}}}
+    manifest = {
+        "stages": {"reward_model": {"rows": 40, "steps": 5}},
+        "config": {"reward_model": {"batch_size": 8}},
+    }
     (tmp_path / files.MANIFEST).write_text(json.dumps(manifest))
     assert point_of(tmp_path) is None
     measured = {"accuracy": 0.75, "interval": [0.6, 0.85], "pairs": 40}
