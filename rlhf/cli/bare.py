@@ -6,8 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rlhf.catalog.stages import REWARD_MODEL, STAGES, STAGES_OF
 from rlhf.checkpoint.run import RUN_FILE
 from rlhf.cli.compose import group_folders
+from rlhf.cli.data_curve import COMMAND as CURVE
 from rlhf.cli.overrides import FLAGS, SWEEPS, quoted
 from rlhf.config.commands import PREVIEW
 from rlhf.errors import ConfigError
@@ -86,5 +88,6 @@ def _meant(command: str, word: str) -> str:
     if (Path(word) / RUN_FILE).is_file():
         return f"the folder of a run is named run_dir={word}"
     if Path(word).exists():
-        return f"data are named by their kind, such as data.demonstrations={word}"
+        (stage, *_) = STAGES_OF.get(REWARD_MODEL.name if command == CURVE else command, STAGES)
+        return f"data are named by their kind, such as data.{stage.reads}={word}"
     return f"give KEY=VALUE or GROUP=NAME; see rlhf {command} --help"

@@ -59,6 +59,7 @@ def test_several_files_of_one_kind_are_a_mixture(place):
         ("data", ["chat.jsonl", "data.demonstrations=x.csv"], "name both in data.demonstrations"),
         ("data", ["nothing"], "nothing: not a setting; give KEY=VALUE"),
         ("sft", ["chat.jsonl"], "such as data.demonstrations=chat.jsonl"),
+        ("data curve", ["pairs.jsonl"], "such as data.preferences=pairs.jsonl"),
         ("ppo", ["quickstart"], "is recipe=quickstart meant?"),
         ("report", ["run"], "the folder of a run is named run_dir=run"),
     ],
