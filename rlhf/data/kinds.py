@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import get_args
 
 from transformers import PreTrainedTokenizerBase
@@ -11,6 +12,7 @@ from rlhf.catalog.stages import Kind
 from rlhf.config.data import DataConfig, SourceConfig
 from rlhf.data import demonstrations, preferences, prompts
 from rlhf.data.columns import fitting
+from rlhf.data.document_folder import DOCUMENTS, documents_in, suffix_of
 from rlhf.data.examples import Form, read_examples
 from rlhf.data.layouts.recognise import as_trl
 from rlhf.data.prepared import Prepared, whole
@@ -82,11 +84,14 @@ def kind_of(path: str) -> Kind | None:
     Raises:
         DataError: when it cannot be read.
     """
-    rows = read_rows(SourceConfig(path=path))[:LOOKED_AT]
-    if any(row.document for row in rows):
+    place = Path(path)
+    if suffix_of(place) in DOCUMENTS and place.is_file():
         return "demonstrations"
     forms = [module.form(chats=True) for module in (preferences, demonstrations, prompts)]
-    with heard():
+    with heard():  # whoever reads the rows to show them tells the same
+        if place.is_dir() and documents_in(place):
+            return "demonstrations"
+        rows = read_rows(SourceConfig(path=path))[:LOOKED_AT]
         for form in forms:
             share = _share_of(rows, form)
             if share:

@@ -12,6 +12,8 @@ from rlhf.errors import ConfigError, DataError
 from rlhf.observe.numbers import counted
 
 _log = logging.getLogger(__name__)
+_LONGEST = 160
+"""Letters of what the reader says of a damaged file, which may quote it."""
 _MARK, _WITHIN = b"%PDF-", 1024
 """What a PDF begins with, and within how many bytes (ISO 32000-1, annex H, note 13)."""
 
@@ -85,7 +87,7 @@ def _pages(content: bytes, name: str) -> list[str]:
     except DependencyError:
         is_open, pages = False, []
     except Exception as error:  # a damaged file may make the reader raise anything
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        reason = (str(error).splitlines() or [""])[0][:_LONGEST] or type(error).__name__
         raise DataError(f"{name}: a damaged PDF: {reason}; save it anew") from error
     if not is_open:
         raise DataError(f"{name}: is encrypted; save it without a password")
