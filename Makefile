@@ -87,7 +87,7 @@ lock: ## write requirements.lock anew from pyproject.toml (UPGRADE=1: newest ver
 	@test -x build/lock/bin/uv || { $(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet uv; }
 	@echo "torch; python_version < '3'" > build/lock/without_torch.txt
 	@printf 'networkx\nsympy\n' > build/lock/of_torch.in
-	@build/lock/bin/uv pip compile pyproject.toml build/lock/of_torch.in --quiet --extra dev --python-version 3.11 \
+	@build/lock/bin/uv pip compile pyproject.toml build/lock/of_torch.in --quiet --extra dev --extra pdf --python-version 3.11 \
 	  --generate-hashes --no-annotate --custom-compile-command "make lock" \
 	  --override build/lock/without_torch.txt \
 	  $(if $(UPGRADE),--upgrade) --output-file requirements.lock

@@ -30,6 +30,8 @@ class StageRecord:
     """What is learned, for the report."""
     help: str
     """What the command does, for `rlhf --help`."""
+    example: str
+    """Settings that it may be tried with, for its own help."""
 
     reads: Kind
     """The data it cannot run without."""
@@ -72,7 +74,8 @@ SFT: Final = StageRecord(
     title="Supervised fine-tuning",
     short_title="SFT",
     purpose="learns to answer from demonstrations",
-    help="supervised fine-tuning on data.demonstrations",
+    help="fine-tune a model on demonstrations, good answers to imitate (SFT)",
+    example="policy.path=FOLDER data.demonstrations=chat.jsonl run_dir=runs/first",
     reads="demonstrations",
     rows="prompt + completion rows",
     roles=("policy",),
@@ -89,7 +92,8 @@ REWARD_MODEL: Final = StageRecord(
     title="Reward model",
     short_title="Reward model",
     purpose="learns what people prefer",
-    help="a reward model from data.preferences",
+    help="train a reward model on preferences, answers that people ranked",
+    example="policy.path=FOLDER data.preferences=pairs.jsonl run_dir=runs/first",
     reads="preferences",
     rows="prompt + chosen + rejected rows",
     instead="reward_model.path",
@@ -115,7 +119,8 @@ PPO: Final = StageRecord(
     title="PPO",
     short_title="PPO",
     purpose="learns to generate what the reward prefers",
-    help="PPO on data.prompts, against a reward model, a function, or both",
+    help="improve a model by PPO: it answers prompts, and a reward says how well",
+    example="policy.path=FOLDER data.prompts=prompts.jsonl reward.function=reward.py:score",
     reads="prompts",
     rows="prompt rows",
     also_reads={"pretraining": "ppo.ptx_coef"},

@@ -6,6 +6,8 @@ peft.method is an interpolation there, so that `--cfg job` shows the resulting n
 
 from __future__ import annotations
 
+import difflib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, redirect_stderr
@@ -22,6 +24,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rlhf.cli.data_curve import COMMAND as CURVE
+from rlhf.cli.data_curve import run_curve
 from rlhf.cli.multirun import Multirun
 from rlhf.cli.overrides import for_hydra
 from rlhf.commands.evaluated import as_the_run_had
@@ -29,6 +33,9 @@ from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
 from rlhf.config.rates import LEARNERS, rate
 from rlhf.errors import ConfigError, RLHFError
+
+_ABSENT = re.compile(r"Could not find '([^'/]+)/([^']+)' Available options in '\1': (.*)")
+"""What Hydra says of a choice that is not there, such as a recipe."""
 
 
 def conf_folder() -> Path:
@@ -114,12 +121,22 @@ def without_advice(output: str) -> str:
     lines = [line.strip() for line in output.splitlines()]
     if any(line.startswith("Traceback") for line in lines):
         return lines[-1]
-    return " ".join(line for line in lines if line and not line.startswith(advice))
+    said = " ".join(line for line in lines if line and not line.startswith(advice))
+    absent = _ABSENT.search(said)
+    if absent is None:
+        return said
+    group, name, legal = absent[1], absent[2], absent[3].split()
+    near = difflib.get_close_matches(name, legal, n=1)
+    hint = f"nearest: {near[0]}; " if near else ""
+    return f"{group}={name}: there is no such {group}; {hint}legal: {', '.join(legal)}"
 
 
 def _take(command: str, config: DictConfig, multirun: Multirun) -> float | None:
     mapping = resolved(config)
     hydra_config = HydraConfig.get()
+    if command == CURVE:
+        _check_single(is_multirun=hydra_config.mode == RunMode.MULTIRUN)
+        return run_curve(mapping)
     if hydra_config.mode == RunMode.MULTIRUN:
         is_grid = hydra_config.sweeper._target_.endswith(".BasicSweeper")
         return multirun.take(mapping, list(hydra_config.overrides.task), is_grid=is_grid)
@@ -133,6 +150,13 @@ def _take(command: str, config: DictConfig, multirun: Multirun) -> float | None:
     from rlhf.commands.table import run_command
 
     return run_command(command, experiment)
+
+
+def _check_single(*, is_multirun: bool) -> None:
+    if is_multirun:
+        raise ConfigError(
+            f"rlhf {CURVE} is a sweep by itself; leave out -m, and give single values"
+        )
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`rlhf COMMAND --help`: what the command does, its groups, and every setting with its default."""
+"""`rlhf COMMAND --help`: what the command does, its groups, and settings with their defaults."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from rlhf.cli.about import about
 from rlhf.config.experiment import Experiment
 
 SHORTEST = 60
 """Letters of a line in the narrowest terminal."""
 
 
-def help_on(command: str, does: str, groups: Sequence[Path]) -> str:
+def help_on(command: str, groups: Sequence[Path]) -> str:
     """Return the page on one command.
 
     Args:
         command: Its name.
-        does: What it does, in a line.
-        groups: Folders of the configuration groups.
+        groups: Folders of the configuration groups; none for a command without settings.
     """
     width = max(SHORTEST, shutil.get_terminal_size().columns)
-    lines = [f"rlhf {command}: {does}.", "", f"usage: rlhf {command} [GROUP=NAME] [KEY=VALUE ...]"]
+    lines = [*about(command).head(command, width)]
+    if not groups:
+        return "\n".join([*lines, ""])
     lines += ["", "groups:"]
     for folder in groups:
         names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))

@@ -10,23 +10,14 @@ import sys
 from collections.abc import Sequence
 
 from rlhf import __version__
-from rlhf.catalog.stages import PIPELINE, STAGES, TRAINING
+from rlhf.catalog.stages import TRAINING
+from rlhf.cli.about import ABOUT
 from rlhf.commands.exit import end_with
 from rlhf.errors import ConfigError
 
-COMMANDS = {
-    PIPELINE: "SFT, reward model and PPO, one after another, then evaluation and report",
-    **{stage.name: stage.help for stage in STAGES},
-    "evaluate": "two policies on prompts they were not trained on, compared by evaluation.judge",
-    "report": "RUN/report.html from what a run has written",
-    "export": "a finished policy as one plain folder",
-    "data": "rows as training will see them, what is learned of them, and what would be refused",
-    "plan": "memory, time and placement, predicted for plan.hardware before anything starts",
-    "reproduce": "RUN again in a new folder (rlhf reproduce RUN), and what came out different",
-    "verify": "RUN's files against what was recorded when they were written (rlhf verify RUN)",
-    "doctor": "check all that a run would stumble over; `rlhf doctor ppo` for one stage",
-    "submit": "any of these as a job of a running Ray cluster",
-}
+COMMANDS = {name: known.does for name, known in ABOUT.items()}
+RUN_ALONE = ("reproduce", "verify")
+"""Commands that take a run, and no groups."""
 DRIVER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
@@ -42,10 +33,11 @@ usage: rlhf COMMAND [KEY=VALUE ...]
 commands:
 {chr(10).join(f"  {name:<13} {text}" for name, text in COMMANDS.items())}
 
-settings are Hydra overrides, the same for every command:
+settings are KEY=VALUE (Hydra overrides), the same for every command:
+  rlhf data chat.jsonl                         see rows before anything is trained
   rlhf pipeline recipe=quickstart              a whole run from one file
   rlhf ppo recipe=quickstart ppo.kl_coef=0.1   one stage, one setting changed
-  rlhf COMMAND --help                          every group and setting
+  rlhf COMMAND --help                          what it does, with an example; all settings
   rlhf COMMAND --cfg job KEY=VALUE             the configuration a run would use
   rlhf ppo -m ppo.kl_coef=0.02,0.05            a sweep, one run a combination
   eval "$(rlhf -sc install=bash)"              complete commands and settings in this shell
@@ -82,18 +74,13 @@ def _dispatch(command: str, overrides: list[str]) -> None:
         from rlhf.cli.submit import submit
 
         sys.exit(submit(overrides, [name for name in COMMANDS if name != "submit"]))
-    if command == "doctor" and overrides and overrides[0] in TRAINING:
-        command, overrides = f"doctor {overrides[0]}", overrides[1:]
+    command, overrides = _two_words(command, overrides)
+    if any(word in ("--help", "-h") for word in overrides):
+        return _help(command)
     if command == "verify":
         from rlhf.commands.verify import verify_run
 
         return verify_run(overrides)
-    if command != "reproduce" and any(word in ("--help", "-h") for word in overrides):
-        from rlhf.cli.compose import group_folders
-        from rlhf.cli.help import help_on
-
-        sys.stdout.write(help_on(command, COMMANDS[command.partition(" ")[0]], group_folders()))
-        return None
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if command == "reproduce":
@@ -101,9 +88,29 @@ def _dispatch(command: str, overrides: list[str]) -> None:
 
         return reproduce(overrides)
     # Composing takes half a second that help need not wait for.
+    from rlhf.cli.bare import settings_of
     from rlhf.cli.compose import compose_and_run
 
-    return compose_and_run(command, overrides)
+    return compose_and_run(command, settings_of(command, overrides))
+
+
+def _two_words(command: str, overrides: list[str]) -> tuple[str, list[str]]:
+    """Return `doctor ppo` and `data curve` as one command, and what follows it."""
+    second = {"doctor": TRAINING, "data": ("curve",)}.get(command, ())
+    if overrides and overrides[0] in second:
+        return f"{command} {overrides[0]}", overrides[1:]
+    return command, overrides
+
+
+def _help(command: str) -> None:
+    from rlhf.cli.help import help_on
+
+    if command in RUN_ALONE:
+        sys.stdout.write(help_on(command, ()))
+    else:
+        from rlhf.cli.compose import group_folders
+
+        sys.stdout.write(help_on(command, group_folders()))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ def for_hydra(arguments: Sequence[str], groups: Sequence[str]) -> list[str]:
     passed = [
         _passed(word, groups, sweeps=any(w in SWEEPS for w in arguments)) for word in arguments
     ]
+    # Settings on both sides of it are more than Hydra's parser takes.
+    passed.sort(key=lambda word: word not in SWEEPS)
     is_shown = any(word in ("job", "--cfg=job", "-cjob") for word in passed)
     # The rates that depend on peft.method are shown as numbers.
     return [*passed, "--resolve"] if is_shown and "--resolve" not in passed else passed

@@ -28,11 +28,6 @@ from rlhf.stages.inputs import sources_of
 
 REPRODUCTION = "reproduction.json"
 USAGE = "rlhf reproduce RUN [KEY=VALUE ...]"
-HELP = """Runs RUN's commands again with their settings, in RUN-reproduced unless run_dir names
-another, and compares metrics of every step, weights, answers and evaluation. Other settings
-are for where and how: cluster.*, engine.threads, data that moved. exit codes: 0 equal,
-2 cannot be tried (data changed, RUN unfinished), 4 results differ by more than 1e-5.
-"""
 NOT_COMPARED = ("host", "system")
 """Facts on the machine that are not compared: its name, and its kernel's version."""
 
@@ -49,9 +44,6 @@ def reproduce(arguments: list[str]) -> None:
         TrainingError: when a result differs by more than the tolerance.
         RLHFError: an error of the commands; the same command line then resumes.
     """
-    if arguments[:1] in (["-h"], ["--help"]):
-        sys.stdout.write(f"usage: {USAGE}\n\n{HELP}")
-        return
     # A trial's folder is named after its settings, so a name with = may well be a folder.
     if not arguments or not (Path(arguments[0]).is_dir() or _is_plain(arguments[0])):
         raise ConfigError(f"name the folder of a finished run: {USAGE}")

@@ -25,7 +25,8 @@ WRITES_RUN = (*TRAINING, "evaluate", "report", "export")
 DESCRIPTION = """Runs a command on a Ray cluster, in a copy of this folder, and follows its log;
 ends with the exit code of the command. From a checkout the code here is what runs; from any other
 folder, the package that is installed on the nodes. Ctrl-C stops following, not the job."""
-EPILOG = """a cluster that asks for a token gets it from RAY_AUTH_MODE=token and RAY_AUTH_TOKEN.
+EPILOG = """example: rlhf submit pipeline recipe=quickstart run_dir=/shared/runs/first
+a cluster that asks for a token gets it from RAY_AUTH_MODE=token and RAY_AUTH_TOKEN.
 exit codes: those of COMMAND; 3 when Ray lost the job, 130 when somebody stopped it."""
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
-from rlhf.catalog.stages import TRAINING, StageRecord
+from rlhf.catalog.stages import STAGES_OF, TRAINING, StageRecord
 from rlhf.checkpoint.run import open_run
 from rlhf.checks.context import roles_needed
 from rlhf.commands.restart import begin, restarting, when_cluster_ends
@@ -53,6 +54,7 @@ def opened(
         on_end = when_cluster_ends(experiment)
         processes = stack.enter_context(Processes(experiment, roles, log, on_end))
         stack.enter_context(restarting(experiment))
+        facts = partial(_rows, inputs)
         yield Run(
             experiment=experiment,
             opened=folder,
@@ -62,9 +64,15 @@ def opened(
             timings=processes.timings,
             rehearsal=Rehearsal(inputs, processes.runtime, log.note),
             finished=lambda stage, figures: note_stage(
-                folder.path, stage, {**figures, "nodes": processes.num_nodes}
+                folder.path, stage, {**figures, **facts(stage), "nodes": processes.num_nodes}
             ),
         )
+
+
+def _rows(inputs: Inputs, stage: str) -> dict[str, int]:
+    """Return how many rows a stage trained on, each as often as its weight says."""
+    reads = STAGES_OF[stage][0].reads
+    return {"rows": inputs.rows().get(reads, 0)}
 
 
 def _typed(command: str) -> list[str]:

@@ -16,10 +16,6 @@ from rlhf.observe import evaluations, files
 from rlhf.report.read import number, section
 
 USAGE = "rlhf verify RUN"
-HELP = """Hashes every model and checkpoint of a run's folder, and reads its other files; a finished
-stage must have its models, and every step it took. Changes nothing. exit codes: 0 all is as it was
-written, 2 something is damaged or gone, or RUN is no run.
-"""
 OBJECTS = (files.MANIFEST, files.EVALUATION, files.REWARD_MODEL)
 ROWS = (files.METRICS, files.SAMPLES, files.WARNINGS, files.TIMELINE)
 
@@ -34,9 +30,6 @@ def verify_run(arguments: Sequence[str]) -> None:
         ConfigError: when RUN is no run's folder.
         CheckpointError: naming everything that is damaged, a line each.
     """
-    if list(arguments[:1]) in (["-h"], ["--help"]):
-        sys.stdout.write(f"usage: {USAGE}\n\n{HELP}")
-        return
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise ConfigError(f"name the folder of one run: {USAGE}")
     run_dir = Path(arguments[0].removeprefix("run_dir="))

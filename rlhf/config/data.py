@@ -87,8 +87,8 @@ class DataConfig(Section):
     test_fraction: float = Field(default=0.05, ge=0, lt=0.5)
     """Share of rows kept for the final figures, by content hash."""
     split_by: Literal["prompt", "row"] = "prompt"
-    """What the hash is of. prompt: no prompt lies on two sides. row: better where few prompts are
-    shared by many rows."""
+    """What the hash is of. prompt: no prompt or document lies on two sides. row: better where few
+    prompts are shared by many rows, or for windows of a single document."""
     max_length: int = Field(default=1024, gt=1)
     """Longest text of SFT and reward model, in tokens."""
     window_overlap: int = Field(default=1, ge=1)

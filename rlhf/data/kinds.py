@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import get_args
 
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.catalog.stages import Kind
-from rlhf.config.data import DataConfig
+from rlhf.config.data import DataConfig, SourceConfig
 from rlhf.data import demonstrations, preferences, prompts
+from rlhf.data.columns import fitting
+from rlhf.data.document_folder import DOCUMENTS, documents_in, suffix_of
 from rlhf.data.examples import Form, read_examples
+from rlhf.data.layouts.recognise import as_trl
 from rlhf.data.prepared import Prepared, whole
+from rlhf.data.problems import Problems, heard
+from rlhf.data.rows import Row, read_rows
+from rlhf.errors import DataError
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+LOOKED_AT = 200
+"""Rows by which the kind of a file is told."""
 
 
 def given(config: DataConfig) -> list[Kind]:
@@ -65,3 +74,37 @@ def _readings(kind: Kind, config: DataConfig) -> Iterator[tuple[DataConfig, Form
             yield whole(config, prompts=config.test_prompts), prompts.form(chats=True)
     else:
         yield as_texts(kind, config), demonstrations.form(chats=True)
+
+
+def kind_of(path: str) -> Kind | None:
+    """Return the kind of data that a file's columns are of; None where they say nothing clear.
+
+    Ranked answers are preferences, answers alone demonstrations, and what only asks are prompts.
+
+    Raises:
+        DataError: when it cannot be read.
+    """
+    place = Path(path)
+    if suffix_of(place) in DOCUMENTS and place.is_file():
+        return "demonstrations"
+    forms = [module.form(chats=True) for module in (preferences, demonstrations, prompts)]
+    with heard():  # whoever reads the rows to show them tells the same
+        if place.is_dir() and documents_in(place):
+            return "demonstrations"
+        rows = read_rows(SourceConfig(path=path))[:LOOKED_AT]
+        for form in forms:
+            share = _share_of(rows, form)
+            if share:
+                return form.kind if share == 1 else None
+    return None
+
+
+def _share_of(rows: Sequence[Row], form: Form) -> float:
+    """Return the share of rows that can be read as a kind."""
+    problems = Problems("")
+    try:
+        read = as_trl(rows, form.kind, form.legal, problems, chats=True)
+    except DataError:
+        return 0.0
+    fits = sum(fitting(row.values, form.legal) is not None for row in read)
+    return fits / (len(read) + len(problems)) if read else 0.0

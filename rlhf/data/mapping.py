@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rlhf.data.columns import Columns, fitting
 from rlhf.data.rows import Row
@@ -25,7 +26,7 @@ def renamed(
     """
     if not columns:
         return list(rows)
-    new = [Row(_renamed(row.values, columns), row.where, row.document) for row in rows]
+    new = [replace(row, values=_renamed(row.values, columns)) for row in rows]
     seen = {name for row in rows for name in row.values}
     wanted = {name for names in legal for name in names}
     if "chosen" in wanted:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlhf.config.data import SourceConfig
+from rlhf.data.document_folder import DOCUMENTS, documents_in, suffix_of
 from rlhf.data.hub import read_hub, read_parquet
 from rlhf.data.json_rows import Located, read_json, read_lines
+from rlhf.data.pdf import pdf_text
 from rlhf.data.problems import Problems
 from rlhf.data.tables import decoded, read_table
 from rlhf.errors import DataError
 
 _KINDS = ("demonstrations", "preferences", "preferences_test", "prompts", "prompts_test", "judge")
-DOCUMENTS = (".txt", ".md", ".markdown")
-"""Files that are one text."""
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", *DOCUMENTS, ".parquet")
 """Files that are read; all but parquet may have .gz behind it."""
 
@@ -33,14 +34,17 @@ class Row:
     """Whether `text` is a document of any length, to be cut into windows."""
     layout: str = ""
     """The layout that it was made from, which accounts for all of its columns."""
+    folder: str = ""
+    """The folder of documents that it is from."""
 
 
 def read_rows(source: SourceConfig, problems: Problems | None = None) -> list[Row]:
     """Read one file or data set whole.
 
     Args:
-        source: a file (see SUFFIXES), packaged:NAME/KIND, or anything `datasets.load_dataset` or
-            `load_from_disk` knows, as NAME, NAME:SPLIT or NAME:CONFIG:SPLIT.
+        source: a file (see SUFFIXES), a folder of documents, packaged:NAME/KIND, or anything
+            `datasets.load_dataset` or `load_from_disk` knows, as NAME, NAME:SPLIT or
+            NAME:CONFIG:SPLIT.
         problems: notes rows that are malformed; without it, they are an error here.
 
     Raises:
@@ -48,14 +52,18 @@ def read_rows(source: SourceConfig, problems: Problems | None = None) -> list[Ro
     """
     path = source.path
     found = Problems(path) if problems is None else problems
+    documents = documents_in(Path(path)) if Path(path).is_dir() else []
     if path.startswith("packaged:"):
         located = read_lines(packaged_file(path).read_bytes(), path, found)
+    elif documents:
+        located = _read_documents(documents, found)
     elif is_file(path):
         located = _read_file(Path(path), found)
     else:
         located = read_hub(path)
-    document = is_file(path) and _suffix(Path(path)) in DOCUMENTS
-    rows = [Row(values, where, document) for values, where in located]
+    document = bool(documents) or (is_file(path) and suffix_of(Path(path)) in DOCUMENTS)
+    folder = path if documents else ""
+    rows = [Row(values, where, document, folder=folder) for values, where in located]
     if problems is None:
         found.check()
     if not rows and not found:
@@ -88,24 +96,30 @@ def is_file(path: str) -> bool:
     place = Path(path)
     if place.is_dir():
         return False
-    if _suffix(place) in SUFFIXES:
+    if suffix_of(place) in SUFFIXES:
         return True
     legal = f"legal: {', '.join(SUFFIXES)}, and .gz behind them"
     if place.exists():
         raise DataError(f"{path}: is a file of a kind that is not read; {legal}")
     file, _, split = path.partition(":")
-    if split and (Path(file).is_file() or _suffix(Path(file)) in SUFFIXES):
+    if split and (Path(file).is_file() or suffix_of(Path(file)) in SUFFIXES):
         raise DataError(f"{path}: {file} is a file, which has no config or split; give {file}")
     if path.startswith((".", "/", "~")) and not Path(file).is_dir():
         raise DataError(f"{path}: no such file or folder; {legal}")
     return False
 
 
-def _suffix(path: Path) -> str:
-    """Return the suffix that says what is in a file, in small letters."""
-    suffix = path.suffix.lower()
-    inner = Path(path.stem).suffix.lower() if suffix == ".gz" else suffix
-    return "" if inner == ".parquet" != suffix else inner
+def _read_documents(paths: Sequence[Path], problems: Problems) -> Located:
+    """Yield the text of every document of a folder; those that cannot be read are problems."""
+    for path in paths:
+        try:
+            rows = list(_read_file(path, problems))
+            if not rows:
+                raise DataError(f"{path}: has no text")
+            yield from rows
+        except DataError as error:
+            line, _, reason = str(error).removeprefix(str(path)).partition(": ")
+            problems.add(f"{path}{line}", reason)
 
 
 def _read_file(path: Path, problems: Problems) -> Located:
@@ -113,14 +127,14 @@ def _read_file(path: Path, problems: Problems) -> Located:
         raise DataError(f"{path}: no such file; paths are relative to the working folder")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; a source needs at least one row")
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if suffix == ".parquet":
         return read_parquet(path)
     content, name = _content(path), str(path)
     if suffix in (".csv", ".tsv"):
         return read_table(content, name, "," if suffix == ".csv" else "\t", problems)
     if suffix in DOCUMENTS:
-        text = decoded(content, name)
+        text = pdf_text(content, name) if suffix == ".pdf" else decoded(content, name)
         values: dict[str, object] = {"text": text}
         return iter([(values, f"{name}:1")] if text.strip() else [])
     return read_json(content, name, problems) if suffix == ".json" else read_lines(

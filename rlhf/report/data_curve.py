@@ -117,7 +117,11 @@ def first_pass(run: RunFiles, batch_size: int) -> Points:
 
 
 def _rows(run: RunFiles) -> float | None:
-    """Return the rankings trained on, where the manifest tells it (of one source)."""
+    """Return the rankings trained on, where the manifest tells it."""
+    noted = number(section(run.manifest, "stages", REWARD_MODEL.name), "rows")
+    if noted is not None:
+        return noted
+    # The stage is not finished, or of a release that did not note it: the rows of one source.
     preferences = section(run.config, "data").get("preferences")
     found = section(run.manifest, "data", str(preferences))
     return number(found, "rows")
@@ -136,12 +140,17 @@ def _mean(values: Sequence[float]) -> float:
 
 def _told(gain: Gain) -> str:
     points, low, high = (signed(100 * x, 2) for x in (gain.gain, gain.low, gain.high))
-    lead = (
+    return (
         f"From {gain.first:,.0f} to {gain.last:,.0f} rankings, each doubling brought {points} "
-        f"points of accuracy on rankings not yet learned from (95\u00a0% interval {low} to {high})."
+        f"points of accuracy on rankings not yet learned from (95\u00a0% interval {low} to {high}"
+        f"). {verdict(gain)}"
     )
+
+
+def verdict(gain: Gain) -> str:
+    """Return what the interval says of twice as many rankings, in a sentence."""
     if gain.low > 0:
-        return f"{lead} Twice as many would bring about as much again, less where it flattens."
+        return "Twice as many would bring about as much again, less where it flattens."
     if gain.high < 0.01:
-        return f"{lead} Twice as many would bring less than one point."
-    return f"{lead} Whether twice as many would help cannot be told from so few."
+        return "Twice as many would bring less than one point."
+    return "Whether twice as many would help cannot be told from so few."

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.integration.conftest import ENGINE, SMALL, finished
+from tests.pdf import FIGURE, pdf
 
 PPO = ("data.prompts=prompts.jsonl", "reward.function=reward.py:length", *ENGINE, *SMALL)
 
@@ -36,3 +37,21 @@ def test_warm_up_is_counted_in_steps_of_ppo(rlhf, home, model):
     falling = [1e-3 * sum(1 - u / 8 for u in range(at, at + 4)) / 4 for at in (0, 4)]
     assert series(home / "run", "value/lr") == pytest.approx([1e-3 * 2.5 / 4, *falling])
     assert "warm-up of the policy" in outcome.out
+
+
+def test_a_folder_of_manuals_is_learned_and_what_is_not_read_is_told(rlhf, home, model):
+    pytest.importorskip("pypdf", reason="requirements.lock has it; make .venv")
+    (home / "manuals").mkdir()
+    lines = [f"The film number {n} was good." for n in range(30)]
+    (home / "manuals/a.pdf").write_bytes(pdf(lines, FIGURE))
+    (home / "manuals/b.md").write_text("\n".join(lines).replace("good", "bad"))
+    (home / "manuals/c.png").write_bytes(b"\x89PNG")
+    asked = (f"policy.path={model}", "data.demonstrations=manuals", "data.max_length=64")
+    outcome = rlhf("sft", "run_dir=run", *ENGINE, *SMALL, *asked)
+    assert outcome.code == 0, outcome.err
+    said = " ".join((outcome.out + outcome.err).split())
+    assert "other files there are not read: c.png" in said
+    assert "1 of its 2 pages has no text" in said
+    assert "none of 2 documents" in said
+    manifest = json.loads((home / "run/manifest.json").read_text())
+    assert manifest["stages"]["sft"]["rows"] == manifest["data"]["manuals"]["rows"] > 10

@@ -138,4 +138,4 @@ def test_an_unfinished_run_is_refused(there, rlhf):
 def test_help_tells_its_exit_codes(rlhf):
     outcome = rlhf("reproduce", "--help")
     assert outcome.code == 0
-    assert outcome.out.startswith("usage: rlhf reproduce RUN [KEY=VALUE ...]")
+    assert "usage: rlhf reproduce RUN [KEY=VALUE ...]" in outcome.out

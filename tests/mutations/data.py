@@ -36,6 +36,14 @@ MUTATIONS = (
         ("tests/unit/data/test_documents.py",),
     ),
     Mutation(
+        "windows-of-a-document-on-both-sides",
+        "the side of a window hangs on its own tokens, so what windows share leaks",
+        "rlhf/data/documents.py",
+        "Member(example.asked.key, content,",
+        "Member(content, content,",
+        ("tests/unit/data/test_documents.py",),
+    ),
+    Mutation(
         "preview-shows-what-is-read-as-learned",
         "rlhf data marks what is read, not what is learned",
         "rlhf/data/preview/segments.py",

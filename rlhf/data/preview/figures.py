@@ -10,6 +10,7 @@ from typing import Final
 from rlhf.catalog.stages import Kind
 from rlhf.data.new_tokenizer import strings_of
 from rlhf.data.prepared import Entry, Prepared
+from rlhf.data.rows import Row
 from rlhf.data.split import Side
 
 SIDES: Final[tuple[Side, ...]] = ("train", "validation", "test")
@@ -33,7 +34,7 @@ class SourceRows:
 
     path: str
     layout: str
-    """The layout it was read as; empty for TRL's columns."""
+    """The layout it was read as, or documents; empty for TRL's columns."""
     train: int
     validation: int
     test: int
@@ -82,7 +83,7 @@ def sources_of(prepared: Prepared) -> list[SourceRows]:
     layouts: dict[str, str] = {}
     for entry in prepared.entries:
         counts.setdefault(path_of(entry), Counter())
-        layouts.setdefault(path_of(entry), entry.example.row.layout)
+        layouts.setdefault(path_of(entry), _layout(entry.example.row))
     for name, rows in prepared.sides.items():
         for index in rows:
             counts[path_of(prepared.entries[index])][name] += 1
@@ -136,7 +137,12 @@ def text_of(entry: Entry) -> str:
 
 def path_of(entry: Entry) -> str:
     """Return the source of a row."""
-    return entry.example.row.where.rpartition(":")[0]
+    row = entry.example.row
+    return row.folder or row.where.rpartition(":")[0]
+
+
+def _layout(row: Row) -> str:
+    return row.layout or ("documents" if row.document else "")
 
 
 def _prompts(prepared: Prepared, side: Side) -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rlhf.cli.about import ABOUT
 from rlhf.cli.help import help_on
 from rlhf.cli.main import main
 from rlhf.config.load import keys
@@ -15,9 +16,9 @@ CONF = Path(__file__).parents[3] / "conf"
 
 def test_everything_is_named_on_lines_that_fit(monkeypatch):
     monkeypatch.setenv("COLUMNS", "72")
-    page = help_on("ppo", "what it does", [CONF / "peft", CONF / "algorithm"])
+    page = help_on("ppo", [CONF / "peft", CONF / "algorithm"])
     lines = page.splitlines()
-    assert lines[0] == "rlhf ppo: what it does."
+    assert " ".join(lines[:2]).strip() == f"rlhf ppo: {ABOUT['ppo'].does}."
     assert "  peft=lora, none" in lines
     named = {line.strip().partition("=")[0] for line in lines}
     assert {key for key in keys() if not key.startswith("policy.new.")} <= named

@@ -51,7 +51,7 @@ def test_evaluate_takes_what_the_run_had(tmp_path):
         ("hydra/sweeper=optuna", "not a setting"),
         ("ppo.kl_coef=0.1,0.2", "several values are for a sweep"),
         ("a=[1", "a=[1: no viable alternative"),
-        ("recipe=nonsense", "Could not find 'recipe/nonsense'"),
+        ("recipe=nonsense", "recipe=nonsense: there is no such recipe; nearest: none"),
         ("ppo.kl_ceof=1", "unknown setting; nearest: ppo.kl_coef"),
         ("run_dir=${oc.env:NOPE_AT_ALL}", "run_dir=${oc.env:NOPE_AT_ALL} cannot be resolved"),
     ],

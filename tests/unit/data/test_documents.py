@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -42,13 +43,56 @@ def test_a_short_document_is_one_row_like_any_text(chatml, tmp_path, write, conf
     assert torch.equal(one.loss_mask_BT, other.loss_mask_BT)
 
 
-def test_windows_of_one_document_are_held_out(chatml, tmp_path, configured):
+def test_the_windows_of_a_document_are_all_on_one_side(plain, tmp_path, configured):
+    """A word that stands in one document alone tells whose window it is, whatever its side."""
+    for n in range(40):
+        (tmp_path / f"{n}.txt").write_text(f"film number {n:03d} was good; " * 30)
+    config = configured(
+        demonstrations=str(tmp_path),
+        max_length=40,
+        window_overlap=8,
+        validation_fraction=0.2,
+        test_fraction=0.3,
+    )
+    found = load_demonstrations(config, plain)
+    sides = []
+    for batch in (found.train, found.validation, found.test):
+        texts = [
+            plain.decode(ids[:n]) for ids, n in zip(batch.tokens_BT, batch.lengths_B, strict=True)
+        ]
+        sides.append({number for text in texts for number in re.findall(r"\b\d{3}\b", text)})
+        assert len(texts) > 5 * len(sides[-1]) > 0
+    train, validation, test = sides
+    assert not train & validation and not train & test and not validation & test
+    assert train | validation | test == {f"{n:03d}" for n in range(40)}
+
+
+def test_windows_of_one_document_are_parted_where_rows_are_and_told_where_not(
+    chatml, tmp_path, configured, caplog
+):
     path = tmp_path / "a.txt"
     path.write_text("".join(f"film {n}\n" for n in range(400)))
     config = configured(demonstrations=str(path), max_length=16, test_fraction=0.3)
     found = load_demonstrations(config, chatml)
+    assert len(found.train) > 100 and not len(found.test)
+    assert f"all {len(found.train)} windows of the one document are trained on" in caplog.text
+    assert "held out for test; give several documents" in caplog.text
+    caplog.clear()
+    parted_rows = config.model_copy(update={"split_by": "row"})
+    found = load_demonstrations(parted_rows, chatml)
     assert len(found.test) > 20
     assert len(found.train) > 60
+    assert "held out" not in caplog.text
+
+
+def test_documents_none_of_which_is_held_out_are_told(plain, tmp_path, configured, caplog):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.md").write_text(f"the film {name} was good\n" * 20)
+    config = configured(demonstrations=str(tmp_path), max_length=32, validation_fraction=0.01)
+    assert len(load_demonstrations(config, plain).train)
+    assert "none of 2 documents" in caplog.text
+    assert "raise data.validation_fraction" in caplog.text
+    assert "2 documents of " in caplog.text
 
 
 def test_parts_are_the_whole_text_and_end_with_lines_or_words():

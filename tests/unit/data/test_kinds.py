@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rlhf.data.kinds import KINDS, check_rows, given, prepare_kind
+from rlhf.data.kinds import KINDS, check_rows, given, kind_of, prepare_kind
 from rlhf.errors import DataError
 
 ROW = {"prompt": "hello", "completion": " film", "chosen": " good", "rejected": " bad"}
+
+CONVERSATION = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
 
 
 def test_those_with_a_source_are_given(configured):
@@ -43,3 +45,27 @@ def test_pretraining_has_one_side(chatml, write, configured):
     path = write("a.jsonl", [{"text": f"film {n}"} for n in range(50)])
     config = configured(pretraining=path, validation_fraction=0.4)
     assert len(prepare_kind("pretraining", config, chatml).sides["train"]) == 50
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ({"text": "a"}, "demonstrations"),
+        ({"prompt": "a", "completion": "b"}, "demonstrations"),
+        ({"instruction": "a", "input": "", "output": "b"}, "demonstrations"),
+        ({"conversations": CONVERSATION}, "demonstrations"),
+        ({"prompt": "a", "answers": ["b", "c"]}, "preferences"),
+        ({"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"},
+         "preferences"),
+        ({"prompt": "a"}, "prompts"),
+        ({"question": "a", "label": 3}, None),
+    ],
+)  # fmt: skip
+def test_the_kind_of_a_file_is_told_by_its_columns(row, kind, write, caplog):
+    assert kind_of(str(write("a.jsonl", [row, row]))) == kind
+    assert not caplog.text
+
+
+def test_rows_of_two_kinds_say_nothing_clear(write):
+    rows = [{"prompt": "a", "completion": "b"}, {"prompt": "c"}]
+    assert kind_of(str(write("a.jsonl", rows))) is None

@@ -58,3 +58,11 @@ def test_windows_of_a_document_are_not_compared(chatml, tmp_path, configured):
     )
     assert found.compared == 0
     assert found.sources[0].train > 20
+
+
+def test_a_folder_of_documents_is_one_source(chatml, tmp_path, configured):
+    for name in ("a.txt", "b.md"):
+        (tmp_path / name).write_text("the film was good\n" * 20)
+    config = configured(pretraining=str(tmp_path), max_length=16)
+    (source,) = looked(config, chatml, "pretraining").sources
+    assert (source.path, source.layout) == (str(tmp_path), "documents")
