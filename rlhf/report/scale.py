@@ -51,6 +51,12 @@ def span(values: Sequence[float], *, zero: bool = False) -> tuple[float, float]:
     return (low if zero and low == 0 else low - air), high + air
 
 
+def along(values: Sequence[float]) -> tuple[float, float]:
+    """Return the range of a horizontal axis: from the first value to the last, never empty."""
+    low, high = min(values), max(values)
+    return low, high if high - low > 1e-9 * abs(high) else low + max(1.0, 1e-6 * abs(low))
+
+
 def tick_labels(ticks: Sequence[float], *, percent: bool = False) -> list[str]:
     """Return tick values as text, with as many decimals as their distance needs."""
     if percent:

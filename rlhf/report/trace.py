@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from statistics import fmean
 from typing import Final
 
@@ -10,6 +11,17 @@ from rlhf.report.scale import Scale
 
 MOST_POINTS: Final = 400
 """More are averaged in groups before drawing; the page stays small."""
+LARGEST: Final = 1e300
+"""Sums and differences of such numbers are still numbers."""
+
+
+def drawable(points: Points) -> Points:
+    """Return the points that are numbers, in the order given; the largest are drawn as LARGEST."""
+    return [
+        (x, min(LARGEST, max(-LARGEST, y)))
+        for x, y in points
+        if math.isfinite(x) and math.isfinite(y)
+    ]
 
 
 def smooth(points: Points) -> Points:
