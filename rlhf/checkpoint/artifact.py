@@ -109,13 +109,18 @@ def _is_own(path: Path) -> bool:
     return path.is_file() and not path.is_symlink() and path.name != ARTIFACT_FILE
 
 
+def old_of(target: Path) -> Path:
+    """Return where a folder waits while another one takes its place."""
+    return target.with_name(f".{target.name}.old")
+
+
 def put_in_place(finished: Path, target: Path) -> None:
     """Move a finished folder to its place, such that a power cut leaves the old one or the new.
 
     Raises:
         CheckpointError: when the disk fails.
     """
-    old = target.with_name(f".{target.name}.old")
+    old = old_of(target)
     with writing(target, 0):
         for path in (*finished.rglob("*"), finished):
             if not path.is_symlink():
