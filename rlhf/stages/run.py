@@ -13,7 +13,7 @@ import torch
 
 from rlhf.algo.kl import AdaptiveKL, FixedKL, KLController
 from rlhf.algo.scaling import NoScale, RunningScale
-from rlhf.catalog.stages import PPO, StageRecord
+from rlhf.catalog.stages import PPO, STAGES_OF, StageRecord
 from rlhf.checkpoint.artifact import (
     Artifact,
     inputs_fingerprint,
@@ -80,7 +80,9 @@ class Run:
         return self.opened.path
 
     def perform(self, stage: Stage, inputs_sha256: str) -> None:
-        """Run a stage to its end."""
+        """Run a stage to its end; as it begins, its settings become those of the folder."""
+        (record,) = STAGES_OF[stage.name]
+        self.claim(record)
         checkpoint = self.experiment.checkpoint
         store = Store(
             self.folder / "checkpoints" / stage.name,
@@ -93,6 +95,10 @@ class Run:
             steps = drive(stage, store, self.log, every=checkpoint.every, timings=self.timings)
         seconds = self.log.earlier_s + time.monotonic() - start
         self.finished(stage.name, {"seconds": seconds, "steps": steps})
+
+    def claim(self, stage: StageRecord) -> None:
+        """Make the settings of a stage those of the folder: what is written next follows them."""
+        self.opened.claim(stage, self.experiment.model_dump(mode="json"))
 
     def fingerprint(self, stage: StageRecord, *came_before: Path) -> str:
         """Return a hash of all that determines a stage's result.
