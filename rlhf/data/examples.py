@@ -118,7 +118,7 @@ def _rows(source: SourceConfig, config: DataConfig, form: Form, problems: Proble
     rows = renamed(read_rows(source, problems), columns, source.path, form.legal)
     template = source.prompt_template or config.prompt_template
     if template is not None:
-        return with_prompts(rows, template, problems, keeps=form.kind == "prompts")
+        return with_prompts(rows, template, columns, problems, keeps=form.kind == "prompts")
     if any(columns.values()):
         return rows
     return as_trl(rows, form.kind, form.legal, problems, chats=form.chats)
