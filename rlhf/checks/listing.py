@@ -20,7 +20,7 @@ from rlhf.checks.reward import check_reward
 from rlhf.checks.settings import check_packages, check_settings
 from rlhf.checks.tokenizers import check_tokenizers
 from rlhf.data.kinds import check_rows, given
-from rlhf.data.problems import Faults
+from rlhf.data.problems import Faults, heard
 from rlhf.evaluation.judges import check_columns
 from rlhf.stages.inputs import kinds_of
 
@@ -46,11 +46,12 @@ def check_rows_alone(context: CheckContext) -> str:
     """
     faults = Faults()
     data = context.experiment.data
-    for kind in kinds_of(context.experiment, context.stages):
-        if kind in given(data):
-            faults.of(partial(check_rows, kind, data))
-    faults.check()
-    return "read"
+    with heard() as warnings:
+        for kind in kinds_of(context.experiment, context.stages):
+            if kind in given(data):
+                faults.of(partial(check_rows, kind, data))
+        faults.check()
+    return CheckWarning("\n".join(warnings)) if warnings else "read"
 
 
 def check_judge(context: CheckContext) -> str:

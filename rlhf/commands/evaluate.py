@@ -130,6 +130,8 @@ def evaluate(command: str, experiment: Experiment) -> float | None:
     check_columns(judge, inputs.prompt_columns)
     check_reach(experiment.cluster, ["policy"])
     with opened(command, experiment, inputs, [SFT]) as run:
+        for line in inputs.warnings:
+            run.log.warn(line)
         win_rate = compare_policies(run, candidate, baseline, judge, of_the_run=False)
         reported(run)
         return win_rate

@@ -9,7 +9,7 @@ from typing import NoReturn
 from rlhf.checkpoint.disk import explained, is_fault_of_the_machine
 from rlhf.checkpoint.ending import Terminated, listen
 from rlhf.commands.terminal import speak_plainly
-from rlhf.errors import CheckpointError, RLHFError
+from rlhf.errors import CheckpointError, RLHFError, warned
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -25,6 +25,7 @@ def end_with(callback: Callable[[], object]) -> NoReturn:
         callback()
     except RLHFError as error:
         _print(f"{error}")
+        _print("\n".join(f"warning: {line}" for line in warned(error)))
         sys.exit(error.exit_code)
     except OSError as error:
         if not is_fault_of_the_machine(error):

@@ -148,10 +148,10 @@ def _understand(
         if not row.layout:
             unread |= row.values.keys() - columns
     alike.report(problems)
-    problems.check(len(examples))
     unread -= _READ_BESIDE
     if unread and form.kind != "prompts":
         _log.warning("%s: columns that are not read: %s", problems.subject, _listed(unread))
+    problems.check(len(examples))
     return examples
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from rlhf.errors import DataError, RLHFError
+from rlhf.errors import DataError, RLHFError, warned, with_warnings
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -98,12 +98,17 @@ class _Listener(logging.Handler):
 
 @contextmanager
 def heard(room: str = "rlhf.data") -> Iterator[list[str]]:
-    """Yield the list that collects warnings about rows while this is open, for a run to show."""
+    """Yield the list that collects warnings about rows while this is open, for a run to show.
+
+    An error takes them along as its notes, so that both are told together.
+    """
     listener, logger = _Listener(), logging.getLogger(room)
     before, logger.propagate = logger.propagate, False
     logger.addHandler(listener)
     try:
         yield listener.lines
+    except RLHFError as error:
+        raise with_warnings(error, listener.lines)  # noqa: B904 - it is the same error
     finally:
         logger.removeHandler(listener)
         logger.propagate = before
@@ -132,4 +137,6 @@ class Faults:
     def check(self) -> None:
         """Raise one error of the class of the first, when there is any."""
         if self._found:
-            raise type(self._found[0])("\n".join(self.lines)) from self._found[0]
+            error = type(self._found[0])("\n".join(self.lines))
+            notes = [line for each in self._found for line in warned(each)]
+            raise with_warnings(error, notes) from self._found[0]
