@@ -207,8 +207,7 @@ class _Alike:
     def report(self, problems: Problems) -> None:
         """Note rows with wrong columns, once for all that have the same; all are counted."""
         for found, places in self.misfits.items():
-            more = f" (and {len(places) - 1} more rows like it)" if len(places) > 1 else ""
-            problems.add(places[0], misfit(found, self.legal) + more, len(places))
+            problems.add(places[0], misfit(found, self.legal), len(places))
         if self.copies and not problems.drop:
             _log.warning(
                 "%s: %s rows are copies of others, the first: %s of %s; they count as often as "

@@ -31,17 +31,15 @@ class Problems:
         """
         self.subject = subject
         self.drop = drop
-        self._found: list[tuple[str, str]] = []
-        self._rows = 0
+        self._found: list[tuple[str, str, int]] = []
 
     def __len__(self) -> int:
         """Return how many problems there are."""
         return len(self._found)
 
     def add(self, where: str, reason: object, rows: int = 1) -> None:
-        """Note one problem, and how many rows have it."""
-        self._found.append((where, _one_line(str(reason))))
-        self._rows += rows
+        """Note one problem: where it is first, and how many rows have it."""
+        self._found.append((where, _one_line(str(reason)), rows))
 
     def check(self, left: int = 0) -> None:
         """Raise when anything was noted; where such rows are dropped, and some are left, warn.
@@ -61,22 +59,33 @@ class Problems:
         head = f"{count} problem{'s' if count > 1 else ''} in {self.subject}"
         if count > SHOWN:
             head += f", the first {SHOWN} are"
-        lines = [f"{where}: {reason}" for where, reason in self._found[:SHOWN]]
+        lines = [f"{where}: {_liked(reason, rows)}" for where, reason, rows in self._found[:SHOWN]]
         raise DataError("\n".join([f"{head}:", *lines]))
 
     def _count(self, left: int) -> None:
-        reasons = Counter(reason for _, reason in self._found)
-        listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(REASONS))
-        more = f", and {len(reasons) - REASONS} other reasons" if len(reasons) > REASONS else ""
+        """Warn of what is dropped: how many rows for each reason, and where the first one is."""
+        rows = Counter[str]()
+        first: dict[str, str] = {}
+        for where, reason, count in self._found:
+            rows[reason] += count
+            first.setdefault(reason, where)
+        shown = rows.most_common(REASONS)
+        listed = [f"{count:,} like {first[reason]} ({reason})" for reason, count in shown]
+        others = rows.total() - sum(count for _, count in shown)
+        if others:
+            listed.append(f"{others:,} for {len(rows) - REASONS:,} other reasons")
         _log.warning(
-            "%s: left out %s of %s rows (data.invalid=drop), the first at %s: %s%s",
+            "%s: left out %s of %s rows (data.invalid=drop): %s",
             self.subject,
-            f"{self._rows:,}",
-            f"{left + self._rows:,}",
-            self._found[0][0],
-            listed,
-            more,
+            f"{rows.total():,}",
+            f"{left + rows.total():,}",
+            ", ".join(listed),
         )
+
+
+def _liked(reason: str, rows: int) -> str:
+    """Return a reason, and how many more rows have the same."""
+    return f"{reason} (and {rows - 1:,} more rows like it)" if rows > 1 else reason
 
 
 def _one_line(text: str) -> str:
