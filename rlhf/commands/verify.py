@@ -14,6 +14,7 @@ from rlhf.checkpoint.run import RUN_FILE, read_record
 from rlhf.errors import CheckpointError, ConfigError
 from rlhf.observe import evaluations, files
 from rlhf.report.read import number, section
+from rlhf.stages.moved import moved_bases
 
 USAGE = "rlhf verify RUN"
 HELP = """Hashes every model and checkpoint of a run's folder, and reads its other files; a finished
@@ -58,6 +59,9 @@ def _parts(run_dir: Path) -> Iterator[tuple[Path, Callable[[], str]]]:
     yield record, lambda: f"layout {read_record(record).schema_version}"
     for folder in finished(run_dir):
         yield folder, lambda folder=folder: check_finished(folder)
+    for adapters, named, base in moved_bases(run_dir):
+        text = f"names its base as {named}, which is {base} now; the run's next command writes that"
+        yield adapters, lambda text=text: text
     for stage, figures in section(files.read_object(run_dir / files.MANIFEST), "stages").items():
         yield run_dir, lambda stage=stage, done=figures: _finished(run_dir, stage, done)
     for step in sorted((run_dir / "checkpoints").glob("*/step_*")):
