@@ -30,7 +30,7 @@ def train(command: str, experiment: Experiment) -> float | None:
             run.log.note(f"reward: {reward_of(context)}")
             note_reward(run.folder, [source.term for source in context.mix.sources])
         if makes_start(run):
-            run.claim(stages[0])
+            run.opened.claim(stages[0], experiment.model_dump(mode="json"))
         made = Made(policy=run_start(run), mix=context.mix)
         for stage in stages:
             before, made = made, run_stage(stage, run, made)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from string import Formatter
 
 from rlhf.config.data import COLUMNS
@@ -37,12 +37,8 @@ def with_prompts(
     Raises:
         DataError: when no row has a column that is named.
     """
-    new_names = {own: name for name, own in columns.items() if own is not None}
     seen = {name for row in rows if not row.document for name in row.values}
-    parts = [
-        (_with_breaks(text), name if name is None or name in seen else new_names.get(name, name))
-        for text, name, _, _ in Formatter().parse(template)
-    ]
+    parts = list(_parts(template, columns, seen))
     names = [name for _, name in parts if name is not None]
     _check_columns(seen, names, problems.subject)
     used = set() if keeps else {name for name in names if name not in COLUMNS}
@@ -62,8 +58,14 @@ def with_prompts(
     return found
 
 
-def _with_breaks(text: str) -> str:
-    return _LINE_BREAK.sub(lambda found: r"\n" if found[1] else "\n", text)
+def _parts(
+    template: str, columns: Mapping[str, str | None], seen: Collection[str]
+) -> Iterator[tuple[str, str | None]]:
+    """Yield each text of a template, and the column behind it by its name in rows."""
+    new_names = {own: name for name, own in columns.items() if own is not None}
+    for text, name, _, _ in Formatter().parse(template):
+        broken = _LINE_BREAK.sub(lambda found: r"\n" if found[1] else "\n", text)
+        yield broken, name if name is None or name in seen else new_names.get(name, name)
 
 
 def _check_columns(seen: Collection[str], names: Sequence[str], path: str) -> None:

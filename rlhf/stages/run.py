@@ -79,7 +79,7 @@ class Run:
     def perform(self, stage: Stage, inputs_sha256: str) -> None:
         """Run a stage to its end; as it begins, its settings become those of the folder."""
         (record,) = STAGES_OF[stage.name]
-        self.claim(record)
+        self.opened.claim(record, self.experiment.model_dump(mode="json"))
         checkpoint = self.experiment.checkpoint
         store = Store(
             self.folder / "checkpoints" / stage.name,
@@ -92,10 +92,6 @@ class Run:
             steps = drive(stage, store, self.log, every=checkpoint.every, timings=self.timings)
         seconds = self.log.earlier_s + time.monotonic() - start
         self.finished(stage.name, {"seconds": seconds, "steps": steps})
-
-    def claim(self, stage: StageRecord) -> None:
-        """Make the settings of a stage those of the folder: what is written next follows them."""
-        self.opened.claim(stage, self.experiment.model_dump(mode="json"))
 
     def fingerprint(self, stage: StageRecord, *came_before: Path) -> str:
         """Return a hash of all that determines a stage's result.
