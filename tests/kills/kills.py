@@ -104,6 +104,7 @@ def _run(home: Path, log: Path, at: int | None, fate: Fate) -> None:
     told = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(told, 1)
     os.dup2(told, 2)
+    sys.stdout = sys.stderr = os.fdopen(told, "w", buffering=1)  # pytest has its own
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     sys.addaudithook(Counter(home / "run", file, at, fate))
     main(COMMAND)
