@@ -27,8 +27,7 @@ def with_prompts(
 
     Args:
         rows: of one source, after data.columns.
-        template: text with {column} where its value goes, by its name in the file or in rows; the
-            two letters \n are a line break, as no shell makes one of them, and \\n are \n.
+        template: text with {column} where a value goes; \n as two letters is a line break.
         columns: data.columns, which the rows have been through.
         problems: notes rows with a column that is absent, empty or no text, and such that have a
             prompt which would be lost; its subject is the source's name.
