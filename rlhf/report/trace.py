@@ -7,12 +7,10 @@ from statistics import fmean
 from typing import Final
 
 from rlhf.report.read import Points
-from rlhf.report.scale import Scale
+from rlhf.report.scale import LARGEST, Scale
 
 MOST_POINTS: Final = 400
 """More are averaged in groups before drawing; the page stays small."""
-LARGEST: Final = 1e300
-"""Sums and differences of such numbers are still numbers."""
 
 
 def drawable(points: Points) -> Points:
