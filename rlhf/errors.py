@@ -4,7 +4,10 @@ All of them take one message argument, so they pickle and cross process borders 
 A message says what (with its value), the rule, and the remedy.
 """
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, TypeVar
+
+T = TypeVar("T", bound=BaseException)
 
 
 class RLHFError(Exception):
@@ -51,6 +54,20 @@ class TrainingError(RLHFError, RuntimeError):
     """Training left the numbers it may trust (a NaN loss, a first ratio that is not 1)."""
 
     exit_code = 4
+
+
+def warned(error: BaseException) -> list[str]:
+    """Return what else there is to know beside an error, a line each: its notes."""
+    notes: list[str] = getattr(error, "__notes__", [])
+    return list(dict.fromkeys(line for note in notes for line in note.splitlines()))
+
+
+def with_warnings(error: T, lines: Iterable[str]) -> T:
+    """Return an error with warnings as its notes, which are told beside it."""
+    for line in lines:
+        if line not in warned(error):
+            error.add_note(line)
+    return error
 
 
 def described(error: BaseException) -> str:

@@ -60,8 +60,8 @@ class Alarm:
     """The rule, for docs/metrics.md."""
     says: str
     """The line: the sign with its value, what it means, and after a semicolon what to do. It is
-    filled with what the sign found; {x:short}, {x:percent} and {x:signed} write a number for a
-    person (rlhf/observe/numbers.py)."""
+    filled with what the sign found; {x:short}, {x:nats}, {x:percent} and {x:signed} write a number
+    for a person (rlhf/observe/numbers.py)."""
     order: int
     """Lower ones come first."""
 

@@ -12,20 +12,31 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, Field, ValidationError
 
 from rlhf import __version__
 from rlhf.catalog.stages import STAGES
-from rlhf.checkpoint.files import canonical_json, reading, sha256, sync, write_json, writing
+from rlhf.checkpoint.files import (
+    canonical_json,
+    read_json,
+    reading,
+    sha256,
+    sync,
+    write_json,
+    writing,
+)
 from rlhf.config.section import Section
 from rlhf.errors import CheckpointError
 
 ARTIFACT_FILE = "rlhf_artifact.json"
 OWN_SHA256 = "record_sha256"
-SCHEMA_VERSION = 2
-"""1 had the hashes of the weights alone."""
+SCHEMA_VERSION = 3
+"""1 had the hashes of the weights alone; 2 counted the base's path in ADAPTER_CONFIG."""
+ADAPTER_SCHEMA = 3
+ADAPTER_CONFIG, BASE_KEY = "adapter_config.json", "base_model_name_or_path"
+"""File of adapters, and what it calls their base: a path that changes when the run is moved."""
 DECIDING_FILES = (
     ("config.json", "*.safetensors", "*.bin"),
     ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt"),
@@ -88,12 +99,22 @@ def write_artifact(folder: Path, artifact: Artifact) -> Artifact:
     others = [path for path in sorted(folder.rglob("*")) if _is_own(path) and path not in files]
     hashes = {
         "weights_sha256": {path.name: sha256(path) for path in files},
-        "files_sha256": {path.relative_to(folder).as_posix(): sha256(path) for path in others},
+        "files_sha256": {path.relative_to(folder).as_posix(): _sha256(path) for path in others},
     }
     whole = artifact.model_copy(update=hashes)
     whole = whole.model_copy(update={OWN_SHA256: _own_sha256(whole.model_dump())})
     write_json(folder / ARTIFACT_FILE, whole.model_dump())
     return whole
+
+
+def _sha256(path: Path, schema_version: int = SCHEMA_VERSION) -> str:
+    """Return the hash of a file as a record of that layout has it."""
+    if path.name == ADAPTER_CONFIG and schema_version >= ADAPTER_SCHEMA:
+        content = read_json(path)
+        if isinstance(content, dict):
+            entries = cast("dict[str, object]", content)
+            return inputs_fingerprint({k: v for k, v in entries.items() if k != BASE_KEY})
+    return sha256(path)
 
 
 def _own_sha256(record: Mapping[str, object]) -> str:
@@ -109,13 +130,18 @@ def _is_own(path: Path) -> bool:
     return path.is_file() and not path.is_symlink() and path.name != ARTIFACT_FILE
 
 
+def old_of(target: Path) -> Path:
+    """Return where a folder waits while another one takes its place."""
+    return target.with_name(f".{target.name}.old")
+
+
 def put_in_place(finished: Path, target: Path) -> None:
     """Move a finished folder to its place, such that a power cut leaves the old one or the new.
 
     Raises:
         CheckpointError: when the disk fails.
     """
-    old = target.with_name(f".{target.name}.old")
+    old = old_of(target)
     with writing(target, 0):
         for path in (*finished.rglob("*"), finished):
             if not path.is_symlink():
@@ -175,7 +201,7 @@ def verify(folder: Path) -> Artifact:
     problems: list[str] = []
     for name, expected in {**artifact.weights_sha256, **artifact.files_sha256}.items():
         try:
-            found = sha256(folder / name)
+            found = _sha256(folder / name, artifact.schema_version)
         except CheckpointError as error:
             problems.append(f"{error}: {folder} is damaged; {remedy}")
             continue

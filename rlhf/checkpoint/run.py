@@ -44,7 +44,7 @@ class RunFolder:
     schema_version: int = SCHEMA_VERSION
     """Layout of the folder."""
     known: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
-    """The settings that count for each stage the folder was made for, by dotted path."""
+    """The settings that count for each stage that has begun in the folder, by dotted path."""
 
     def deciding(self, stage: StageRecord, config: Mapping[str, object]) -> dict[str, object]:
         """Return the settings that decide a stage's result in this folder, by dotted path."""
@@ -58,6 +58,17 @@ class RunFolder:
     def identity(self, path: Path) -> object:
         """Return the hashes by which a stage of this folder identifies a model or file."""
         return identity(path, self.schema_version)
+
+    def claim(self, stage: StageRecord, config: Mapping[str, object]) -> None:
+        """Keep the settings that decide a stage's result, as it begins; from now on they stay.
+
+        Raises:
+            CheckpointError: when the disk is full or fails.
+        """
+        record = read_record(self.path / RUN_FILE)
+        if stage.name not in record.stages:
+            stages = {**record.stages, stage.name: deciding(stage, config)}
+            write_json(self.path / RUN_FILE, asdict(replace(record, stages=stages)))
 
     def release(self) -> None:
         """Release the lock; call once. The kernel releases it when the process is killed."""
@@ -78,7 +89,7 @@ class Record:
 
     run_id: str
     stages: dict[str, dict[str, object]]
-    """Settings that decide each stage's result, by dotted path."""
+    """Settings that decide the result of each stage that has begun, by dotted path."""
     schema_version: int
 
 
@@ -88,8 +99,8 @@ def open_run(run_dir: Path, config: Mapping[str, object], command: str) -> RunFo
     Args:
         run_dir: RUN; made with its parents when missing.
         config: The whole configuration, nested, as JSON can keep it.
-        command: sft, reward_model, ppo or pipeline; each keeps its stages' settings in the
-            folder, so several commands may share one. Any other command only takes the lock.
+        command: sft, reward_model, ppo or pipeline; the settings of its stages must be those with
+            which they have begun here. Any other command only takes the lock.
 
     Raises:
         ConfigError: when the folder cannot be made, is in use, is not a run's, or belongs to a
@@ -100,7 +111,7 @@ def open_run(run_dir: Path, config: Mapping[str, object], command: str) -> RunFo
     lock = _lock(run_dir, command)
     try:
         _tidy(run_dir)
-        record = _claim(run_dir, config, command)
+        record = _record(run_dir, config, command)
     except BaseException:
         os.close(lock)
         raise
@@ -189,32 +200,27 @@ def _owner(lock: int) -> str:
     return f"`rlhf {owner['command']}`, process {owner['pid']} on {owner['host']}"
 
 
-def _claim(run_dir: Path, config: Mapping[str, object], command: str) -> Record:
-    """Compare with what the folder was used for, then add this command; return its record."""
+def _record(run_dir: Path, config: Mapping[str, object], command: str) -> Record:
+    """Return the folder's record, compared with this command; make one for a new folder."""
     path = run_dir / RUN_FILE
-    there = read_record(path) if path.exists() else Record(secrets.token_hex(8), {}, SCHEMA_VERSION)
-    here = _compare(run_dir, there, config, command)
-    if path.exists() and not here.keys() - there.stages.keys():
-        return there
-    record = replace(there, stages={**here, **there.stages})
-    write_json(path, asdict(record))
+    if path.exists():
+        record = read_record(path)
+        _compare(run_dir, record, config, command)
+    else:
+        record = Record(secrets.token_hex(8), {}, SCHEMA_VERSION)
+        write_json(path, asdict(record))
     return record
 
 
-def _compare(
-    run_dir: Path, there: Record, config: Mapping[str, object], command: str
-) -> dict[str, dict[str, object]]:
-    """Return the settings that decide each stage of a command, if they are those there."""
-    here = {
-        stage.name: deciding(stage, config, there.stages.get(stage.name))
-        for stage in STAGES_OF.get(command, ())
-    }
+def _compare(run_dir: Path, there: Record, config: Mapping[str, object], command: str) -> None:
+    """Refuse other settings than those with which a command's stages have begun."""
     changed: dict[str, None] = {}
-    for stage in here.keys() & there.stages.keys():
-        changed.update(dict.fromkeys(differences(there.stages[stage], here[stage])))
+    for stage in STAGES_OF.get(command, ()):
+        known = there.stages.get(stage.name)
+        if known is not None:
+            changed.update(dict.fromkeys(differences(known, deciding(stage, config, known))))
     if changed:
         raise ConfigError(_belongs_elsewhere(run_dir, sorted(changed)))
-    return here
 
 
 def read_record(path: Path) -> Record:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlhf.checks.context import CheckContext
-from rlhf.errors import RLHFError
+from rlhf.errors import RLHFError, warned
 
 Level = Literal["ok", "warn", "skip", "FAIL"]
 
@@ -29,7 +29,7 @@ class Check:
     needs: tuple[str, ...] = ()
     """Names of earlier checks; this one is skipped where one of them failed."""
     otherwise: Callable[[CheckContext], str] | None = None
-    """What can be looked at even then; its result counts where it finds a fault."""
+    """What can be looked at even then; its result counts where it is a fault or a warning."""
     connects: bool = False
     """Whether it asks a live cluster; a run does so itself, once it is connected."""
 
@@ -45,6 +45,13 @@ class CheckResult:
     error: RLHFError | None = None
     """What was raised, of a FAIL."""
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is doubtful, a line each; of a FAIL, what is to be known beside it."""
+        if self.error is not None:
+            return warned(self.error)
+        return self.text.splitlines() if self.level == "warn" else []
+
 
 def examine(context: CheckContext, checks: Iterable[Check]) -> Iterator[CheckResult]:
     """Make every check; after a failed one only the checks that need it are skipped."""
@@ -55,7 +62,7 @@ def examine(context: CheckContext, checks: Iterable[Check]) -> Iterator[CheckRes
             result = _skipped(check, context, f"needs {' and '.join(absent)}")
         else:
             result = _run(check, context)
-        if result.level in ("FAIL", "skip"):
+        if absent or result.level in ("FAIL", "skip"):
             unknown.add(check.name)
         yield result
 
@@ -64,7 +71,7 @@ def _skipped(check: Check, context: CheckContext, why: str) -> CheckResult:
     """Return the result of a check whose needs are not met."""
     if check.otherwise is not None:
         result = _run(Check(name=check.name, look=check.otherwise), context)
-        if result.level == "FAIL":
+        if result.level in ("FAIL", "warn"):
             return result
     return CheckResult(name=check.name, level="skip", text=why)
 

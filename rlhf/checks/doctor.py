@@ -17,7 +17,10 @@ def diagnose(context: CheckContext) -> None:
     failed = 0
     for result in examine(context, CHECKS):
         failed += result.level == "FAIL"
-        for line in result.text.splitlines():
-            print(f"{result.level:<5} {result.name}: {line}", flush=True)  # noqa: T201 - the answer
+        lines = [(result.level, line) for line in result.text.splitlines()]
+        if result.error is not None:
+            lines += [("warn", line) for line in result.warnings]
+        for level, line in lines:
+            print(f"{level:<5} {result.name}: {line}", flush=True)  # noqa: T201 - the answer
     if failed:
         raise ConfigError(f"{failed} of {len(CHECKS)} checks failed")

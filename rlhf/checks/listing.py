@@ -10,12 +10,17 @@ from rlhf.checks.cluster import check_access, check_cluster, check_nodes
 from rlhf.checks.context import CheckContext
 from rlhf.checks.disk import check_disk, check_run_folder
 from rlhf.checks.machine import check_machine
-from rlhf.checks.models import check_folders, check_models, check_reward_head
+from rlhf.checks.models import (
+    check_finished,
+    check_folders,
+    check_models,
+    check_reward_head,
+)
 from rlhf.checks.reward import check_reward
 from rlhf.checks.settings import check_packages, check_settings
 from rlhf.checks.tokenizers import check_tokenizers
 from rlhf.data.kinds import check_rows, given
-from rlhf.data.problems import Faults
+from rlhf.data.problems import Faults, heard
 from rlhf.evaluation.judges import check_columns
 from rlhf.stages.inputs import kinds_of
 
@@ -41,11 +46,12 @@ def check_rows_alone(context: CheckContext) -> str:
     """
     faults = Faults()
     data = context.experiment.data
-    for kind in kinds_of(context.experiment, context.stages):
-        if kind in given(data):
-            faults.of(partial(check_rows, kind, data))
-    faults.check()
-    return "read"
+    with heard() as warnings:
+        for kind in kinds_of(context.experiment, context.stages):
+            if kind in given(data):
+                faults.of(partial(check_rows, kind, data))
+        faults.check()
+    return CheckWarning("\n".join(warnings)) if warnings else "read"
 
 
 def check_judge(context: CheckContext) -> str:
@@ -71,6 +77,7 @@ def judge_alone(context: CheckContext) -> str:
 CHECKS = (
     Check(name="packages", look=check_packages),
     Check(name="settings", look=check_settings),
+    Check(name="finished", look=check_finished),
     Check(name="folders", look=check_folders, needs=("settings",)),
     Check(name="data", look=check_data, needs=("folders",), otherwise=check_rows_alone),
     Check(name="judge", look=check_judge, needs=("data",), otherwise=judge_alone),

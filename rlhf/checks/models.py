@@ -8,12 +8,15 @@ from pathlib import Path
 
 from rlhf.catalog.stages import REWARD_MODEL, STAGES
 from rlhf.checkpoint.artifact import START, read_artifact, verify
+from rlhf.checkpoint.finished import check_all_finished
 from rlhf.checks.context import CheckContext, reward_models
+from rlhf.data.problems import Faults
 from rlhf.data.tokenizer import fingerprint, load_tokenizer
 from rlhf.errors import CheckpointError, ModelError
 from rlhf.models.folder import check_folder
 from rlhf.models.head import check_head
 from rlhf.models.weights import check_weights
+from rlhf.observe.numbers import counted
 
 WRITERS = (START, *(stage.folder for stage in STAGES if stage.gives == "policy"))
 SCORERS = (REWARD_MODEL.folder, "value")
@@ -40,9 +43,21 @@ def check_models(context: CheckContext) -> str:
     """
     wanted = [(path, name in scored(context)) for name, path in context.models.items()]
     _raise_all(partial(check_weights, path, scored=ends) for path, ends in dict.fromkeys(wanted))
-    for path, ends in wanted:
-        _check_handed_over(path, scored=ends)
+    faults = Faults()
+    for path, ends in dict.fromkeys(wanted):
+        faults.of(partial(_check_handed_over, path, scored=ends))
+    faults.check()
     return ", ".join(f"{name}={path}" for name, path in context.models.items()) or _start(context)
+
+
+def check_finished(context: CheckContext) -> str:
+    """Check every file of the models that the run's folder has already.
+
+    Raises:
+        CheckpointError: one line for each file that is damaged or gone, of all of them.
+    """
+    count = check_all_finished(Path(context.experiment.run_dir))
+    return f"{counted(count, 'model')} of this run, whole" if count else "the run has no model yet"
 
 
 def check_reward_head(context: CheckContext) -> str:

@@ -94,9 +94,9 @@ def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
         composing.close()
         try:
             return take(config)
-        except (RLHFError, KeyboardInterrupt) as error:
+        except (RLHFError, OSError, KeyboardInterrupt) as error:
             errors.append(error)
-            # Hydra would go on to the next combination.
+            # Hydra would go on to the next combination, and print an OSError as its own.
             raise SystemExit(1) from error
 
     wrapped = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")

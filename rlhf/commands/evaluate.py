@@ -77,10 +77,20 @@ def _keep(run: Run, verdict: dict[str, object], *, of_the_run: bool) -> None:
     file = evaluations.keep(run.folder, verdict, of_the_run=of_the_run)
     if evaluations.kept(run.folder)[0] != verdict:
         run.log.note(f"evaluation: kept as {file}; {EVALUATION} stays as it is, of another subject")
-    low, high = verdict["interval"]  # type: ignore[misc]
+    run.log.note(f"evaluation: {_said(verdict)}")
+
+
+def _said(verdict: dict[str, object]) -> str:
+    """Return a verdict in words."""
     new, old = (Path(str(verdict[f"{side}_path"])).name for side in ("candidate", "baseline"))
-    run.log.note(
-        f"evaluation: the judge prefers {new} to {old} in {verdict['win_rate']:.0%} of "
+    if verdict["interval"] is None:
+        return (
+            f"the judge scores all {verdict['num_answers']} answers of {new} and {old} alike, so "
+            "there is no decision"
+        )
+    low, high = cast("list[float]", verdict["interval"])
+    return (
+        f"the judge prefers {new} to {old} in {verdict['win_rate']:.0%} of "
         f"{verdict['num_answers']} answers (95 % interval {low:.0%} to {high:.0%})"
     )
 
@@ -120,6 +130,8 @@ def evaluate(command: str, experiment: Experiment) -> float | None:
     check_columns(judge, inputs.prompt_columns)
     check_reach(experiment.cluster, ["policy"])
     with opened(command, experiment, inputs, [SFT]) as run:
+        for line in inputs.warnings:
+            run.log.warn(line)
         win_rate = compare_policies(run, candidate, baseline, judge, of_the_run=False)
         reported(run)
         return win_rate

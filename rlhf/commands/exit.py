@@ -10,7 +10,7 @@ from rlhf.checkpoint.disk import explained, is_fault_of_the_machine
 from rlhf.checkpoint.ending import Terminated, listen
 from rlhf.commands.restart import Program, RestartError, replace_process, say
 from rlhf.commands.terminal import speak_plainly
-from rlhf.errors import CheckpointError, RLHFError
+from rlhf.errors import CheckpointError, RLHFError, warned
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -27,6 +27,7 @@ def end_with(callback: Callable[[], object]) -> NoReturn:
         _tried(callback)
     except RLHFError as error:
         say(f"{error}")
+        say("\n".join(f"warning: {line}" for line in warned(error)))
         sys.exit(error.exit_code)
     except OSError as error:
         if not is_fault_of_the_machine(error):

@@ -21,6 +21,7 @@ from rlhf.report.figures import figures_of, objective
 from rlhf.report.read import read_run
 from rlhf.runtime.runtime import Processes
 from rlhf.stages.inputs import Inputs
+from rlhf.stages.moved import follow_move
 from rlhf.stages.rehearsal import Rehearsal
 from rlhf.stages.run import Run
 
@@ -42,6 +43,8 @@ def opened(
                 max_kl=experiment.sweep.max_kl,
             )
         )
+        for line in follow_move(folder.path):
+            log.note(line)
         if command in TRAINING:
             data = inputs.described(experiment.data)
             write_manifest(folder.path, command, _typed(command), config, data)

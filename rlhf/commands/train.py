@@ -14,7 +14,7 @@ from rlhf.config.experiment import Experiment
 from rlhf.evaluation.judges import Judge
 from rlhf.observe.manifest import note_reward
 from rlhf.observe.samples import read_samples
-from rlhf.stages.pipeline import Made, run_stage, run_start
+from rlhf.stages.pipeline import Made, makes_start, run_stage, run_start
 from rlhf.stages.run import Run
 
 
@@ -29,6 +29,8 @@ def train(command: str, experiment: Experiment) -> float | None:
         if PPO in stages:
             run.log.note(f"reward: {reward_of(context)}")
             note_reward(run.folder, [source.term for source in context.mix.sources])
+        if makes_start(run):
+            run.opened.claim(stages[0], experiment.model_dump(mode="json"))
         made = Made(policy=run_start(run), mix=context.mix)
         for stage in stages:
             before, made = made, run_stage(stage, run, made)

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rlhf.catalog.stages import STAGES_OF
-from rlhf.checkpoint.artifact import KINDS, START, verify
+from rlhf.checkpoint.finished import check_finished, finished
 from rlhf.checkpoint.manifest import DamagedError, check_step
-from rlhf.checkpoint.run import RECORDED_START, RUN_FILE, read_record
+from rlhf.checkpoint.run import RUN_FILE, read_record
 from rlhf.errors import CheckpointError, ConfigError
 from rlhf.observe import evaluations, files
 from rlhf.report.read import number, section
+from rlhf.stages.moved import moved_bases
 
 USAGE = "rlhf verify RUN"
 OBJECTS = (files.MANIFEST, files.EVALUATION, files.REWARD_MODEL)
@@ -49,9 +50,11 @@ def _parts(run_dir: Path) -> Iterator[tuple[Path, Callable[[], str]]]:
     """Yield every part of a run that is there, with a check that says what was found."""
     record = run_dir / RUN_FILE
     yield record, lambda: f"layout {read_record(record).schema_version}"
-    for folder in (run_dir / kind for kind in KINDS):
-        if folder.is_dir():
-            yield folder, lambda folder=folder: _model(folder, record)
+    for folder in finished(run_dir):
+        yield folder, lambda folder=folder: check_finished(folder)
+    for adapters, named, base in moved_bases(run_dir):
+        text = f"names its base as {named}, which is {base} now; the run's next command writes that"
+        yield adapters, lambda text=text: text
     for stage, figures in section(files.read_object(run_dir / files.MANIFEST), "stages").items():
         yield run_dir, lambda stage=stage, done=figures: _finished(run_dir, stage, done)
     for step in sorted((run_dir / "checkpoints").glob("*/step_*")):
@@ -67,19 +70,6 @@ def _records(run_dir: Path) -> Iterator[tuple[Path, Callable[[], str]]]:
     for path in (run_dir / name for name in ROWS):
         if path.is_file():
             yield path, lambda path=path: _rows(path)
-
-
-def _model(folder: Path, record: Path) -> str:
-    if folder.name == START and read_record(record).schema_version < RECORDED_START:
-        return "not recorded, as the run was begun by an earlier release"
-    artifact = verify(folder)
-    gone = [kind for kind in artifact.beside if not (folder.parent / kind).exists()]
-    if gone:
-        raise CheckpointError(
-            f"{folder.parent / gone[0]} is missing, though it was made with {folder}; put it back, "
-            f"or delete {folder} and run its stage again"
-        )
-    return f"whole, {len(artifact.weights_sha256) + len(artifact.files_sha256)} files"
 
 
 def _finished(run_dir: Path, stage: str, figures: object) -> str:

@@ -103,7 +103,8 @@ class DataConfig(Section):
     rows are read as TRL's, whatever layout they look like."""
     prompt_template: PromptTemplate = None
     """Makes the prompt of a row out of its columns, by the file's names: 'Summarize: {article}'.
-    For texts without a prompt of their own; not for pretraining."""
+    For texts without a prompt of their own; not for pretraining. The letters \\n are a line break,
+    and \\\\n the letters."""
     few_shot: int = Field(default=0, ge=0)
     """Demonstrations, of those trained on, that stand with their answers before each prompt."""
     invalid: Literal["error", "drop"] = "error"

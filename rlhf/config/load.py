@@ -17,6 +17,15 @@ from rlhf.errors import ConfigError
 
 LARGEST = 1e18
 """Largest number of any setting: it fits in 64-bit integers, and its square in fp32."""
+_WORDS = {
+    "dictionary": "{name: value, ...}",
+    "list": "a list, [..., ...]",
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+}
+"""What pydantic calls a value, as the documents call it."""
 _NO_NUMBERS = (math.inf, -math.inf)
 """Refused by the models themselves."""
 
@@ -39,10 +48,16 @@ def load(mapping: Mapping[str, object]) -> Experiment:
             for detail in error.errors(include_url=False):
                 problems.append(_explain(detail))
                 _remove(pruned, detail["loc"])
-    problems.extend(cross_checks(experiment))
+    problems.extend(line for line in cross_checks(experiment) if not _follows(line, problems))
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     return experiment
+
+
+def _follows(line: str, problems: list[str]) -> bool:
+    """Return whether a list's entry names nothing because what it named was a problem already."""
+    entry, names_none, _ = line.partition(" names no source")
+    return bool(names_none) and any(re.match(rf"{re.escape(entry)}[.=]", told) for told in problems)
 
 
 def keys(model: type[BaseModel] = Experiment, prefix: str = "") -> Iterator[str]:
@@ -96,7 +111,8 @@ def _explain(detail: Any) -> str:
 
 
 def _in_words(message: str) -> str:
-    return re.sub(r" or instance of \w+", "", message.replace("Input should", "should"))
+    text = re.sub(r" or instance of \w+", "", message.replace("Input should", "should"))
+    return re.sub(r"a valid (\w+)", lambda found: _WORDS.get(found[1], found[0]), text)
 
 
 def _fields_beside(loc: tuple[int | str, ...]) -> list[str]:
@@ -158,11 +174,27 @@ def _too_large(mapping: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _remove(mapping: dict[str, Any], loc: tuple[int | str, ...]) -> None:
-    """Drop the deepest part of loc that exists, so that its default takes its place."""
-    parent, key = mapping, loc[0]
+    """Drop the deepest part of loc that exists, so that its default takes its place.
+
+    An entry of a list of sections keeps its place there, so that those behind it keep theirs.
+    """
+    trail: list[tuple[Any, Any]] = [(mapping, loc[0])]
     for part in loc[1:]:
-        inner = parent.get(str(key))
-        if not isinstance(inner, dict) or part not in inner:
+        holder, key = trail[-1]
+        if not _has(holder, key) or not _has(holder[key], part):
             break
-        parent, key = cast("dict[str, Any]", inner), part
-    parent.pop(str(key), None)
+        trail.append((holder[key], part))
+    holder, key = trail.pop()
+    while isinstance(holder, list) and not holder[key]:  # was emptied, and is no entry even so
+        holder, key = trail.pop()
+    if isinstance(holder, list):
+        cast("list[object]", holder)[key] = {}
+    else:
+        holder.pop(key, None)
+
+
+def _has(holder: object, key: object) -> bool:
+    """Return whether a mapping has a key, or a list an entry at a place."""
+    if isinstance(holder, list):
+        return isinstance(key, int) and key < len(cast("list[object]", holder))
+    return isinstance(holder, dict) and key in holder

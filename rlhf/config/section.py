@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -11,6 +12,21 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 def at_home(value: object) -> object:
     """Return a text with ~ or ~user at its start replaced by that home folder, as a shell would."""
     return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111 - names too
+
+
+def absent(path: str) -> str:
+    """Return why nothing can be at a path, empty where something may: a name on the hub, too.
+
+    The hub's names are NAME or ORG/NAME, so what begins with a dot or a slash, has two slashes, or
+    lies in a folder that is there, is a path; it is not looked for on the hub, which takes long.
+    """
+    place = Path(path)
+    above = place.parent
+    within = "/" in path and above.is_dir()
+    if place.exists() or not (path.startswith((".", "/", "~")) or path.count("/") > 1 or within):
+        return ""
+    here = f", though {above} is one" if within and path[0] not in "./~" else ""
+    return f"{path}: there is no such folder{here}; give a model folder or a hub name"
 
 
 LONGEST_PART, LONGEST_PATH = 255, 2000

@@ -118,7 +118,7 @@ def _rows(source: SourceConfig, config: DataConfig, form: Form, problems: Proble
     rows = renamed(read_rows(source, problems), columns, source.path, form.legal)
     template = source.prompt_template or config.prompt_template
     if template is not None:
-        return with_prompts(rows, template, problems, keeps=form.kind == "prompts")
+        return with_prompts(rows, template, columns, problems, keeps=form.kind == "prompts")
     if any(columns.values()):
         return rows
     return as_trl(rows, form.kind, form.legal, problems, chats=form.chats)
@@ -148,10 +148,10 @@ def _understand(
         if not row.layout:
             unread |= row.values.keys() - columns
     alike.report(problems)
-    problems.check(len(examples))
     unread -= _READ_BESIDE
     if unread and form.kind != "prompts":
         _log.warning("%s: columns that are not read: %s", problems.subject, _listed(unread))
+    problems.check(len(examples))
     return examples
 
 
@@ -207,8 +207,7 @@ class _Alike:
     def report(self, problems: Problems) -> None:
         """Note rows with wrong columns, once for all that have the same; all are counted."""
         for found, places in self.misfits.items():
-            more = f" (and {len(places) - 1} more rows like it)" if len(places) > 1 else ""
-            problems.add(places[0], misfit(found, self.legal) + more, len(places))
+            problems.add(places[0], misfit(found, self.legal), len(places))
         if self.copies and not problems.drop:
             _log.warning(
                 "%s: %s rows are copies of others, the first: %s of %s; they count as often as "

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from rlhf.errors import DataError, RLHFError
+from rlhf.errors import DataError, RLHFError, warned, with_warnings
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,17 +31,15 @@ class Problems:
         """
         self.subject = subject
         self.drop = drop
-        self._found: list[tuple[str, str]] = []
-        self._rows = 0
+        self._found: list[tuple[str, str, int]] = []
 
     def __len__(self) -> int:
         """Return how many problems there are."""
         return len(self._found)
 
     def add(self, where: str, reason: object, rows: int = 1) -> None:
-        """Note one problem, and how many rows have it."""
-        self._found.append((where, _one_line(str(reason))))
-        self._rows += rows
+        """Note one problem: where it is first, and how many rows have it."""
+        self._found.append((where, _one_line(str(reason)), rows))
 
     def check(self, left: int = 0) -> None:
         """Raise when anything was noted; where such rows are dropped, and some are left, warn.
@@ -61,22 +59,33 @@ class Problems:
         head = f"{count} problem{'s' if count > 1 else ''} in {self.subject}"
         if count > SHOWN:
             head += f", the first {SHOWN} are"
-        lines = [f"{where}: {reason}" for where, reason in self._found[:SHOWN]]
+        lines = [f"{where}: {_liked(reason, rows)}" for where, reason, rows in self._found[:SHOWN]]
         raise DataError("\n".join([f"{head}:", *lines]))
 
     def _count(self, left: int) -> None:
-        reasons = Counter(reason for _, reason in self._found)
-        listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(REASONS))
-        more = f", and {len(reasons) - REASONS} other reasons" if len(reasons) > REASONS else ""
+        """Warn of what is dropped: how many rows for each reason, and where the first one is."""
+        rows = Counter[str]()
+        first: dict[str, str] = {}
+        for where, reason, count in self._found:
+            rows[reason] += count
+            first.setdefault(reason, where)
+        shown = rows.most_common(REASONS)
+        listed = [f"{count:,} like {first[reason]} ({reason})" for reason, count in shown]
+        others = rows.total() - sum(count for _, count in shown)
+        if others:
+            listed.append(f"{others:,} for {len(rows) - REASONS:,} other reasons")
         _log.warning(
-            "%s: left out %s of %s rows (data.invalid=drop), the first at %s: %s%s",
+            "%s: left out %s of %s rows (data.invalid=drop): %s",
             self.subject,
-            f"{self._rows:,}",
-            f"{left + self._rows:,}",
-            self._found[0][0],
-            listed,
-            more,
+            f"{rows.total():,}",
+            f"{left + rows.total():,}",
+            ", ".join(listed),
         )
+
+
+def _liked(reason: str, rows: int) -> str:
+    """Return a reason, and how many more rows have the same."""
+    return f"{reason} (and {rows - 1:,} more rows like it)" if rows > 1 else reason
 
 
 def _one_line(text: str) -> str:
@@ -98,12 +107,17 @@ class _Listener(logging.Handler):
 
 @contextmanager
 def heard(room: str = "rlhf.data") -> Iterator[list[str]]:
-    """Yield the list that collects warnings about rows while this is open, for a run to show."""
+    """Yield the list that collects warnings about rows while this is open, for a run to show.
+
+    An error takes them along as its notes, so that both are told together.
+    """
     listener, logger = _Listener(), logging.getLogger(room)
     before, logger.propagate = logger.propagate, False
     logger.addHandler(listener)
     try:
         yield listener.lines
+    except RLHFError as error:
+        raise with_warnings(error, listener.lines)  # noqa: B904 - it is the same error
     finally:
         logger.removeHandler(listener)
         logger.propagate = before
@@ -132,4 +146,6 @@ class Faults:
     def check(self) -> None:
         """Raise one error of the class of the first, when there is any."""
         if self._found:
-            raise type(self._found[0])("\n".join(self.lines)) from self._found[0]
+            error = type(self._found[0])("\n".join(self.lines))
+            notes = [line for each in self._found for line in warned(each)]
+            raise with_warnings(error, notes) from self._found[0]

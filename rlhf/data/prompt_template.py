@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from string import Formatter
 
 from rlhf.config.data import COLUMNS
@@ -11,15 +12,23 @@ from rlhf.data.problems import Problems
 from rlhf.data.rows import Row
 from rlhf.errors import DataError
 
+_LINE_BREAK = re.compile(r"(\\?)\\n")
+
 
 def with_prompts(
-    rows: Sequence[Row], template: str, problems: Problems, *, keeps: bool
+    rows: Sequence[Row],
+    template: str,
+    columns: Mapping[str, str | None],
+    problems: Problems,
+    *,
+    keeps: bool,
 ) -> list[Row]:
-    """Return the rows with a prompt made of their columns; documents stay as they are.
+    r"""Return the rows with a prompt made of their columns; documents stay as they are.
 
     Args:
         rows: of one source, after data.columns.
-        template: text with {column} where its value goes.
+        template: text with {column} where a value goes; \n as two letters is a line break.
+        columns: data.columns, which the rows have been through.
         problems: notes rows with a column that is absent, empty or no text, and such that have a
             prompt which would be lost; its subject is the source's name.
         keeps: whether the columns stay beside the prompt (for a reward function).
@@ -27,9 +36,10 @@ def with_prompts(
     Raises:
         DataError: when no row has a column that is named.
     """
-    parts = [(text, name) for text, name, _, _ in Formatter().parse(template)]
+    seen = {name for row in rows if not row.document for name in row.values}
+    parts = list(_parts(template, columns, seen))
     names = [name for _, name in parts if name is not None]
-    _check_columns(rows, names, problems.subject)
+    _check_columns(seen, names, problems.subject)
     used = set() if keeps else {name for name in names if name not in COLUMNS}
     found: list[Row] = []
     for row in rows:
@@ -47,8 +57,17 @@ def with_prompts(
     return found
 
 
-def _check_columns(rows: Sequence[Row], names: Sequence[str], path: str) -> None:
-    seen = {name for row in rows if not row.document for name in row.values}
+def _parts(
+    template: str, columns: Mapping[str, str | None], seen: Collection[str]
+) -> Iterator[tuple[str, str | None]]:
+    """Yield each text of a template, and the column behind it by its name in rows."""
+    new_names = {own: name for name, own in columns.items() if own is not None}
+    for text, name, _, _ in Formatter().parse(template):
+        broken = _LINE_BREAK.sub(lambda found: r"\n" if found[1] else "\n", text)
+        yield broken, name if name is None or name in seen else new_names.get(name, name)
+
+
+def _check_columns(seen: Collection[str], names: Sequence[str], path: str) -> None:
     absent = [name for name in names if name not in seen]
     if absent and seen:
         near = difflib.get_close_matches(absent[0], sorted(seen), n=1)

@@ -34,7 +34,27 @@ def load_prompts(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Spli
         ConfigError: when there is no source.
         DataError: listing `file:line` of every row that is wrong or too long.
     """
-    return prepare_prompts(config, tokenizer).splits(_batch)
+    return as_batches(prepare_prompts(config, tokenizer))
+
+
+def as_batches(prepared: Prepared) -> Splits[PromptBatch]:
+    """Return prepared prompts as batches."""
+    return prepared.splits(_batch)
+
+
+def columns_of(prepared: Prepared) -> dict[str, str]:
+    """Return the columns that prompts have beside the prompt, each with which rows are without it.
+
+    Empty text: none is. A row that has null for a column has it.
+    """
+    rows = [entry.example.row for entry in prepared.entries]
+    names = sorted({name for row in rows for name in row.values if name != "prompt"})
+    found: dict[str, str] = {}
+    for name in names:
+        without = [row.where for row in rows if name not in row.values]
+        first = f"{len(without):,} of {len(rows):,} rows, the first {without[0]}" if without else ""
+        found[name] = first
+    return found
 
 
 def prepare_prompts(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Prepared:

@@ -12,6 +12,7 @@ from typing import TypeAlias, cast
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from rlhf.config.section import absent
 from rlhf.errors import ModelError
 
 _log = logging.getLogger(__name__)
@@ -44,8 +45,8 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     Raises:
         ModelError: when nothing loads, or there is no EOS token to end a response with.
     """
-    if path.startswith(("/", "./", "../", "~")) and not Path(path).exists():
-        raise ModelError(f"{path}: there is no such folder; give a model folder or a hub name")
+    if gone := absent(path):
+        raise ModelError(gone)
     tokenizer = _loaded(path)
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         raise ModelError(f"{path}: its tokenizer has no vocabulary; put its tokenizer.json back")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlhf.algo.diagnostics import bootstrap_mean_interval, distinct_n
+from rlhf.algo.diagnostics import bootstrap_mean_interval, distinct_n, wilson_interval
 from rlhf.data.tokenizer import TextTokenizer
 from rlhf.evaluation.judges import Judge
 from rlhf.flow.rollout import joined
@@ -16,6 +16,8 @@ from rlhf.stages.samples import SAMPLE_STEP, as_samples
 
 SHOWN_PAIRS = 24
 """Prompts whose two answers are kept for the report."""
+TIE = 0.5
+"""What a pair counts that the judge scores alike."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,9 +64,10 @@ def preference(candidate: float, baseline: float) -> float:
 def compare(
     candidate: Answers, baseline: Answers, name: str, judge: Judge, seed: int
 ) -> dict[str, object]:
-    """Return the figures of RUN/evaluation.json: win rate with a 95 % bootstrap interval.
+    """Return the figures of RUN/evaluation.json: win rate with a 95 % interval.
 
-    The interval is over prompts, not answers: answers to one prompt are alike.
+    The interval is over prompts, not answers: answers to one prompt are alike. It is None where
+    every pair is a tie: nothing is decided then.
     """
     wins = [preference(c, b) for c, b in zip(candidate.scores, baseline.scores, strict=True)]
     by_prompt = _by_prompt(candidate.samples, wins)
@@ -74,12 +77,19 @@ def compare(
         "num_prompts": len(by_prompt),
         "num_answers": len(wins),
         "win_rate": sum(wins) / len(wins),
-        "interval": list(bootstrap_mean_interval(by_prompt, seed)),
-        "ties": sum(win == 0.5 for win in wins) / len(wins),
+        "interval": None if set(wins) == {TIE} else list(_interval(by_prompt, seed)),
+        "ties": sum(win == TIE for win in wins) / len(wins),
         "candidate": candidate.summary(),
         "baseline": baseline.summary(),
         "pairs": _pairs(candidate, baseline),
     }
+
+
+def _interval(by_prompt: Sequence[float], seed: int) -> tuple[float, float]:
+    """Return the bootstrap's interval; Wilson's where all prompts agree: the other has no width."""
+    if len(set(by_prompt)) == 1:
+        return wilson_interval(sum(by_prompt), len(by_prompt))
+    return bootstrap_mean_interval(by_prompt, seed)
 
 
 def _by_prompt(samples: Sequence[Sample], wins: Sequence[float]) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -79,7 +79,7 @@ class RatingsJudge:
         return self.model.score(responses)
 
 
-def check_columns(judge: Judge, columns: Collection[str]) -> None:
+def check_columns(judge: Judge, columns: Mapping[str, str]) -> None:
     """Refuse a function that needs an argument which no column of the prompts fills.
 
     Raises:

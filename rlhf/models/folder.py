@@ -18,6 +18,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from rlhf.config.section import absent
 from rlhf.errors import ModelError
 
 WHOLE = ("model.safetensors", "pytorch_model.bin")
@@ -56,8 +57,8 @@ def check_folder(path: str) -> None:
         raise ModelError(
             f"{path} is a file; give a model folder, or the name of a model on the hub"
         )
-    if not folder.exists() and path.startswith(("/", "./", "../", "~")):
-        raise ModelError(f"{path}: there is no such folder; give a model folder or a hub name")
+    if gone := absent(path):
+        raise ModelError(gone)
     if not folder.is_dir():
         return
     if (folder / "adapter_config.json").exists():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from rlhf.config.section import absent
 from rlhf.errors import ModelError, RLHFError
 from rlhf.models.families import context_of, language_config, provide_classifier, renamed
 from rlhf.models.folder import one_line
@@ -92,6 +93,8 @@ def from_pretrained(auto: Any, path: str, **options: Any) -> Any:
     Raises:
         ModelError: when it cannot.
     """
+    if gone := absent(path):
+        raise ModelError(gone)
     with blaming(path, auto.__name__):
         return auto.from_pretrained(path, trust_remote_code=False, **options)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rlhf.catalog.declared import headlines_of, live_of, metric
-from rlhf.observe.numbers import filled, percent, short
+from rlhf.observe.numbers import WRITERS, filled, short
 
 
 def live_figures(stage: str, values: Mapping[str, float]) -> list[tuple[str, str]]:
     """Return (label, value) for the metrics of a stage that are known so far."""
     return [
-        (live.label, (percent if metric(stage, name).unit == "share" else short)(values[name]))
+        (live.label, WRITERS.get(metric(stage, name).unit, short)(values[name]))
         for name, live in live_of(stage)
         if name in values
     ]

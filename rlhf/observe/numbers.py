@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from string import Formatter
 from typing import Any, Final
 
+ROUNDING: Final = 1e-5
+"""Nats a response: fp32 has 6e-8 of each log-probability, which sum to some hundred."""
+
 
 def finite(value: object) -> float | None:
     """Return a finite number as a float, and None for anything else."""
@@ -31,6 +34,12 @@ def short(value: float | None, digits: int = 3) -> str:
     return f"\u2212{text}" if value < 0 and text.strip("0.,") else text
 
 
+def nats(value: float | None) -> str:
+    """Write a KL: one nearer to 0 than fp32 sums of log-probabilities are exact reads as ≈0."""
+    is_rounding = value is not None and 0 < abs(value) < ROUNDING
+    return "\u22480" if is_rounding else short(value)
+
+
 def counted(number: int, thing: str) -> str:
     """Write how many there are: 1 step, 1,200 steps."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
@@ -43,7 +52,10 @@ def signed(value: float, digits: int = 3) -> str:
 
 def percent(share: float | None) -> str:
     """Write a share of 1 as whole percent: 74 %, with a no-break space."""
-    return "\u2013" if share is None else f"{100 * share:.0f}\u00a0%"
+    if share is None or not math.isfinite(share):
+        return "\u2013"
+    text = short(100 * share) if abs(share) >= 1e5 else f"{round(100 * share)}"
+    return f"{text}\u00a0%"
 
 
 def duration(seconds: float) -> str:
@@ -62,8 +74,8 @@ def duration(seconds: float) -> str:
 def filled(line: str, values: Mapping[str, object]) -> str:
     """Return a declared line (rlhf/catalog/metric.py) with its values; a missing one is a dash.
 
-    {x:short}, {x:percent} and {x:signed} write a number as the functions here do, any other
-    format as Python does.
+    {x:short}, {x:nats}, {x:percent} and {x:signed} write a number as the functions here do, any
+    other format as Python does.
     """
     return _LINES.vformat(line, (), values)
 
@@ -80,9 +92,17 @@ class _Lines(Formatter):
 _LINES: Final = _Lines()
 _WRITE: Final[dict[str, Callable[[Any], str]]] = {
     "short": short,
+    "nats": nats,
     "percent": percent,
     "signed": lambda value: signed(value, 2),
 }
+
+
+WRITERS: Final[Mapping[str, Callable[[float | None], str]]] = {
+    "share": percent,
+    "nats a response": nats,
+}
+"""How a metric is written whose unit asks for it; all others as `short` does."""
 
 
 def _scientific(size: float, digits: int) -> str:

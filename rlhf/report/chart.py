@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
+from rlhf.observe.numbers import ROUNDING, WRITERS, nats, short
 from rlhf.observe.numbers import percent as as_percent
-from rlhf.observe.numbers import short
 from rlhf.report.html import Markup, el, join
 from rlhf.report.read import Points
-from rlhf.report.scale import Scale, span, tick_labels
-from rlhf.report.trace import path, smooth, thin
+from rlhf.report.scale import Scale, along, span, tick_labels
+from rlhf.report.trace import drawable, path, smooth, thin
 
 WIDTH: Final = 344
 HEIGHT: Final = 196
@@ -50,7 +50,7 @@ class Chart:
     unit: str
     """In what; may be empty."""
     lines: Sequence[Line]
-    """Curves with at least one point each."""
+    """Curves; points that are no numbers are left out of the picture."""
     levels: Sequence[tuple[str, float]] = ()
     """(label, value) of dashed horizontal lines, such as a target."""
     x_label: str = "step"
@@ -62,11 +62,16 @@ class Chart:
 
     def write(self, value: float) -> str:
         """Return a value of this chart as text, in its unit."""
-        return as_percent(value) if self.percent else short(value)
+        return as_percent(value) if self.percent else WRITERS.get(self.unit, short)(value)
 
 
 def line_chart(chart: Chart) -> Markup:
     """Return a figure: caption, then the SVG with title and description for screen readers."""
+    caption = (chart.title, chart.unit)
+    lines = [replace(line, points=drawable(line.points)) for line in chart.lines]
+    chart = replace(chart, lines=[line for line in lines if line.points])
+    if not chart.lines:
+        return empty_figure(chart.key, caption)
     x, y = _scales(chart)
     body = join(
         [
@@ -76,7 +81,13 @@ def line_chart(chart: Chart) -> Markup:
             _end_labels(chart, x, y),
         ]
     )
-    return figure(chart.key, (chart.title, chart.unit), _describe(chart), body)
+    return figure(chart.key, caption, _describe(chart), body)
+
+
+def empty_figure(key: str, caption: tuple[str, str]) -> Markup:
+    """Return a captioned picture of nothing, which says so."""
+    none = "nothing was recorded that is a number"
+    return figure(key, caption, none, el("text", none, x=8, y=HEIGHT // 2, class_="tick"))
 
 
 def figure(key: str, caption: tuple[str, str], description: str, body: Markup) -> Markup:
@@ -105,17 +116,19 @@ def _scales(chart: Chart) -> tuple[Scale, Scale]:
     xs = [px for line in chart.lines for px, _ in line.points]
     ys = [py for line in chart.lines for _, py in thin(line.points)]
     ys += [value for _, value in chart.levels]
+    if WRITERS.get(chart.unit) is nats and max(map(abs, ys)) < ROUNDING:
+        ys = [0.0]  # else the picture would be one of rounding
     y_low, y_high = span(ys, zero=chart.zero)
-    y = Scale(y_low, min(1.0, y_high) if chart.percent else y_high, HEIGHT - BOTTOM, TOP)
+    is_share = chart.percent and max(ys) <= 1
+    y = Scale(y_low, min(1.0, y_high) if is_share else y_high, HEIGHT - BOTTOM, TOP)
     left = 8 + LETTER * max(map(len, tick_labels(y.ticks(), percent=chart.percent)), default=1)
-    x_high = max(xs) if max(xs) > min(xs) else min(xs) + 1
-    return Scale(min(xs), x_high, left, WIDTH - _label_width(chart)), y
+    return Scale(*along(xs), left, WIDTH - _label_width(chart)), y
 
 
 def _label_width(chart: Chart) -> float:
     lines = [line for line in chart.lines if not line.quiet]
     texts = [text for line in lines for text in (line.name, chart.write(line.points[-1][1]))]
-    return 14 + LETTER * max(max(map(len, texts)), len(chart.x_label) // 2)
+    return 14 + LETTER * max(max(map(len, texts), default=0), len(chart.x_label) // 2)
 
 
 def _grid(chart: Chart, x: Scale, y: Scale) -> Markup:
@@ -177,7 +190,7 @@ def _spread(rows: list[float], height: float) -> list[float]:
     placed = list(rows)
     for at, (above, _) in enumerate(pairwise(rows)):
         placed[at + 1] = max(placed[at + 1], placed[at] + height, above)
-    overflow = placed[-1] - (HEIGHT - BOTTOM - 10)
+    overflow = placed[-1] - (HEIGHT - BOTTOM - 10) if placed else 0
     if overflow > 0:
         placed = [row - overflow for row in placed]
     return placed

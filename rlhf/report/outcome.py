@@ -7,7 +7,7 @@ from typing import cast
 
 from rlhf.catalog.stages import PPO, SFT
 from rlhf.observe import files
-from rlhf.observe.numbers import percent, short, signed
+from rlhf.observe.numbers import nats, percent, short, signed
 from rlhf.report.html import Markup, el, join
 from rlhf.report.read import RunFiles, bounds, ends, number, section, sft_loss, words
 
@@ -35,7 +35,9 @@ def verdict_section(run: RunFiles) -> Markup | None:
         [
             el("h2", "Is it better?"),
             el("p", _judge_line(verdict), class_="soft"),
-            interval_bar(f"{candidate} preferred to {baseline}", win_rate, interval),
+            None
+            if _all_tie(verdict)
+            else interval_bar(f"{candidate} preferred to {baseline}", win_rate, interval),
             _policies(verdict, candidate, baseline),
             _others(run),
         ]
@@ -65,8 +67,11 @@ def _cells(verdict: files.Row) -> list[str]:
         f"{prompts:,.0f} prompts of {named}",
         PurePath(words(verdict, "candidate_path")).name,
         PurePath(words(verdict, "baseline_path")).name,
-        percent(share),
-        _range(bounds(verdict, "interval")),
+        *(
+            ("no decision", "")
+            if _all_tie(verdict)
+            else (percent(share), _range(bounds(verdict, "interval")))
+        ),
     ]
 
 
@@ -115,6 +120,9 @@ def _verdict(run: RunFiles) -> str:
         return ""
     candidate, baseline = policy_names(run)
     prompts = number(run.evaluation, "num_prompts")
+    if _all_tie(run.evaluation):
+        asked = f" to {prompts:,.0f} held-out prompts" if prompts else ""
+        return f"The judge scores all {candidate} and {baseline} answers{asked} alike: no decision."
     answers = number(run.evaluation, "num_answers")
     many = f" of {answers:,.0f} answers to" if answers and answers != prompts else " of"
     of = f"{many} {prompts:,.0f} held-out prompts" if prompts else " of the held-out prompts"
@@ -124,6 +132,11 @@ def _verdict(run: RunFiles) -> str:
         f"{percent(win_rate)}{of}{spread}"
     )
     return f"{line}{_meaning(interval, prompts)}."
+
+
+def _all_tie(verdict: files.Row) -> bool:
+    """Return whether the judge scored both policies' answers alike throughout."""
+    return number(verdict, "ties") == 1
 
 
 def _meaning(interval: tuple[float, float] | None, prompts: float | None) -> str:
@@ -142,7 +155,7 @@ def _ppo(run: RunFiles) -> str:
     if len(scores) < 2:
         return ""
     first, last = ends(scores)
-    cost = f", at a KL of {short(ends(kls)[1])} nats to the reference" if kls else ""
+    cost = f", at a KL of {nats(ends(kls)[1])} nats to the reference" if kls else ""
     verb = "rose" if last > first else "fell"
     return f"During PPO the score {verb} from {short(first)} to {short(last)}{cost}."
 
@@ -177,7 +190,11 @@ def _judge_line(verdict: files.Row) -> str:
     parts = [f"Judge: {judge}, not used in training." if judge else ""]
     ties = number(verdict, "ties")
     parts.append(
-        f"{percent(ties)} of the pairs are ties, each half a win." if ties is not None else ""
+        ""
+        if ties is None
+        else "Every pair is a tie, so there is no decision."
+        if _all_tie(verdict)
+        else f"{percent(ties)} of the pairs are ties, each half a win."
     )
     agreement = section(verdict, "judge_agreement")
     facts = [f"{key.replace('_', ' ')} {_fact(value)}" for key, value in agreement.items()]

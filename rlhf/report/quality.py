@@ -72,7 +72,7 @@ def _reliability(found: files.Row) -> Markup | None:
     bins = [entry for entry in bins if entry[2] > 0]
     if not bins:
         return None
-    low = math.floor(10 * min(0.5, *(min(c, a) for c, a, _ in bins))) / 10
+    low = math.floor(10 * max(0.0, min(0.5, *(min(c, a) for c, a, _ in bins)))) / 10
     left = 8 + LETTER * 5
     x, y = Scale(low, 1, left, WIDTH - 12), Scale(low, 1, HEIGHT - BOTTOM, TOP)
     line: Points = [(confidence, accuracy) for confidence, accuracy, _ in bins]

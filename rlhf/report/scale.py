@@ -6,8 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 from rlhf.observe.numbers import short
+
+LARGEST: Final = 1e300
+"""What is drawn of larger numbers: sums and differences of such ones are still numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +46,19 @@ def round_step(rough: float) -> float:
 
 def span(values: Sequence[float], *, zero: bool = False) -> tuple[float, float]:
     """Return a range that holds all values with a little air; from 0 on when `zero` is set."""
-    low, high = min(values), max(values)
+    low, high = max(min(values), -LARGEST), min(max(values), LARGEST)
     low, high = (min(low, 0.0), max(high, 0.0)) if zero else (low, high)
     if high - low < 1e-9 * max(1.0, abs(high)):
         pad = 0.5 * abs(high) or 1.0
         return (low if zero and low == 0 else low - pad), high + pad
     air = 0.06 * (high - low)
     return (low if zero and low == 0 else low - air), high + air
+
+
+def along(values: Sequence[float]) -> tuple[float, float]:
+    """Return the range of a horizontal axis: from the first value to the last, never empty."""
+    low, high = min(values), max(values)
+    return low, high if high - low > 1e-9 * abs(high) else low + max(1.0, 1e-6 * abs(low))
 
 
 def tick_labels(ticks: Sequence[float], *, percent: bool = False) -> list[str]:

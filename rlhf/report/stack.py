@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from rlhf.observe.numbers import duration, percent
-from rlhf.report.chart import BOTTOM, HEIGHT, LETTER, TOP, WIDTH, figure
+from rlhf.report.chart import BOTTOM, HEIGHT, LETTER, TOP, WIDTH, empty_figure, figure
 from rlhf.report.html import Markup, el, join
 from rlhf.report.read import Points
-from rlhf.report.scale import Scale, span, tick_labels
-from rlhf.report.trace import path, smooth, thin
+from rlhf.report.scale import Scale, along, span, tick_labels
+from rlhf.report.trace import drawable, path, smooth, thin
 
 TONES: Final = {"generate": "a", "score": "b", "learn": "c", "other": "e"}
 """Colour of a phase, the same in every picture of the page."""
@@ -45,6 +45,10 @@ def time_phases(metrics: Mapping[str, Points]) -> dict[str, Points]:
 
 def stacked_chart(key: str, phases: Mapping[str, Points]) -> Markup:
     """Return a figure with one area a phase, its name and share of the time beside it."""
+    caption = ("Time a step", "seconds, by phase")
+    phases = _drawable(phases)
+    if not phases:
+        return empty_figure(key, caption)
     layers = _layers(phases)
     tops = [top for _, top in layers[-1][1]]
     low, high = span(tops, zero=True)
@@ -52,7 +56,7 @@ def stacked_chart(key: str, phases: Mapping[str, Points]) -> Markup:
     xs = [x for x, _ in layers[0][1]]
     left = 8 + LETTER * max(len(label) for label in tick_labels(y.ticks()))
     right = 14 + LETTER * max(len(name) for name in phases)
-    x = Scale(xs[0], max(xs[-1], xs[0] + 1), left, WIDTH - right)
+    x = Scale(*along(xs), left, WIDTH - right)
     floor: Points = [(at, 0.0) for at in xs]
     parts = [_axes(x, y)]
     for (name, points), (_, below) in zip(layers, [("", floor), *layers], strict=False):
@@ -62,7 +66,15 @@ def stacked_chart(key: str, phases: Mapping[str, Points]) -> Markup:
     parts.append(_labels(layers, shares, x, y))
     described = ", ".join(f"{name} {percent(share)}" for name, share in shares.items())
     text = f"Shares of {duration(total)} in all: {described}."
-    return figure(key, ("Time a step", "seconds, by phase"), text, join(parts))
+    return figure(key, caption, text, join(parts))
+
+
+def _drawable(phases: Mapping[str, Points]) -> dict[str, Points]:
+    """Return the phases at the steps at which all of them are numbers."""
+    known = {name: dict(drawable(points)) for name, points in phases.items()}
+    steps = sorted(set.intersection(*(set(points) for points in known.values()))) if known else []
+    found = {name: [(at, points[at]) for at in steps] for name, points in known.items()}
+    return found if steps else {}
 
 
 def tone_of(phase: str) -> str:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from statistics import fmean
 from typing import Final
 
 from rlhf.report.read import Points
-from rlhf.report.scale import Scale
+from rlhf.report.scale import LARGEST, Scale
 
 MOST_POINTS: Final = 400
 """More are averaged in groups before drawing; the page stays small."""
+
+
+def drawable(points: Points) -> Points:
+    """Return the points that are numbers, in the order given; the largest are drawn as LARGEST."""
+    return [
+        (x, min(LARGEST, max(-LARGEST, y)))
+        for x, y in points
+        if math.isfinite(x) and math.isfinite(y)
+    ]
 
 
 def smooth(points: Points) -> Points:

@@ -26,13 +26,13 @@ RESERVED = frozenset({"prompt", "completion", "prompts", "completions"})
 """Column names that are not passed on: the function gets these as prompts and completions."""
 
 
-def unfilled(function: str, needs: Iterable[str], columns: Iterable[str]) -> str:
+def unfilled(function: str, needs: Iterable[str], columns: Mapping[str, str]) -> str:
     """Return which argument of a function no column of the prompts fills, empty if all are filled.
 
     Args:
         function: What to call it, such as FILE.py:NAME.
         needs: The arguments without which it cannot be called.
-        columns: The columns of the prompts.
+        columns: The columns of the prompts, each with which rows are without it, if any are.
     """
     names = sorted({"prompts", "completions", *columns} - {"prompt", "completion"})
     for name in needs:
@@ -41,6 +41,12 @@ def unfilled(function: str, needs: Iterable[str], columns: Iterable[str]) -> str
             return (
                 f"reward function {function} needs `{name}`, no column of the prompts"
                 f"{f'; nearest: {near[0]}' if near else ''}; it is offered {', '.join(names)}"
+            )
+        if without := columns.get(name):
+            return (
+                f"reward function {function} needs `{name}`, a column that is not in {without}; "
+                f"write it in every row, null where there is none, or give the argument a default "
+                f"({name}=None)"
             )
     return ""
 
@@ -106,7 +112,7 @@ class FunctionReward:
     def _accepted(self, offered: Mapping[str, list[object]]) -> dict[str, list[object]]:
         """Return the arguments the function takes; refuse when it needs one that is not there."""
         kinds = {parameter.kind for parameter in self._parameters.values()}
-        missing = unfilled(self._name, self.needs, offered)
+        missing = unfilled(self._name, self.needs, dict.fromkeys(offered, ""))
         if missing:
             raise DataError(missing)
         if inspect.Parameter.VAR_KEYWORD in kinds:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -59,7 +59,7 @@ class RewardProcess:
         self.files = [Path(name) for name in files]
         """Its file, and those beside it that loading it imported."""
 
-    def refuse_without(self, columns: Collection[str]) -> None:
+    def refuse_without(self, columns: Mapping[str, str]) -> None:
         """Raise ConfigError where the function needs an argument that no column fills."""
         missing = unfilled(self._spec, self.needs, columns)
         if missing:
@@ -134,7 +134,7 @@ class RewardProcess:
 
 
 def check_function(
-    spec: str, timeout_s: float, columns: Collection[str] | None = None
+    spec: str, timeout_s: float, columns: Mapping[str, str] | None = None
 ) -> list[Path]:
     """Make sure that a function loads and can be called; return its file, and what it imports.
 

@@ -8,7 +8,7 @@ reports) goes by the properties below.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
@@ -88,7 +88,7 @@ class RewardSource(ABC):
         what = f"{self.name} ({self.described})" if self.asked.is_listed else self.described
         return f"{self.weight:g} x {what}"
 
-    def check(self, timeout_s: float, columns: Collection[str] | None = None) -> list[Path]:
+    def check(self, timeout_s: float, columns: Mapping[str, str] | None = None) -> list[Path]:
         """Make sure that it can score; return the files, besides a model, that decide how.
 
         Args:
@@ -144,7 +144,7 @@ class FunctionSource(RewardSource):
         """The function as it was given."""
         return f"function {self.asked.what}"
 
-    def check(self, timeout_s: float, columns: Collection[str] | None = None) -> list[Path]:
+    def check(self, timeout_s: float, columns: Mapping[str, str] | None = None) -> list[Path]:
         """Load the function; return its file, and those beside it that it imports."""
         return check_function(str(self.asked.what), timeout_s, columns)
 
@@ -191,7 +191,7 @@ def model_source(path: str | Path, *, name: str = "model", weight: float = 1.0) 
 
 
 def check_sources(
-    sources: Sequence[RewardSource], timeout_s: float, columns: Collection[str] | None = None
+    sources: Sequence[RewardSource], timeout_s: float, columns: Mapping[str, str] | None = None
 ) -> list[Path]:
     """Check all sources; return the files, besides models, that decide how they score.
 

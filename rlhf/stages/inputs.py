@@ -21,7 +21,7 @@ from rlhf.data.new_tokenizer import new_tokenizer
 from rlhf.data.packaged_model import model_file
 from rlhf.data.preferences import load_rankings
 from rlhf.data.problems import Faults, heard
-from rlhf.data.prompts import load_prompts
+from rlhf.data.prompts import as_batches, columns_of, prepare_prompts
 from rlhf.data.split import Splits
 from rlhf.data.tokenizer import load_tokenizer
 from rlhf.errors import ConfigError
@@ -48,6 +48,8 @@ class Inputs:
     prompts: Splits[PromptBatch] | None
     pretraining: Demonstrations | None
     """Texts of PPO's PTX loss."""
+    prompt_columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The columns that prompts have besides the prompt, each with which rows are without it."""
     sources: dict[str, dict[str, str]]
     """sha256 of every data source by its path, by kind of data."""
     reward_files: list[Path] = field(default_factory=list[Path])
@@ -85,13 +87,6 @@ class Inputs:
                 found[sources[0].path].update(rows=len(splits.train), dropped=splits.dropped)
         return found
 
-    @property
-    def prompt_columns(self) -> frozenset[str]:
-        """The columns that rows of prompts have besides the prompt."""
-        sides = self.prompts
-        parts = () if sides is None else (sides.train, sides.validation, sides.test)
-        return frozenset(name for part in parts for row in part.columns for name in row)
-
     def rows(self) -> dict[str, int]:
         """Return training rows by kind of data."""
         return {name: len(splits.train) for name, splits in self._kinds().items()}
@@ -119,7 +114,9 @@ def load_inputs(experiment: Experiment, stages: list[StageRecord], start: str | 
     data, wanted, faults = experiment.data, _wanted(experiment, stages), Faults()
     with heard() as warnings:
         start, tokenizer = _tokenizer(experiment, stages, start, faults)
-        prompts = faults.of(lambda: load_prompts(data, tokenizer)) if wanted["prompts"] else None
+        read = partial(prepare_prompts, data, tokenizer)
+        prepared = faults.of(read) if wanted["prompts"] else None
+        prompts = None if prepared is None else as_batches(prepared)
         if prompts is not None:
             longest = int(prompts.train.lengths_B.max()) if len(prompts.train) else 0
             faults.of(lambda: check_context(experiment, longest, start))
@@ -134,6 +131,7 @@ def load_inputs(experiment: Experiment, stages: list[StageRecord], start: str | 
             demonstrations=loaded["demonstrations"],
             rankings=loaded["preferences"],
             prompts=prompts,
+            prompt_columns={} if prepared is None else columns_of(prepared),
             pretraining=loaded["pretraining"],
             sources={kind: sha256_files(of) for kind, of in _sources(data, wanted).items()},
             warnings=warnings,

@@ -43,6 +43,11 @@ from rlhf.stages.samples import take_samples
 from rlhf.stages.sft import SFT
 
 
+def makes_start(run: Run) -> bool:
+    """Return whether the policy's first weights are made here: of a new model or a GGUF file."""
+    return run.inputs.start is None or run.inputs.start.endswith(".gguf")
+
+
 def run_start(run: Run) -> Path:
     """Return the folder of the policy's first weights.
 
@@ -50,7 +55,7 @@ def run_start(run: Run) -> Path:
     used as it is.
     """
     start, folder = run.inputs.start, run.folder / START
-    if start is not None and not start.endswith(".gguf"):
+    if start is not None and not makes_start(run):
         return Path(start)
     if folder.exists():
         if run.opened.records_start:

@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import torch
 
 from rlhf.algo.kl import AdaptiveKL, FixedKL, KLController
 from rlhf.algo.scaling import NoScale, RunningScale
-from rlhf.catalog.stages import PPO, StageRecord
+from rlhf.catalog.stages import PPO, STAGES_OF, StageRecord
 from rlhf.checkpoint.artifact import (
     Artifact,
     inputs_fingerprint,
@@ -24,7 +23,6 @@ from rlhf.checkpoint.artifact import (
     write_artifact,
 )
 from rlhf.checkpoint.ending import ENDING
-from rlhf.checkpoint.files import read_json, write_json
 from rlhf.checkpoint.run import RunFolder
 from rlhf.checkpoint.store import Store
 from rlhf.config.experiment import Experiment
@@ -32,15 +30,14 @@ from rlhf.config.stages import PPOConfig
 from rlhf.data.stream import Stream
 from rlhf.data.tokenizer import fingerprint
 from rlhf.flow.text import Demonstrations, PromptBatch
-from rlhf.models.adapters import BASE_FOLDER
 from rlhf.observe.log import RunLog
 from rlhf.observe.spans import Span
-from rlhf.roles.saver import ADAPTER_FOLDER
 from rlhf.runtime.runtime import Runtime
 from rlhf.stages.best import Best
 from rlhf.stages.drive import Cadence, Stage, drive
 from rlhf.stages.experience import Terms
 from rlhf.stages.inputs import Inputs
+from rlhf.stages.moved import settle_base
 from rlhf.stages.rehearsal import Rehearsal
 
 
@@ -80,7 +77,9 @@ class Run:
         return self.opened.path
 
     def perform(self, stage: Stage, inputs_sha256: str) -> None:
-        """Run a stage to its end."""
+        """Run a stage to its end; as it begins, its settings become those of the folder."""
+        (record,) = STAGES_OF[stage.name]
+        self.opened.claim(record, self.experiment.model_dump(mode="json"))
         checkpoint = self.experiment.checkpoint
         store = Store(
             self.folder / "checkpoints" / stage.name,
@@ -129,7 +128,7 @@ class Run:
         """Sign a finished model folder and move it to its place."""
         tokenizer = self.inputs.tokenizer
         template, target = tokenizer.chat_template, self.folder / kind
-        _rename_base(partial, target)
+        settle_base(partial, target)
         write_artifact(
             partial,
             Artifact(
@@ -164,17 +163,6 @@ class Run:
     def best(self, stage: StageRecord, patience: int | None) -> Best:
         """Return early stopping that keeps its best model beside the stage's checkpoints."""
         return Best(self._checkpoints(stage) / "best", patience)
-
-
-def _rename_base(partial: Path, target: Path) -> None:
-    """Let adapters whose base lies in their own folder name it by the folder's last name."""
-    file = partial / ADAPTER_FOLDER / "adapter_config.json"
-    if not file.is_file():
-        return
-    if (file.parent / BASE_FOLDER).is_dir():
-        config = cast("dict[str, object]", read_json(file))
-        base = target.absolute() / ADAPTER_FOLDER / BASE_FOLDER
-        write_json(file, {**config, "base_model_name_or_path": str(base)})
 
 
 def build_kl(config: PPOConfig) -> KLController:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from rlhf.observe.numbers import short
+from rlhf.observe.numbers import nats, short
 from rlhf.report.chart import LETTER
 from rlhf.report.html import Markup, el, join
 from rlhf.report.scale import Scale, span, tick_labels
@@ -61,7 +61,7 @@ def front_figure(trials: Sequence[Trial]) -> Markup | None:
 
 def _dot(trial: Trial, at: tuple[float, float], *, on: bool) -> Markup:
     """Return a trial's mark: coloured on the frontier, grey behind it, a ring when broken off."""
-    name = el("title", f"{trial.end.name}: KL {short(trial.figures.kl)}")
+    name = el("title", f"{trial.end.name}: KL {nats(trial.figures.kl)}")
     kind = ("dot a" if on else "dot e") if trial.is_sound else "ring"
     return el("circle", name, cx=at[0], cy=at[1], r=5, class_=kind)
 
@@ -117,7 +117,7 @@ def _axes(x: Scale, y: Scale) -> Markup:
 def _describe(trials: Sequence[Trial], front: Sequence[Trial]) -> str:
     named = "; ".join(
         f"trial {trials.index(trial) + 1} with score {short(trial.figures.score)} at KL "
-        f"{short(trial.figures.kl)}"
+        f"{nats(trial.figures.kl)}"
         for trial in front
     )
     return f"On the frontier: {named}." if named else "No trial has finished."

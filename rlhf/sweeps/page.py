@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 from rlhf.observe import files
-from rlhf.observe.numbers import duration, short
+from rlhf.observe.numbers import duration, nats, short
 from rlhf.report.chart import Chart, Line, line_chart
 from rlhf.report.html import Markup, el, join
 from rlhf.report.page import document
@@ -76,7 +76,7 @@ def _lead(trials: Sequence[Trial]) -> str:
     if best.figures.score is not None:
         text = f" reaches the highest score, {short(best.figures.score)}"
         if best.figures.kl is not None:
-            text += f", at a KL of {short(best.figures.kl)} nats to the reference"
+            text += f", at a KL of {nats(best.figures.kl)} nats to the reference"
     changed = ", ".join(f"{key}={value}" for key, value in best.end.settings.items())
     sentences = [f"Trial 1 ({changed}){text or ' comes first'}."]
     cut = sum(trial.end.outcome in ("cut", "diverged") for trial in trials)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal, cast
 
 from rlhf.observe import files
-from rlhf.observe.numbers import duration, percent, short
+from rlhf.observe.numbers import duration, nats, percent, short
 from rlhf.report.figures import RunFigures, figures_of
 from rlhf.report.read import RunFiles, number, read_run, section, words
 
@@ -51,7 +51,7 @@ COLUMNS: Final = (
     ("win_rate", "win rate", percent),
     ("accuracy", "accuracy", percent),
     ("loss", "loss", short),
-    ("kl", "KL", short),
+    ("kl", "KL", nats),
     ("entropy", "entropy", short),
 )
 """Figure, its heading, and how it is written; a figure that no trial has gets no column."""

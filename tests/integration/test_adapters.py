@@ -10,10 +10,12 @@ import torch
 from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from rlhf.checkpoint.artifact import verify
 from rlhf.models.pretrained import load_scalar
 from rlhf.models.scalar_model import SCORE_MEAN, SCORE_STD, ScalarModel
 from tests.integration.conftest import FAST, SOURCES, finished
 
+ASKED = ("pipeline", *FAST, *SOURCES, "peft.method=lora", "ppo.num_steps=1")
 LOADERS = {
     "sft": (AutoPeftModelForCausalLM, AutoModelForCausalLM),
     "policy": (AutoPeftModelForCausalLM, AutoModelForCausalLM),
@@ -25,8 +27,7 @@ LOADERS = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     """A pipeline with LoRA."""
-    asked = ("pipeline", "run_dir=run", *FAST, *SOURCES, "peft.method=lora", "ppo.num_steps=1")
-    return finished(tmp_path_factory.mktemp("adapters"), *asked) / "run"
+    return finished(tmp_path_factory.mktemp("adapters"), *ASKED, "run_dir=run") / "run"
 
 
 @pytest.mark.parametrize("kind", LOADERS)
@@ -65,3 +66,13 @@ def test_transformers_gives_our_score_by_the_formula_of_the_documents(run):
         wanted_B = ours(batch["input_ids"], positions_B)
     got_B = (raw_B - config[SCORE_MEAN]) / config[SCORE_STD]
     torch.testing.assert_close(got_B, wanted_B, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_that_was_moved_takes_its_bases_along(run):
+    moved = run.rename(run.parent / "moved")
+    finished(run.parent, *ASKED, "run_dir=moved")
+    for kind in LOADERS:
+        adapted = LOADERS[kind][0].from_pretrained(moved / kind / "adapter")
+        assert Path(adapted.peft_config["default"].base_model_name_or_path).is_relative_to(moved)
+        verify(moved / kind)
+    moved.rename(run)

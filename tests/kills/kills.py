@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -33,6 +34,10 @@ CHANGING = ("dirty.patch", "manifest.json", "report.html", "timeline.jsonl", "tr
 """Files that hold times, or the machine's state."""
 
 
+Fate = Callable[[], None]
+"""What happens to a run."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a forked run ended."""
@@ -46,21 +51,22 @@ class Ended:
 
 
 class Counter:
-    """Counts the file events of this process inside a folder, and kills it at one of them."""
+    """Counts the file events of this process inside a folder, and ends its luck at one of them."""
 
-    def __init__(self, folder: Path, log: int, kill_at: int | None) -> None:
-        """Write each event to the open file `log`."""
-        self._folder, self._log, self._kill_at, self._seen = folder, log, kill_at, 0
+    def __init__(self, folder: Path, log: int, at: int | None, fate: Fate) -> None:
+        """Write each event to the open file `log`; `fate` comes at event `at`."""
+        self._folder, self._log, self._at, self._fate, self._seen = folder, log, at, fate, 0
         self._me = os.getpid()
 
     def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
         """See one audit event."""
-        if os.getpid() != self._me or not self._counts(event, arguments):
+        is_over = self._at is not None and self._seen >= self._at
+        if is_over or os.getpid() != self._me or not self._counts(event, arguments):
             return
         self._seen += 1
         os.write(self._log, f"{event} {arguments[0]}\n".encode())
-        if self._seen == self._kill_at:
-            os.kill(self._me, signal.SIGKILL)
+        if self._seen == self._at:
+            self._fate()
 
     def _counts(self, event: str, arguments: tuple[object, ...]) -> bool:
         if event == "open":
@@ -74,22 +80,33 @@ class Counter:
         return Path(os.fsdecode(path)).absolute().is_relative_to(self._folder)
 
 
-def run(home: Path, kill_at: int | None = None) -> Ended:
+def killed() -> None:
+    """Kill this process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def out_of_room() -> None:
+    """Let no file of this process grow large any more, as a disk that is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, resource.RLIM_INFINITY))
+
+
+def run(home: Path, at: int | None = None, fate: Fate = killed) -> Ended:
     """Run the command in a folder, in a fork of this process; kill it at an event if asked."""
     home.mkdir(exist_ok=True)
     log = home / "events.log"
-    return _forked(lambda: _run(home, log, kill_at), log)
+    return _forked(lambda: _run(home, log, at, fate), log)
 
 
-def _run(home: Path, log: Path, kill_at: int | None) -> None:
+def _run(home: Path, log: Path, at: int | None, fate: Fate) -> None:
     if not (home / "prompts.jsonl").exists():
         write_data(home)
     os.chdir(home)
     told = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(told, 1)
     os.dup2(told, 2)
+    sys.stdout = sys.stderr = os.fdopen(told, "w", buffering=1)  # pytest has its own
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    sys.addaudithook(Counter(home / "run", file, kill_at))
+    sys.addaudithook(Counter(home / "run", file, at, fate))
     main(COMMAND)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kills.kills import differences, result, run
+from tests.kills.kills import differences, out_of_room, result, run
 
 SHARES = (0.06, 0.2, 0.33, 0.45, 0.58, 0.72, 0.84, 0.93, 0.985)
 """Where in a run it is killed: the first weights, the stages, their ends, evaluation and report."""
@@ -27,3 +27,21 @@ def test_a_run_killed_at_a_file_event_ends_as_the_one_that_was_not(quiet, tmp_pa
     again = run(tmp_path)
     assert again.code == 0, (tmp_path / "said.txt").read_text()
     assert differences(expected, result(tmp_path / "run")) == [], killed.last
+
+
+@pytest.mark.parametrize("share", [0.86, 0.98])
+def test_a_full_disk_ends_a_run_in_one_line_and_room_lets_it_go_on(quiet, tmp_path, share):
+    # In mid-PPO, and when the report is written.
+    events, expected = quiet
+    full = run(tmp_path, round(share * events), out_of_room)
+    said = (tmp_path / "said.txt").read_text()
+    assert full.code == 2, said
+    (line,) = [line for line in said.splitlines() if line.startswith("rlhf: ")]
+    assert "File too large" in line and str(tmp_path.name) not in line
+    assert "Traceback" not in said
+    (tmp_path / "said.txt").unlink()
+    again = run(tmp_path)
+    assert again.code == 0, (tmp_path / "said.txt").read_text()
+    lost = {name for name, rows in result(tmp_path / "run").items() if rows == []}
+    changed = differences(expected, result(tmp_path / "run"))
+    assert set(changed) <= lost, full.last

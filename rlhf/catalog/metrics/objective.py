@@ -35,7 +35,7 @@ METRICS: Final = (
         verl="`critic/score/mean`",
         live=Live(label="score", order=10),
         headline=Headline(
-            says="score {first:short} \u2192 {last:short} at KL {objective/kl:short}", order=10
+            says="score {first:short} \u2192 {last:short} at KL {objective/kl:nats}", order=10
         ),
         plot=Plot(
             title="Score",

@@ -153,7 +153,7 @@ def test_other_inputs_are_not_current(folder: Path) -> None:
         ),
         ('"base"', '"bass"', "base: Field required"),
         ("{", "", "damaged"),
-        ('"schema_version": 2', '"schema_version": 3', "schema_version=3"),
+        ('"schema_version": 3', '"schema_version": 4', "schema_version=4"),
     ],
 )
 def test_a_damaged_or_newer_record_is_one_line(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.catalog.stages import PPO
+from rlhf.catalog.stages import PPO, SFT, STAGES_OF
 from rlhf.checkpoint.run import open_run
 from rlhf.config.load import load
 from rlhf.errors import CheckpointError, ConfigError
@@ -38,6 +38,14 @@ try:
 except ConfigError as error:
     print("refused", error, flush=True)
 """
+
+
+def begin(folder: Path, config: dict[str, object], command: str) -> str:
+    """Let all stages of a command begin; return the run's id."""
+    with open_run(folder, config, command) as run:
+        for stage in STAGES_OF[command]:
+            run.claim(stage, config)
+        return run.run_id
 
 
 def changed(**sections: object) -> dict[str, object]:
@@ -80,7 +88,7 @@ def test_the_same_settings_go_on_under_the_same_id(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused_with_both_values_and_nothing_changes(tmp_path: Path) -> None:
-    open_run(tmp_path, CONFIG, "ppo").release()
+    begin(tmp_path, CONFIG, "ppo")
     before = (tmp_path / "run.json").read_bytes()
     with pytest.raises(ConfigError) as caught:
         open_run(tmp_path, changed(ppo={"kl_coef": 0.1, "num_steps": 10}, seed=3), "ppo")
@@ -92,24 +100,33 @@ def test_other_settings_are_refused_with_both_values_and_nothing_changes(tmp_pat
     open_run(tmp_path, CONFIG, "ppo").release()
 
 
+def test_a_command_that_fails_before_a_stage_begins_leaves_the_folder_free(tmp_path: Path) -> None:
+    with open_run(tmp_path, CONFIG, "pipeline") as run:
+        run.claim(SFT, CONFIG)
+    other = changed(ppo={"kl_coef": 0.1, "num_steps": 10})
+    with open_run(tmp_path, other, "pipeline") as run:
+        run.claim(SFT, other)
+        run.claim(PPO, other)
+    with pytest.raises(ConfigError, match=r"differs in ppo.kl_coef \(0.1 there, 0.05 here\);"):
+        open_run(tmp_path, CONFIG, "pipeline")
+
+
 def test_many_differences_are_counted(tmp_path: Path) -> None:
-    open_run(tmp_path, {f"k{i}": 0 for i in range(9)}, "ppo").release()
+    begin(tmp_path, {f"k{i}": 0 for i in range(9)}, "ppo")
     with pytest.raises(ConfigError, match=r"k5 \(0 there, 1 here\) and 3 more; choose"):
         open_run(tmp_path, {f"k{i}": 1 for i in range(9)}, "ppo")
 
 
 def test_free_settings_may_change(tmp_path: Path) -> None:
-    open_run(tmp_path, CONFIG, "ppo").release()
+    begin(tmp_path, CONFIG, "ppo")
     longer = {"kl_coef": 0.05, "num_steps": 99}
     open_run(tmp_path, changed(tracking={"project": "b"}, ppo=longer), "ppo").release()
 
 
 def test_commands_share_a_folder_but_keep_each_stages_settings(tmp_path: Path) -> None:
-    with open_run(tmp_path, CONFIG, "sft") as run:
-        run_id = run.run_id
+    run_id = begin(tmp_path, CONFIG, "sft")
     ppo = {"kl_coef": 0.7, "num_steps": 10}
-    with open_run(tmp_path, changed(ppo=ppo, sft={"num_epochs": 5}), "ppo") as run:
-        assert run.run_id == run_id
+    assert begin(tmp_path, changed(ppo=ppo, sft={"num_epochs": 5}), "ppo") == run_id
     with pytest.raises(ConfigError, match=r"differs in ppo.kl_coef \(0.7 there, 0.05 here\);"):
         open_run(tmp_path, CONFIG, "pipeline")
     with pytest.raises(ConfigError, match=r"differs in sft.num_epochs \(1 there, 5 here\);"):
@@ -122,7 +139,7 @@ def test_a_folder_of_an_older_release_goes_on_without_the_settings_it_does_not_k
     tmp_path: Path,
 ) -> None:
     config = load({}).model_dump(mode="json")
-    open_run(tmp_path, config, "ppo").release()
+    begin(tmp_path, config, "ppo")
     record = json.loads((tmp_path / "run.json").read_text())
     del record["stages"]["ppo"]["ppo.discount"]
     (tmp_path / "run.json").write_text(json.dumps(record))
@@ -143,7 +160,7 @@ def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
 def test_a_folder_cut_off_before_its_first_record_is_usable(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text("")
     (tmp_path / ".run.json.tmp").write_text("{")
-    open_run(tmp_path, CONFIG, "ppo").release()
+    begin(tmp_path, CONFIG, "ppo")
     assert json.loads((tmp_path / "run.json").read_text())["stages"]["ppo"]["seed"] == 0
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from rlhf.catalog.stages import PPO, SFT
 from rlhf.checks.context import CheckContext, reward_models, roles_needed
+from rlhf.checks.preflight import preflight
 from rlhf.config.data import SourceConfig
 from rlhf.data.rows import read_rows
-from rlhf.errors import RLHFError
+from rlhf.errors import ConfigError, RLHFError
 from rlhf.evaluation.judge import RidgeJudge
 from tests import models
 
@@ -79,3 +80,21 @@ def test_a_judge_has_the_time_that_functions_have(context, tmp_path):
     assert judge is not None
     with pytest.raises(RLHFError, match="3 s"):
         judge.score(["p"], ["a"], [{}])
+
+
+def test_a_column_that_some_rows_are_without_is_refused_before_it_is_needed(context, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a", "answer": 1}\n{"prompt": "b"}\n{"prompt": "c"}\n')
+    reward = tmp_path / "wants.py"
+    head = "def {}(completions, answer{}, **columns):\n    return [1.0] * len(completions)\n"
+    reward.write_text(head.format("it", "") + head.format("may", "=None"))
+    given = {"data": {"prompts": str(rows)}, "reward": {"function": f"{reward}:it"}}
+    for sections in (given, {**given, "evaluation": {"judge": f"{reward}:it"}}):
+        told = r"`answer`, a column that is not in 2 of 3 rows, the first .*rows\.jsonl:2; write"
+        with pytest.raises(ConfigError, match=told) as caught:
+            preflight(context(**sections))
+        assert len(str(caught.value).splitlines()) == 1
+    preflight(context(**{**given, "reward": {"function": f"{reward}:may"}}))
+    # Said to be none, it is none: a function of several tasks may go by it.
+    rows.write_text('{"prompt": "a", "answer": 1}\n{"prompt": "b", "answer": null}\n')
+    preflight(context(**given))

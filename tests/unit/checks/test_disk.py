@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from rlhf.catalog.stages import PPO
 from rlhf.checkpoint.run import open_run
 from rlhf.checks.disk import check_disk, check_run_folder, writes_of
 from rlhf.commands.table import run_command
@@ -17,8 +18,9 @@ def test_a_new_folder_and_one_of_this_run(context, tmp_path):
     asked = context()
     assert check_run_folder(asked).endswith("run, new")
     assert not (tmp_path / "run").exists()
-    with open_run(tmp_path / "run", asked.experiment.model_dump(mode="json"), "ppo"):
-        pass
+    config = asked.experiment.model_dump(mode="json")
+    with open_run(tmp_path / "run", config, "ppo") as run:
+        run.claim(PPO, config)
     assert check_run_folder(asked).endswith("which is there")
     with pytest.raises(ConfigError, match=r"belongs to another run: differs in ppo\.kl_coef"):
         check_run_folder(context(ppo={"kl_coef": 0.7}))

@@ -37,7 +37,7 @@ def test_a_run_that_would_work(folder, tmp_path, capsys):
 
 def test_every_failure_is_reported_and_none_ends_the_checks(folder, capsys):
     bad = models.experiment("deepspeed", cluster={"address": "local", "value": {"ranks": 999}})
-    with pytest.raises(ConfigError, match="2 of 16 checks failed"):
+    with pytest.raises(ConfigError, match="2 of 17 checks failed"):
         diagnose(CheckContext("pipeline", bad))
     told = capsys.readouterr().out
     assert "FAIL  settings: data.prompts is not set" in told

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from rlhf.checks.check import CheckWarning, examine
+from rlhf.checks.doctor import diagnose
 from rlhf.checks.listing import CHECKS, check_data, check_judge
-from rlhf.errors import ConfigError, DataError
+from rlhf.checks.preflight import preflight
+from rlhf.errors import ConfigError, DataError, RLHFError, warned
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "doctor.md"
 
@@ -50,6 +52,20 @@ def test_what_may_be_wrong_with_rows_is_a_caution(context, tmp_path):
     said = check_data(context("sft", data=glued))
     assert isinstance(said, CheckWarning)
     assert re.match(r"2 of 2 plain answers run into .* the first at .*glued\.jsonl:1: 'w2'", said)
+
+
+def test_faults_and_what_may_be_wrong_are_told_together(context, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        '{"prompt": "a", "completion": " b", "odd": 1}\n{"prompt": "", "completion": "c"}\n'
+    )
+    for policy in ({}, {"policy": {"path": str(tmp_path / "nowhere")}}):
+        asked = context("sft", data={"demonstrations": str(rows)}, **policy)
+        with pytest.raises(RLHFError, match=r"rows\.jsonl:2: prompt is empty") as caught:
+            preflight(asked)
+        assert any("columns that are not read: odd" in line for line in warned(caught.value))
+        with pytest.raises(ConfigError):
+            diagnose(asked)
 
 
 def test_a_bad_model_hides_no_bad_row_and_a_bad_row_no_bad_model(context, tmp_path):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
+from rlhf.checkpoint.files import write_json
+from rlhf.checkpoint.run import SCHEMA_VERSION
 from rlhf.checks.context import CheckContext
 from rlhf.checks.preflight import preflight
-from rlhf.errors import ConfigError, ModelError
+from rlhf.errors import CheckpointError, ConfigError, ModelError
 from tests import models
+from tests.unit.checks.test_models import signed
 
 
 @pytest.fixture
@@ -58,3 +64,24 @@ def test_raw_settings_that_deepspeed_does_not_know_are_refused(asked):
     broken = asked("deepspeed", engine={"backend": "deepspeed", **engine})
     with pytest.raises(ConfigError, match=r"zero_optimization\.overlap_com=True.*no such key"):
         preflight(broken)
+
+
+def test_a_run_taken_up_again_tells_the_damage_of_all_its_models(asked, tmp_path, folder):
+    signed_run(tmp_path / "run", folder, "start", "sft", "value", "policy")
+    for kind in ("sft", "value", "policy"):
+        (tmp_path / "run" / kind / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError) as caught:
+        preflight(asked())
+    lines = str(caught.value).splitlines()
+    assert [Path(line.partition(" is damaged")[0]).parent.name for line in lines] == [
+        *("sft", "policy", "value")
+    ]
+
+
+def signed_run(run_dir: Path, folder, *kinds: str) -> None:
+    """Make a run's folder with finished models."""
+    record = {"run_id": "a", "stages": {}, "schema_version": SCHEMA_VERSION}
+    write_json(run_dir / "run.json", record)
+    for kind in kinds:
+        shutil.copytree(folder(), run_dir / kind)
+        signed(run_dir / kind, kind)

@@ -11,7 +11,7 @@ import pytest
 
 from rlhf.checkpoint.ending import REQUESTS
 from rlhf.commands.exit import end_with
-from rlhf.errors import TrainingError
+from rlhf.errors import TrainingError, with_warnings
 
 
 @pytest.fixture
@@ -50,6 +50,17 @@ def test_what_the_disk_refuses_is_one_line_that_names_the_file(signals, capsys, 
     (line,) = capsys.readouterr().err.splitlines()
     assert "run/file.json" in line
     assert line.endswith("the same command goes on from the last checkpoint")
+
+
+def test_warnings_are_told_beside_the_error(signals, capsys):
+    def fail():
+        raise with_warnings(TrainingError("broken\nin two"), ["odd", "odd", "late"])
+
+    with pytest.raises(SystemExit) as caught:
+        end_with(fail)
+    assert caught.value.code == 4
+    said = "rlhf: broken\nrlhf: in two\nrlhf: warning: odd\nrlhf: warning: late\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_mistake_of_ours_stays_a_traceback(signals):

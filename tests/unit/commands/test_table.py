@@ -8,7 +8,7 @@ import pytest
 
 from rlhf.commands.table import run_command
 from rlhf.config.load import load
-from rlhf.errors import ConfigError
+from rlhf.errors import ConfigError, RLHFError
 from tests import models
 
 
@@ -44,6 +44,17 @@ def test_with_a_judge_it_gives_the_win_rate(asked, tmp_path):
     judged = {**asked, "evaluation": {"judge": asked["reward"]["function"]}}
     rate = run_command("ppo", load(judged))
     assert rate == json.loads((tmp_path / "run/evaluation.json").read_text())["win_rate"]
+
+
+def test_a_run_that_failed_before_its_first_step_binds_nobody_to_its_settings(asked, tmp_path):
+    broken = tmp_path / "broken.py"
+    broken.write_text("def length(completions, **columns):\n    return 1 / 0\n")
+    with pytest.raises(RLHFError, match="ZeroDivisionError"):
+        run_command("ppo", load({**asked, "reward": {"function": f"{broken}:length"}}))
+    run_command("ppo", load(asked))
+    other = {**asked, "seed": 5}
+    with pytest.raises(ConfigError, match=r"belongs to another run: differs in seed"):
+        run_command("ppo", load(other))
 
 
 def test_what_is_missing_is_reported_before_a_folder_is_made(asked, tmp_path):

@@ -31,7 +31,7 @@ def test_all_faults_are_reported_at_once():
     )
     assert len(found) == 5
     assert "ppo.kl_ceof: unknown setting; nearest: ppo.kl_coef" in found
-    assert "sft.batch_size=hello: should be a valid integer" in found
+    assert "sft.batch_size=hello: should be a whole number" in found
     assert "engine.precision=fp16: should be 'auto', 'fp32' or 'bf16'; nearest: bf16" in found
     assert any(
         "ppo.minibatch_size=48" in line and "nearest legal values: 48, 96" in line for line in found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -35,13 +36,13 @@ def listed(*entries: object, **sections: dict[str, object]) -> Any:
         (({**MODEL, "weight": math.nan},), "reward.sources.0.weight=nan: should be a finite"),
         (({**MODEL, "weight": -math.inf},), "reward.sources.0.weight=-inf: should be a finite"),
         (({**MODEL, "weight": 1e300},), "reward.sources.0.weight=1e+300: should be between -1e+18"),
-        (({**MODEL, "weight": "1"},), "reward.sources.0.weight=1: should be a valid number"),
-        (({**MODEL, "weight": True},), "reward.sources.0.weight=True: should be a valid number"),
+        (({**MODEL, "weight": "1"},), "reward.sources.0.weight=1: should be a number"),
+        (({**MODEL, "weight": True},), "reward.sources.0.weight=True: should be a number"),
         (({**MODEL, "name": "a/b"},), "reward.sources.0.name='a/b': legal are 1 to 64 letters"),
         (({**MODEL, "name": ""},), "reward.sources.0.name='': legal are"),
         (({**MODEL, "name": "x\n"},), r"reward.sources.0.name='x\n': legal are"),
-        (({"model": 3},), "reward.sources.0.model=3: should be a valid string"),
-        (("own.py:f",), "reward.sources.0=own.py:f: should be a valid dictionary"),
+        (({"model": 3},), "reward.sources.0.model=3: should be text"),
+        (("own.py:f",), "reward.sources.0=own.py:f: should be {name: value"),
         ((), "reward.sources=[] names no source; leave it out"),
     ],
 )
@@ -58,9 +59,29 @@ def test_all_faults_are_told_at_once():
     assert len(str(error.value).splitlines()) == 5
 
 
+def test_faults_of_every_kind_are_told_in_one_round():
+    with pytest.raises(ConfigError) as error:
+        listed(
+            {"modle": "m", "weight": "abc"},
+            {"function": 3},
+            "foo",
+            {**MODEL, "weight": 0},
+            {**MODEL, "name": "a b"},
+        )
+    places = [re.split("[=: ]", line)[0] for line in str(error.value).splitlines()]
+    assert sorted(places) == [
+        "reward.sources.0.modle",
+        "reward.sources.0.weight",
+        "reward.sources.1.function",
+        "reward.sources.2",
+        "reward.sources.3.weight",
+        "reward.sources.4.name",
+    ]
+
+
 @pytest.mark.parametrize("whole", ["own.py:f", {"model": "a"}, 3])
 def test_a_list_is_a_list(whole):
-    with pytest.raises(ConfigError, match=r"reward\.sources=.*should be a valid list"):
+    with pytest.raises(ConfigError, match=r"reward\.sources=.*should be a list"):
         load({"reward": {"sources": whole}})
 
 

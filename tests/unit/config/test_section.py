@@ -7,8 +7,28 @@ import os
 import pytest
 
 from rlhf.config.load import load
-from rlhf.config.section import at_home
+from rlhf.config.section import absent, at_home
 from rlhf.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("gpt2", ""),
+        ("org/name", ""),
+        ("here", ""),
+        ("here/nope", "here/nope: there is no such folder, though here is one; give"),
+        ("./nope", "./nope: there is no such folder; give"),
+        ("/nope", "/nope: there is no such folder; give"),
+        ("~/nope", "~/nope: there is no such folder; give"),
+        ("runs/a/nope", "runs/a/nope: there is no such folder; give"),
+    ],
+)
+def test_a_path_where_nothing_is_can_be_no_name_of_the_hub(tmp_path, monkeypatch, path, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    found = absent(path)
+    assert found.startswith(told) and bool(found) is bool(told)
 
 
 def test_home_is_the_shells():
@@ -49,11 +69,11 @@ def test_every_place_knows_home():
         ({"seed": 10**400}, "seed=a number of over 300 digits: should be between"),
         ({"reward": {"function_weight": -1e300}}, "reward.function_weight=-1e+300: should be"),
         ({"ppo": {"num_steps": 2**63}}, "ppo.num_steps=9.22337e+18: should be between"),
-        ({"data": {"prompts": ["a", {"path": 3}]}}, "data.prompts.1.path=3: should be a valid"),
+        ({"data": {"prompts": ["a", {"path": 3}]}}, "data.prompts.1.path=3: should be text"),
         ({"run_dir": "a\udcff"}, "cannot stand in a run's records"),
-        ({"data": {"prompts": {}}}, "data.prompts={}: should be a valid"),
-        ({"data": {"prompts": {"path": "a"}}}, "data.prompts={'path': 'a'}: should be a valid"),
-        ({"policy": {"optimizer": {"lr": {}}}}, "policy.optimizer.lr={}: should be a valid number"),
+        ({"data": {"prompts": {}}}, "data.prompts={}: should be a list"),
+        ({"data": {"prompts": {"path": "a"}}}, "data.prompts={'path': 'a'}: should be text"),
+        ({"policy": {"optimizer": {"lr": {}}}}, "policy.optimizer.lr={}: should be a number"),
         ({"cluster": {"policy": {"ranks": {"x": {}}}}}, "cluster.policy.ranks={'x': {}}: should"),
     ],
 )

@@ -139,4 +139,4 @@ def test_a_refused_conversation_is_dropped_on_request(plain, encode, caplog):
     kept, encoded = rendered(rows, encode(plain, rows, drop=True))
     assert [row.row.where for row in kept] == ["a.jsonl:2"]
     assert len(encoded) == 1
-    assert "left out 1 of 2 rows (data.invalid=drop), the first at a.jsonl:1" in caplog.text
+    assert "left out 1 of 2 rows (data.invalid=drop): 1 like a.jsonl:1 (messages" in caplog.text

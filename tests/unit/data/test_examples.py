@@ -67,7 +67,7 @@ def test_a_copy_of_a_row_is_told_and_with_drop_left_out(write, configured, caplo
     config = configured(demonstrations=path, invalid="drop")
     found = read_examples(config, Form("demonstrations", LEGAL, parse))
     assert [example.row.values["text"] for example in found] == ["x", "y"]
-    assert "left out 2 of 4 rows (data.invalid=drop), the first at" in caplog.text
+    assert f"left out 2 of 4 rows (data.invalid=drop): 1 like {path}:3 (is a copy" in caplog.text
 
 
 def test_a_malformed_line_is_dropped_and_counted_too(tmp_path, configured, caplog):

@@ -37,6 +37,29 @@ def test_names_given_by_columns_count_and_a_source_has_its_own(plain, write, con
     assert SourceConfig(path=two, prompt_template="B {q}").prompt_template == "B {q}"
 
 
+def test_names_of_the_file_count_after_columns_has_renamed_them(plain, write, configured):
+    path = write("a.jsonl", [{"question": "film", "why": "it", "answer": " good"}])
+    columns = {"prompt": "question", "completion": "answer"}
+    one = configured(demonstrations=path, prompt_template="Q {question} {why}", columns=columns)
+    assert asked(one, plain) == ["Q film it"]
+    two = configured(demonstrations=path, prompt_template="Q {prompt} {why}", columns=columns)
+    assert asked(two, plain) == ["Q film it"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "made"),
+    [
+        (r"Q: {q}\nA:", "Q: film\nA:"),
+        ("Q: {q}\nA:", "Q: film\nA:"),
+        (r"{q}\n\n", "film\n\n"),
+        (r"{q} \\nu \boxed", r"film \nu \boxed"),
+    ],
+)
+def test_a_line_break_can_be_typed_as_two_letters(typed, made, plain, write, configured):
+    path = write("a.jsonl", [{"q": "film", "completion": " good"}])
+    assert asked(configured(demonstrations=path, prompt_template=typed), plain) == [made]
+
+
 def test_a_column_with_a_dot_in_its_name_is_a_column(plain, write, configured):
     path = write("a.jsonl", [{"user.text": "film", "completion": " good"}])
     assert asked(configured(demonstrations=path, prompt_template="{user.text}?"), plain) == [

@@ -74,3 +74,14 @@ def test_the_interval_is_over_prompts_not_over_their_answers():
     result = compare(new, old, "length", Length(), seed=0)
     assert (result["num_prompts"], result["num_answers"], result["win_rate"]) == (2, 16, 0.5)
     assert result["interval"] == [0.0, 1.0]
+
+
+def test_ties_alone_have_no_interval():
+    result = compare(answers([1.0] * 40), answers([1.0] * 40), "length", Length(), seed=0)
+    assert (result["win_rate"], result["ties"], result["interval"]) == (0.5, 1.0, None)
+
+
+def test_a_side_that_always_wins_has_the_interval_of_wilson():
+    # Wilson 1927: n / (n + z^2) below, where all n are successes.
+    result = compare(answers([2.0] * 40), answers([1.0] * 40), "length", Length(), seed=0)
+    assert result["interval"] == pytest.approx([40 / (40 + 1.96**2), 1.0])

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rlhf.observe.numbers import duration, filled, finite, percent, short, signed
+from rlhf.observe.numbers import duration, filled, finite, nats, percent, short, signed
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,19 @@ def test_a_line_is_filled_as_its_formats_say_and_what_is_missing_is_a_dash():
     line = "{a:short} {a:percent} {b/c:signed} {a:.1f} {steps} {none:short} {none:percent}"
     found = filled(line, {"a": 0.5, "b/c": 1.234, "steps": 7})
     assert found == "0.500 50\u00a0% +1.2 0.5 7 \u2013 \u2013"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-7.2e-7, "\u22480"), (0.0, "0"), (2e-4, "2.0e-4"), (-0.5, "\u22120.500"), (None, "\u2013")],
+)
+def test_a_kl_of_rounding_is_about_0(value, text):
+    assert nats(value) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(-0.001, "0\u00a0%"), (1.5, "150\u00a0%"), (math.nan, "\u2013"), (1e300, "1.0e302\u00a0%")],
+)
+def test_any_share_is_written_briefly(share, text):
+    assert percent(share) == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from xml.etree import ElementTree
 
 import pytest
@@ -59,6 +60,73 @@ def test_long_curves_are_thinned_and_keep_their_mean():
 def test_the_moving_mean_is_centred():
     points = [(float(s), 2.0 * s) for s in range(60)]
     assert smooth(points)[30] == (30.0, 60.0)
+
+
+NUMBERS = {
+    "none": [],
+    "one": [0.3],
+    "equal": [2.0, 2.0, 2.0],
+    "zeros": [0.0, 0.0],
+    "negative": [-3.0, -1.0],
+    "not a number": [math.nan, 1.0, math.nan],
+    "nothing but nan": [math.nan],
+    "infinite": [1.0, math.inf, -math.inf, 2.0],
+    "huge": [-1.7e308, 1.7e308],
+    "tiny": [5e-324, 1e-320],
+    "above 1": [1.5, 2.5],
+    "far off 0": [1e15, 1e15 + 1],
+    "many": [math.sin(step) for step in range(1000)],
+}
+
+
+@pytest.mark.parametrize("percent", [False, True])
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("values", NUMBERS.values(), ids=NUMBERS)
+def test_a_line_chart_can_draw_whatever_was_recorded(values, zero, percent):
+    points = [(float(step), value) for step, value in enumerate(values)]
+    options = {"zero": zero, "percent": percent}
+    lines = (Line(name="a", points=points), Line(name="b", points=points[:1], quiet=True))
+    _inside(line_chart(_chart(*lines, **options)))
+    _inside(line_chart(_chart(Line(name="", points=points), levels=[("at", 9.0)], **options)))
+    late = [(1e17 + step, value) for step, value in points]
+    _inside(line_chart(_chart(Line(name="", points=late), **options)))
+
+
+@pytest.mark.parametrize("values", NUMBERS.values(), ids=NUMBERS)
+def test_stacked_areas_can_draw_whatever_was_recorded(values):
+    points = [(float(step), value) for step, value in enumerate(values)]
+    _inside(stacked_chart("t", {"learn": points, "generate": points}))
+    _inside(stacked_chart("t", {"learn": points, "generate": [(0.0, 1.0)]}))
+    _inside(stacked_chart("t", {}))
+
+
+def test_a_chart_of_nothing_says_so():
+    drawn = line_chart(_chart(Line(name="", points=[(0.0, math.nan)])))
+    assert "nothing was recorded that is a number" in drawn
+
+
+def test_a_share_above_1_is_drawn_where_it_is():
+    drawn = line_chart(_chart(Line(name="", points=[(0, 1.5), (1, 2.5)]), percent=True))
+    assert "from 150\u00a0% at step 0 to 250\u00a0% at step 1" in drawn
+    ys = [float(n.get("cy")) for n in ElementTree.fromstring(drawn).iter("circle")]
+    assert ys[0] > 12, "the last value is not the edge"
+
+
+def test_a_kl_of_rounding_alone_is_a_line_at_0():
+    noise = [(0, -7.2e-7), (1, 3e-7)]
+    drawn = line_chart(
+        Chart(key="k", title="KL", unit="nats a response", lines=[Line(name="", points=noise)])
+    )
+    assert "\u22480" in _texts(drawn) and "e-7" not in drawn
+
+
+def _inside(markup):
+    """Every coordinate is a number within the picture, or above and below it by a label."""
+    for node in ElementTree.fromstring(markup).iter():
+        for name in ("x", "y", "cx", "cy", "x1", "x2", "y1", "y2"):
+            at = float(node.get(name, 0))
+            assert math.isfinite(at) and -40 <= at <= WIDTH + 40, (node.tag, name, at)
+        assert "nan" not in node.get("d", "") and "inf" not in node.get("d", "")
 
 
 def test_phases_fill_the_step():

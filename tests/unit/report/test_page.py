@@ -292,3 +292,11 @@ def test_the_page_tells_what_the_reward_is_made_of(tmp_path, manifest, trains, t
     (tmp_path / files.MANIFEST).write_text(json.dumps(whole))
     _, text = _read(write_report(tmp_path))
     assert told in text
+
+
+def test_ties_alone_are_no_decision(tmp_path):
+    _evaluation(tmp_path, (0.5, 0.5), 0.5, ties=1.0)  # as releases wrote them that had an interval
+    text = _read(write_report(tmp_path))[1].replace("\u00a0", " ")
+    assert "The judge scores all PPO and SFT answers to 200 held-out prompts alike: no" in text
+    assert "Every pair is a tie, so there is no decision." in text
+    assert "50\u201350" not in text and "coin" not in text

@@ -149,9 +149,12 @@ def test_an_argument_that_no_column_fills_is_refused_where_the_columns_are_known
     (file.parent / "asks.py").write_text(source)
     asks = f"{file.parent / 'asks.py'}:f"
     assert check_function(asks, 60.0) == [file.parent / "asks.py"]
-    assert check_function(asks, 60.0, {"answer", "other"})
+    assert check_function(asks, 60.0, {"answer": "", "other": ""})
     with pytest.raises(ConfigError, match="needs `answer`.*nearest: answers; .* answers, comp"):
-        check_function(asks, 60.0, {"answers", "prompt"})
+        check_function(asks, 60.0, {"answers": "", "prompt": ""})
+    without = "2 of 9 rows, the first p.jsonl:4"
+    with pytest.raises(ConfigError, match=f"`answer`, a column that is not in {without}; write it"):
+        check_function(asks, 60.0, {"answer": without})
 
 
 def test_it_changes_nothing_here(file):

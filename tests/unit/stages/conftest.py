@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 
+from rlhf.checkpoint.files import write_json
+from rlhf.checkpoint.run import RUN_FILE, SCHEMA_VERSION, Record, RunFolder
 from rlhf.config.experiment import Experiment
 from rlhf.config.observe import TrackingConfig
 from rlhf.observe.log import RunLog
@@ -71,6 +73,13 @@ def logged(tmp_path) -> Callable[[str], RunLog]:
         return RunLog(tmp_path / name, TrackingConfig(console=False), config={"seed": 0})
 
     return open_log
+
+
+def opened(folder: Path) -> RunFolder:
+    """Return a run's folder, which needs no lock in a test."""
+    if not (folder / RUN_FILE).exists():
+        write_json(folder / RUN_FILE, asdict(Record("run", {}, SCHEMA_VERSION)))
+    return RunFolder(folder, "run", lock=-1)
 
 
 def recorded(folder: Path) -> list[dict[str, object]]:

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 
 from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT, STAGES
 from rlhf.checkpoint.artifact import put_in_place, verify
-from rlhf.checkpoint.run import RunFolder
 from rlhf.config.experiment import Experiment
 from rlhf.errors import CheckpointError
 from rlhf.stages import run as stages_run
@@ -25,7 +24,7 @@ from rlhf.stages.rehearsal import Rehearsal
 from rlhf.stages.run import Run
 from tests import models
 from tests.specs import reward_mix, runtime, spec
-from tests.unit.stages.conftest import recorded
+from tests.unit.stages.conftest import opened, recorded
 
 SECTIONS = {
     "policy": {
@@ -61,7 +60,7 @@ def run_of(tmp_path, logged):
         made, log = runtime(experiment), logged(name)
         run = Run(
             experiment=experiment,
-            opened=RunFolder(folder, "run", lock=-1),
+            opened=opened(folder),
             inputs=inputs,
             runtime=made,
             log=log,

@@ -12,7 +12,6 @@ import torch
 from rlhf.algo.kl import AdaptiveKL, FixedKL
 from rlhf.catalog.stages import PPO, SFT
 from rlhf.checkpoint.artifact import ARTIFACT_FILE
-from rlhf.checkpoint.run import RunFolder
 from rlhf.config.stages import PPOConfig
 from rlhf.data.split import Splits
 from rlhf.errors import CheckpointError
@@ -22,6 +21,7 @@ from rlhf.stages.rehearsal import Rehearsal
 from rlhf.stages.run import Origin, Run, build_kl, prompt_source
 from tests import models
 from tests.specs import runtime, spec
+from tests.unit.stages.conftest import opened
 
 ORIGIN = Origin(base="base", inputs_sha256="0" * 64)
 
@@ -78,7 +78,7 @@ def run_of(tmp_path, logged):
         made, log = runtime(experiment), logged("log")
         return Run(
             experiment=experiment,
-            opened=RunFolder(folder, "run", lock=-1),
+            opened=opened(folder),
             inputs=inputs,
             runtime=made,
             log=log,

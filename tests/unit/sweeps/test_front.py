@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from rlhf.sweeps.front import front_figure
 from rlhf.sweeps.table import read_trials
 from tests.unit.sweeps.test_table import ended, swept
@@ -34,3 +36,11 @@ def test_numbers_of_dots_that_touch_stand_together(tmp_path):
 def test_without_a_score_there_is_no_picture(tmp_path):
     (tmp_path / "a=1").mkdir()
     assert front_figure(read_trials(tmp_path, [ended("a=1", "interrupted")])) is None
+
+
+@pytest.mark.parametrize("kl", [0.0, -7.2e-7, 1e306])
+@pytest.mark.parametrize("score", [0.0, -1.0, 1e-320, 1e306, -1e306])
+def test_trials_of_any_figures_can_be_drawn(tmp_path, score, kl):
+    trials = swept(tmp_path, ("a=1", score, kl, "done"), ("a=2", 1.0, 1.0, "done"))
+    drawn = front_figure(trials)
+    assert drawn.count("<circle") == 2 and "nan" not in drawn
