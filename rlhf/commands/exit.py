@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from rlhf.checkpoint.disk import explained, is_fault_of_the_machine
 from rlhf.checkpoint.ending import Terminated, listen
-from rlhf.commands.restart import Program, RestartError, replace_process, say
 from rlhf.commands.terminal import speak_plainly
-from rlhf.errors import CheckpointError, RLHFError, warned
+from rlhf.errors import CheckpointError, LostWorkerError, RLHFError, warned
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 TERMINATED = 143
 """Exit code after SIGTERM or SIGUSR1."""
+
+
+class RestartError(LostWorkerError):
+    """The same command is to start again now, and goes on from its last checkpoint."""
+
+
+class Program:
+    """Whether this process is the command line's, which may replace or end it."""
+
+    is_ours = False
 
 
 def end_with(callback: Callable[[], object]) -> NoReturn:
@@ -50,3 +60,16 @@ def _tried(callback: Callable[[], object]) -> None:
     except RestartError as error:
         say(f"{error}")
         replace_process()
+
+
+def replace_process() -> NoReturn:
+    """Start this command line again, in this process's place."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def say(message: str) -> None:
+    """Show a message on standard error, line by line."""
+    for line in message.splitlines():
+        sys.stderr.write(f"rlhf: {line}\n")

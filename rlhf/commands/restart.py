@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from rlhf.checkpoint.artifact import ARTIFACT_FILE
 from rlhf.checkpoint.ending import ENDING
+from rlhf.commands.exit import Program, RestartError, replace_process, say
 from rlhf.config.experiment import Experiment
 from rlhf.errors import LostWorkerError
 from rlhf.observe.manifest import note_restart
@@ -29,10 +30,6 @@ MOST_IN_VAIN: Final = 3
 """Ends without a new checkpoint in between after which no other start is tried."""
 GOES_ON: Final = "the same command goes on from the last checkpoint"
 SHOW_CURSOR: Final = "\x1b[?25h"
-
-
-class RestartError(LostWorkerError):
-    """The same command is to start again now, and goes on from its last checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +119,6 @@ def when_cluster_ends(experiment: Experiment) -> Callable[[str], None]:
     return ended
 
 
-class Program:
-    """Whether this process is the command line's, which may replace or end it."""
-
-    is_ours = False
-
-
-def replace_process() -> NoReturn:
-    """Start this command line again, in this process's place."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
 def run_again(callback: Callable[[], object]) -> None:
     """Run a callback, and again whenever it asks for that; for a process that stays as it is."""
     try:
@@ -147,12 +131,6 @@ def run_again(callback: Callable[[], object]) -> None:
                 return
     finally:
         os.environ.pop(VARIABLE, None)
-
-
-def say(message: str) -> None:
-    """Show a message on standard error, line by line."""
-    for line in message.splitlines():
-        sys.stderr.write(f"rlhf: {line}\n")
 
 
 def _so_far(run_dir: str) -> Restarts:

@@ -258,8 +258,8 @@ MUTATIONS = (
         "saved-as-often-as-kept",
         "checkpoint.every takes the value of checkpoint.keep",
         RUN,
-        "every=checkpoint.every",
-        "every=checkpoint.keep",
+        "Cadence(checkpoint.every,",
+        "Cadence(checkpoint.keep,",
         (f"{PLACES}::test_a_run_that_breaks_leaves_the_checkpoints_asked_for",),
     ),
     Mutation(
