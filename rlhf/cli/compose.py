@@ -29,13 +29,7 @@ from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
 from rlhf.config.rates import LEARNERS, rate
 from rlhf.errors import ConfigError, RLHFError
-
-
-def conf_folder() -> Path:
-    """Return the folder of YAML files: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent.parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
+from rlhf.plugin import shipped
 
 
 def groups() -> list[str]:
@@ -45,7 +39,7 @@ def groups() -> list[str]:
 
 def group_folders() -> list[Path]:
     """Return the folders of the configuration groups."""
-    return sorted(path for path in conf_folder().iterdir() if path.is_dir())
+    return sorted(path for path in shipped("conf").iterdir() if path.is_dir())
 
 
 def compose_and_run(command: str, overrides: list[str]) -> None:
@@ -92,7 +86,7 @@ def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
             # Hydra would go on to the next combination.
             raise SystemExit(1) from error
 
-    wrapped = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
+    wrapped = hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")
     composing.enter_context(redirect_stderr(output))
     try:
         wrapped(task)()
