@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import ray
@@ -106,12 +105,7 @@ class RayCluster:
         """Return the connection; leaving the block ends its processes and disconnects."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the processes, stuck or not, and disconnect; a cluster of its own ends too."""
         for group in self._groups.values():
             group.close()
