@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from bench.kit import SHAPES, hold_in, line, llama, machine, prompts, rounded
 from rlhf.data.chat import encode_prompt
-from rlhf.data.packaged_model import model_file
 from rlhf.data.tokenizer import load_tokenizer
 from rlhf.flow.rollout import Rollout, joined
 from rlhf.flow.text import PromptBatch
@@ -27,6 +26,7 @@ from rlhf.generation.sampling import Sampling
 from rlhf.generation.trial import gap, whole_logprobs
 from rlhf.models.language_model import LanguageModel
 from rlhf.models.pretrained import load_gguf
+from rlhf.plugin import fetched
 
 TOPICS = ("France", "rain", "the moon", "bread", "chess", "cats", "iron", "a bridge")
 ASKED = ("What is {}?", "Tell me a story about {}.", "Why do people like {}?", "Is {} old?")
@@ -34,7 +34,7 @@ ASKED = ("What is {}?", "Tell me a story about {}.", "Why do people like {}?", "
 
 def questions() -> PromptBatch:
     """Return short questions under the model's chat template."""
-    tokenizer = load_tokenizer(model_file("packaged:smollm2"))
+    tokenizer = load_tokenizer(fetched("packaged:smollm2"))
     asked = [form.format(topic) for topic in TOPICS for form in ASKED]
     rows = [encode_prompt(tokenizer, [{"role": "user", "content": text}]) for text in asked]
     tokens_BP = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
@@ -96,7 +96,7 @@ def main(words: list[str]) -> str:
     def load(dtype: torch.dtype) -> LanguageModel:
         if asked.tiny:
             return LanguageModel(llama(SHAPES["tiny"], dtype))
-        network = load_gguf(Path(model_file("packaged:smollm2"))).eval()
+        network = load_gguf(Path(fetched("packaged:smollm2"))).eval()
         hold_in(network, dtype)
         return LanguageModel(network)
 

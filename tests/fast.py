@@ -26,6 +26,7 @@ TOOLS = {
 }
 RULES = "tests/architecture"
 SETTINGS = ("tests/unit/config", "tests/unit/cli")
+SHIPPED = {"conf": SETTINGS, "examples": ("tests/examples",)}
 QUICK = "not ray and not slow and not gpu"
 
 
@@ -129,8 +130,8 @@ def chosen(names: Iterable[str], root: Path) -> tuple[list[str], list[str], list
     others: dict[str, None] = {}
     for name in sorted(names, key=lambda name: (-name.count("/"), name)):
         path = PurePosixPath(name)
-        if path.parts[0] == "conf":
-            rooms.update(dict.fromkeys(SETTINGS))
+        if path.parts[0] in SHIPPED:
+            rooms.update(dict.fromkeys(SHIPPED[path.parts[0]]))
         elif path.parts[0] == "rlhf" and path.suffix == ".py":
             inside = path.relative_to("rlhf")
             own[str("tests/unit" / inside.parent / f"test_{path.stem}.py")] = None

@@ -12,11 +12,11 @@ from rlhf.catalog.stages import PIPELINE, PPO, SFT, StageRecord
 from rlhf.config.cluster import RoleName
 from rlhf.config.commands import roles_of, sources, stages_of, trains
 from rlhf.config.experiment import Experiment
-from rlhf.data.packaged_model import NAME as PACKAGED
-from rlhf.data.packaged_model import PREFIX
 from rlhf.data.problems import Faults
-from rlhf.evaluation.judges import Judge, load_judge
+from rlhf.evaluation.judges import load_judge
+from rlhf.plugin import PACKAGED
 from rlhf.rewards.mix import Mix
+from rlhf.rewards.process import RewardProcess
 from rlhf.rewards.sources import RewardSource, check_sources, made_of
 from rlhf.runtime.reach import address_of
 from rlhf.stages.inputs import Inputs, load_inputs
@@ -54,12 +54,12 @@ class CheckContext:
         return replace(cast("Inputs", found), reward_files=files or [])
 
     @cached_property
-    def judge(self) -> Judge | None:
+    def judge(self) -> RewardProcess | None:
         """The judge of the evaluation, where PPO runs and there is one."""
         spec = self.experiment.evaluation.judge
         if spec is None or PPO not in self.stages:
             return None
-        return load_judge(spec, self.experiment.seed, self.experiment.reward.timeout_s)
+        return load_judge(spec, self.experiment.reward.timeout_s)
 
     @cached_property
     def mix(self) -> Mix:
@@ -75,8 +75,8 @@ class CheckContext:
             given["reference.path"] = experiment.reference.path
             given.update(reward_models(self))
             given["value.path"] = experiment.value.path
-        made = (f"{PREFIX}{PACKAGED}", ".gguf")
-        return {name: path for name, path in given.items() if path and not path.endswith(made)}
+        paths = {name: path for name, path in given.items() if path and not path.endswith(".gguf")}
+        return {name: path for name, path in paths.items() if not path.startswith(PACKAGED)}
 
     @property
     def starts_ray(self) -> bool:

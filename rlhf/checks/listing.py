@@ -21,7 +21,6 @@ from rlhf.checks.settings import check_packages, check_settings
 from rlhf.checks.tokenizers import check_tokenizers
 from rlhf.data.kinds import check_rows, given
 from rlhf.data.problems import Faults, heard
-from rlhf.evaluation.judges import check_columns
 from rlhf.stages.inputs import kinds_of
 
 
@@ -61,7 +60,7 @@ def check_judge(context: CheckContext) -> str:
         ConfigError: when it does not load, or needs an argument that no column fills.
     """
     if context.judge is not None:
-        check_columns(context.judge, context.inputs.prompt_columns)
+        context.judge.refuse_without(context.inputs.prompt_columns)
     return judge_alone(context)
 
 

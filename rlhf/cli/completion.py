@@ -11,8 +11,9 @@ from io import StringIO
 import hydra
 from hydra.core.config_store import ConfigStore
 
-from rlhf.cli.compose import conf_folder, schema
+from rlhf.cli.compose import schema
 from rlhf.errors import ConfigError
+from rlhf.plugin import shipped
 
 FLAGS = ("-sc", "--shell-completion")
 VERBS = ("install", "uninstall", "query")
@@ -60,7 +61,7 @@ def complete(arguments: Sequence[str], commands: Collection[str]) -> None:
 def _ask_hydra(verb: str, shell: str) -> None:
     ConfigStore.instance().store(name="schema", node=schema())
     argv, sys.argv = sys.argv, ["rlhf", FLAGS[0], f"{verb}={shell}"]
-    wrapped = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
+    wrapped = hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")
     try:
         # Words that no setting can be made of: there is nothing to propose, and nothing to say.
         with redirect_stderr(StringIO()):

@@ -33,16 +33,10 @@ from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
 from rlhf.config.rates import LEARNERS, rate
 from rlhf.errors import ConfigError, RLHFError
+from rlhf.plugin import shipped
 
 _ABSENT = re.compile(r"Could not find '([^'/]+)/([^']+)' Available options in '\1': (.*)")
 """What Hydra says of a choice that is not there, such as a recipe."""
-
-
-def conf_folder() -> Path:
-    """Return the folder of YAML files: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent.parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def groups() -> list[str]:
@@ -52,7 +46,7 @@ def groups() -> list[str]:
 
 def group_folders() -> list[Path]:
     """Return the folders of the configuration groups."""
-    return sorted(path for path in conf_folder().iterdir() if path.is_dir())
+    return sorted(path for path in shipped("conf").iterdir() if path.is_dir())
 
 
 def compose_and_run(command: str, overrides: list[str]) -> None:
@@ -99,7 +93,7 @@ def _compose(take: Callable[[DictConfig], float | None]) -> list[BaseException]:
             # Hydra would go on to the next combination, and print an OSError as its own.
             raise SystemExit(1) from error
 
-    wrapped = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
+    wrapped = hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")
     composing.enter_context(redirect_stderr(output))
     try:
         wrapped(task)()

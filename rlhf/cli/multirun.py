@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT, TRAINING
@@ -122,12 +121,7 @@ class Multirun:
         """Return the sweep; leaving the block ends what its trials share."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the shared cluster; show the trials' table."""
         self._open.close()
 

@@ -11,13 +11,14 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlhf.cli.compose import conf_folder, groups, resolved, schema, without_advice
+from rlhf.cli.compose import groups, resolved, schema, without_advice
 from rlhf.cli.overrides import for_hydra
 from rlhf.commands.evaluated import as_the_run_had
 from rlhf.config.experiment import Experiment
 from rlhf.config.load import load
 from rlhf.config.rates import rate
 from rlhf.errors import ConfigError
+from rlhf.plugin import shipped
 
 
 def compose_settings(command: str, overrides: Sequence[str]) -> Experiment:
@@ -33,7 +34,7 @@ def compose_settings(command: str, overrides: Sequence[str]) -> Experiment:
     own = as_the_run_had(schema(), overrides) if command == "evaluate" else schema()
     ConfigStore.instance().store(name="schema", node=own)
     try:
-        with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
+        with initialize_config_dir(config_dir=str(shipped("conf")), version_base="1.3"):
             mapping = resolved(compose("config", overrides=asked))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(without_advice(str(error))) from error

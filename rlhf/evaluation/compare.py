@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from rlhf.algo.diagnostics import bootstrap_mean_interval, distinct_n, wilson_interval
 from rlhf.data.tokenizer import TextTokenizer
-from rlhf.evaluation.judges import Judge
 from rlhf.flow.rollout import joined
 from rlhf.flow.text import PromptBatch
 from rlhf.observe.samples import Sample
@@ -18,6 +18,24 @@ SHOWN_PAIRS = 24
 """Prompts whose two answers are kept for the report."""
 TIE = 0.5
 """What a pair counts that the judge scores alike."""
+
+
+class Judge(Protocol):
+    """Scores answers; higher is better."""
+
+    @property
+    def agreement(self) -> Mapping[str, float]:
+        """How well it agrees with people, by name; empty when that is not known."""
+        ...
+
+    def score(
+        self,
+        prompts: Sequence[object],
+        completions: Sequence[str],
+        columns: Sequence[Mapping[str, object]],
+    ) -> list[float]:
+        """Return one number a response."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ import rlhf
 PATCH = "dirty.patch"
 LARGEST_PATCH = 1_000_000
 """Bytes; of a larger one only the hash is kept."""
-OURS = ("rlhf", "conf")
+OURS = ("rlhf", "conf", "examples")
 """What of a checkout a run is made of."""
 
 

@@ -11,11 +11,11 @@ from rlhf.catalog.stages import PIPELINE, PPO, REWARD_MODEL, StageRecord
 from rlhf.config.cluster import RoleName
 from rlhf.config.commands import roles_of, sources, stages_of, trains
 from rlhf.config.experiment import Experiment
-from rlhf.data.packaged_model import model_file
 from rlhf.errors import ConfigError, ModelError
 from rlhf.models.model_shape import ModelShape, adapter_weights, model_shape_of, read_config
 from rlhf.models.pretrained import new_config
 from rlhf.models.published import published_config
+from rlhf.plugin import fetched
 from rlhf.rewards.mix import Mix
 from rlhf.rewards.sources import made_of
 
@@ -136,7 +136,7 @@ def _source(experiment: Experiment, role: RoleName, mix: Mix) -> str | None:
 def _read(source: str) -> tuple[Any, str]:
     """Return the config of a folder, a file or a cached hub model, else the published one."""
     try:
-        return read_config(model_file(source)), source
+        return read_config(fetched(source)), source
     except ModelError:
         known = published_config(source)
         if known is None:

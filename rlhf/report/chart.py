@@ -75,7 +75,8 @@ def line_chart(chart: Chart) -> Markup:
     x, y = _scales(chart)
     body = join(
         [
-            _grid(chart, x, y),
+            axes(x, y, percents=(False, chart.percent)),
+            el("text", chart.x_label, x=WIDTH, y=y.start + 16, class_="tick end unit"),
             *(_level(name, value, x, y) for name, value in chart.levels),
             *(_curve(line, x, y) for line in chart.lines),
             _end_labels(chart, x, y),
@@ -131,20 +132,36 @@ def _label_width(chart: Chart) -> float:
     return 14 + LETTER * max(max(map(len, texts), default=0), len(chart.x_label) // 2)
 
 
-def _grid(chart: Chart, x: Scale, y: Scale) -> Markup:
+def axes(
+    x: Scale,
+    y: Scale,
+    *,
+    percents: tuple[bool, bool] = (False, False),
+    count: int | None = None,
+    line: bool = True,
+) -> Markup:
+    """Return the grid, the ticks and their labels.
+
+    Args:
+        x: The horizontal scale.
+        y: The vertical scale, which starts at the floor.
+        percents: Whether x, and y, are shares of 1, shown in percent.
+        count: About how many ticks x has; the usual number unless given.
+        line: Whether x is drawn as a line with a mark at each tick.
+    """
     parts: list[Markup] = []
-    ticks = y.ticks()
-    for tick, label in zip(ticks, tick_labels(ticks, percent=chart.percent), strict=True):
+    floor = y.start
+    for tick, label in zip(y.ticks(), tick_labels(y.ticks(), percent=percents[1]), strict=True):
         at = y(tick)
         parts.append(el("line", x1=x.start, x2=x.end, y1=at, y2=at, class_="grid"))
         parts.append(el("text", label, x=x.start - 6, y=at + 3.5, class_="tick end"))
-    floor = float(HEIGHT - BOTTOM)
-    ticks = x.ticks()
-    for tick, label in zip(ticks, tick_labels(ticks), strict=True):
-        parts.append(el("line", x1=x(tick), x2=x(tick), y1=floor, y2=floor + 4, class_="axis"))
+    ticks = x.ticks() if count is None else x.ticks(count)
+    for tick, label in zip(ticks, tick_labels(ticks, percent=percents[0]), strict=True):
+        if line:
+            parts.append(el("line", x1=x(tick), x2=x(tick), y1=floor, y2=floor + 4, class_="axis"))
         parts.append(el("text", label, x=x(tick), y=floor + 16, class_="tick mid"))
-    parts.append(el("line", x1=x.start, x2=x.end, y1=floor, y2=floor, class_="axis"))
-    parts.append(el("text", chart.x_label, x=WIDTH, y=floor + 16, class_="tick end unit"))
+    if line:
+        parts.append(el("line", x1=x.start, x2=x.end, y1=floor, y2=floor, class_="axis"))
     return join(parts)
 
 

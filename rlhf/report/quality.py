@@ -6,12 +6,12 @@ import math
 
 from rlhf.observe import files
 from rlhf.observe.numbers import percent, short
-from rlhf.report.chart import BOTTOM, HEIGHT, LETTER, TOP, WIDTH, figure
+from rlhf.report.chart import BOTTOM, HEIGHT, LETTER, TOP, WIDTH, axes, figure
 from rlhf.report.data_curve import gain_section
 from rlhf.report.html import Markup, el, join
 from rlhf.report.outcome import interval_bar
 from rlhf.report.read import Points, RunFiles, bounds, number, objects, words
-from rlhf.report.scale import Scale, tick_labels
+from rlhf.report.scale import Scale
 from rlhf.report.trace import path
 
 
@@ -84,7 +84,9 @@ def _reliability(found: files.Row) -> Markup | None:
     honest: Points = [(low, low), (1.0, 1.0)]
     body = join(
         [
-            _axes(x, y),
+            axes(x, y, percents=(True, True), line=False),
+            el("text", "confidence \u2192", x=x.end, y=y.start - 6, class_="tick end unit"),
+            el("text", "\u2191 right", x=x.start + 4, y=y.end + 8, class_="tick unit"),
             el("path", d=path(honest, x, y), class_="level"),
             el("path", d=path(line, x, y), class_="raw a"),
             *dots,
@@ -92,19 +94,6 @@ def _reliability(found: files.Row) -> Markup | None:
     )
     text = "; ".join(f"says {percent(c)}, is right {percent(a)} of {n:,.0f}" for c, a, n in bins)
     return figure("reliability", ("Confidence and truth", "dot area: pairs"), f"{text}.", body)
-
-
-def _axes(x: Scale, y: Scale) -> Markup:
-    parts: list[Markup] = []
-    for tick, label in zip(y.ticks(), tick_labels(y.ticks(), percent=True), strict=True):
-        at = y(tick)
-        parts.append(el("line", x1=x.start, x2=x.end, y1=at, y2=at, class_="grid"))
-        parts.append(el("text", label, x=x.start - 6, y=at + 3.5, class_="tick end"))
-    for tick, label in zip(x.ticks(), tick_labels(x.ticks(), percent=True), strict=True):
-        parts.append(el("text", label, x=x(tick), y=HEIGHT - BOTTOM + 16, class_="tick mid"))
-    parts.append(el("text", "confidence \u2192", x=x.end, y=y.start - 6, class_="tick end unit"))
-    parts.append(el("text", "\u2191 right", x=x.start + 4, y=y.end + 8, class_="tick unit"))
-    return join(parts)
 
 
 def _breakdown(title: str, unit: str, groups: list[files.Row]) -> Markup | None:

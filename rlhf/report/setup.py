@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import cast
 
 from rlhf.catalog.stages import PPO, REWARD_MODEL
+from rlhf.config.raw_deepspeed import leaves
 from rlhf.observe import files
 from rlhf.observe.numbers import duration, finite
 from rlhf.report.html import Markup, el, join
@@ -22,7 +23,7 @@ def setup_section(run: RunFiles) -> Markup | None:
         el("h2", "What was trained on what"),
         _facts(run),
         _data_table(run),
-        _folded("Configuration", dict(flatten(run.config))),
+        _folded("Configuration", _flat(run.config)),
         _folded("Versions and machine", {**_named(run, "versions"), **_named(run, "machine")}),
     ]
     return join(parts)
@@ -44,13 +45,9 @@ def facts(run: RunFiles) -> list[tuple[str, str]]:
     return [(name, value) for name, value in found if value]
 
 
-def flatten(row: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted path, value as text) for every setting."""
-    for key, value in row.items():
-        if isinstance(value, dict) and value:
-            yield from flatten(cast("files.Row", value), f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", _written(value)
+def _flat(row: Mapping[str, object]) -> dict[str, str]:
+    """Return every setting as text, by dotted path."""
+    return {path: _written(value) for path, value in leaves(row)}
 
 
 def _written(value: object) -> str:
@@ -163,7 +160,7 @@ def _data_table(run: RunFiles) -> Markup | None:
 
 
 def _named(run: RunFiles, name: str) -> dict[str, str]:
-    return dict(flatten(section(run.manifest, name)))
+    return _flat(section(run.manifest, name))
 
 
 def _folded(title: str, settings: Mapping[str, str]) -> Markup | None:

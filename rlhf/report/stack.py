@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from rlhf.observe.numbers import duration, percent
-from rlhf.report.chart import BOTTOM, HEIGHT, LETTER, TOP, WIDTH, empty_figure, figure
+from rlhf.report.chart import BOTTOM, HEIGHT, LETTER, TOP, WIDTH, axes, empty_figure, figure
 from rlhf.report.html import Markup, el, join
 from rlhf.report.read import Points
 from rlhf.report.scale import Scale, along, span, tick_labels
@@ -58,7 +58,8 @@ def stacked_chart(key: str, phases: Mapping[str, Points]) -> Markup:
     right = 14 + LETTER * max(len(name) for name in phases)
     x = Scale(*along(xs), left, WIDTH - right)
     floor: Points = [(at, 0.0) for at in xs]
-    parts = [_axes(x, y)]
+    unit = el("text", "step", x=WIDTH, y=y.start + 16, class_="tick end unit")
+    parts = [axes(x, y, line=False), unit]
     for (name, points), (_, below) in zip(layers, [("", floor), *layers], strict=False):
         parts.append(_area(points, below, (x, y), tone_of(name)))
     total = sum(_total(points) for points in phases.values())
@@ -100,18 +101,6 @@ def _layers(phases: Mapping[str, Points]) -> list[tuple[str, Points]]:
 def _area(top: Points, bottom: Points, scales: tuple[Scale, Scale], tone: str) -> Markup:
     outline = path([*top, *reversed(bottom)], *scales)
     return el("path", d=f"{outline}Z", class_=f"area {tone}")
-
-
-def _axes(x: Scale, y: Scale) -> Markup:
-    parts: list[Markup] = []
-    for tick, label in zip(y.ticks(), tick_labels(y.ticks()), strict=True):
-        at = y(tick)
-        parts.append(el("line", x1=x.start, x2=x.end, y1=at, y2=at, class_="grid"))
-        parts.append(el("text", label, x=x.start - 6, y=at + 3.5, class_="tick end"))
-    for tick, label in zip(x.ticks(), tick_labels(x.ticks()), strict=True):
-        parts.append(el("text", label, x=x(tick), y=HEIGHT - BOTTOM + 16, class_="tick mid"))
-    parts.append(el("text", "step", x=WIDTH, y=HEIGHT - BOTTOM + 16, class_="tick end unit"))
-    return join(parts)
 
 
 def _labels(

@@ -3,7 +3,8 @@
     python -m rlhf.rewards.child FILE.py:NAME READING WRITING
 
 An answer is ("done", scores), or the name of an error of rlhf/errors.py and its message. The first
-one is about loading: ("done", names of the files that were read).
+one is about loading: ("done", (names of the user's files that were read, arguments that must be
+filled, `agreement_of` the function)).
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
-from rlhf.errors import RLHFError
-from rlhf.rewards.function import FunctionReward
+from rlhf.errors import ConfigError, RLHFError, described
+from rlhf.plugin import PACKAGED, parted
+from rlhf.rewards.function import FunctionReward, RewardFunction
 from rlhf.rewards.load import files_of, load_function
 
 CLOSED_FILES = 74
@@ -33,12 +34,14 @@ GRACE_S = 2.0
 
 def serve(spec: str, asked: Connection[Any, Any], answers: Connection[Any, Any]) -> None:
     """Load the function, then score every batch that is asked for."""
-    own, loaded = os.getpid(), list[FunctionReward]()
-    file, before = Path(spec.rpartition(":")[0]).absolute(), set(sys.modules)
+    own, loaded, before = os.getpid(), list[FunctionReward](), set(sys.modules)
 
-    def load() -> tuple[list[str], list[str]]:
-        loaded.append(FunctionReward(load_function(spec), spec))
-        return files_of(file, before), loaded[0].needs
+    def load() -> tuple[list[str], list[str], dict[str, float]]:
+        file = parted(spec, "reward function")[0].absolute()
+        function = load_function(spec)
+        loaded.append(FunctionReward(function, spec))
+        files = [] if spec.startswith(PACKAGED) else files_of(file, before)
+        return files, loaded[0].needs, agreement_of(function, spec)
 
     def answer(callback: Callable[[], object]) -> None:
         outcome = _outcome(callback)
@@ -53,6 +56,24 @@ def serve(spec: str, asked: Connection[Any, Any], answers: Connection[Any, Any])
         except EOFError:
             return
         answer(lambda batch=batch: loaded[0].score(*batch))
+
+
+def agreement_of(function: RewardFunction, spec: str) -> dict[str, float]:
+    """Return how well a judge says it agrees with people, by name: its attribute `agreement`.
+
+    Raises:
+        ConfigError: when that cannot be read, or is no dict of numbers.
+    """
+    try:
+        said = getattr(function, "agreement", {})
+        return {str(name): value + 0 for name, value in said.items()}
+    except RLHFError:
+        raise
+    except Exception as error:  # a user's attribute may be and raise anything
+        raise ConfigError(
+            f"reward function {spec}: its attribute `agreement` is no dict of numbers: "
+            f"{described(error)}"
+        ) from error
 
 
 def _outcome(callback: Callable[[], object]) -> tuple[str, object]:

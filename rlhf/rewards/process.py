@@ -54,8 +54,8 @@ class RewardProcess:
         self.close = weakref.finalize(self, _end, self._process, self._asked)
         """Ends the process; done when the object goes, and at exit, too."""
         doing = f"reward function {spec}: loading its file"
-        files, self.needs = self._ask(None, ConfigError, doing)
-        """The arguments without which it cannot be called."""
+        files, self.needs, self.agreement = self._ask(None, ConfigError, doing)
+        """The arguments without which it cannot be called; of a judge, its own `agreement`."""
         self.files = [Path(name) for name in files]
         """Its file, and those beside it that loading it imported."""
 

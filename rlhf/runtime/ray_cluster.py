@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import ray
@@ -128,12 +127,7 @@ class RayCluster:
         """Return the connection; leaving the block ends its processes and disconnects."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the processes, stuck or not, and disconnect; a cluster of its own ends too."""
         self._open.close()
         with suppress(RayError):

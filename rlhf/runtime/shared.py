@@ -10,7 +10,6 @@ import os
 import select
 import subprocess
 import sys
-from types import TracebackType
 from typing import Self
 
 from rlhf.errors import WorkerError
@@ -64,12 +63,7 @@ class SharedCluster:
         # Ray guards a cluster that a program starts by a token; with an address it must be set.
         return {"RAY_ADDRESS": self.address, AUTH_MODE: os.environ.get(AUTH_MODE, "token")}
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End it, with all its processes."""
         self._end(timeout_s=END_TIMEOUT_S)
 

@@ -18,7 +18,6 @@ from rlhf.data.demonstrations import load_demonstrations
 from rlhf.data.fingerprint import sha256_files
 from rlhf.data.kinds import as_texts, check_rows
 from rlhf.data.new_tokenizer import new_tokenizer
-from rlhf.data.packaged_model import model_file
 from rlhf.data.preferences import load_rankings
 from rlhf.data.problems import Faults, heard
 from rlhf.data.prompts import as_batches, columns_of, prepare_prompts
@@ -27,6 +26,7 @@ from rlhf.data.tokenizer import load_tokenizer
 from rlhf.errors import ConfigError
 from rlhf.flow.text import Demonstrations, PromptBatch, Rankings
 from rlhf.models.outline import context_length
+from rlhf.plugin import fetched
 
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
@@ -150,7 +150,7 @@ def tokenizer_of(experiment: Experiment, start: str | None) -> tuple[str | None,
     """
     if start is None:
         return None, _new_tokenizer(experiment)
-    path = model_file(start)
+    path = fetched(start)
     return path, load_tokenizer(path)
 
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Final
 
 from rlhf.observe.numbers import nats, short
-from rlhf.report.chart import LETTER
-from rlhf.report.html import Markup, el, join
+from rlhf.report.chart import LETTER, axes
+from rlhf.report.html import Markup, el
 from rlhf.report.scale import Scale, span, tick_labels
 from rlhf.sweeps.table import Trial, pareto
 
@@ -48,7 +48,9 @@ def front_figure(trials: Sequence[Trial]) -> Markup | None:
         "svg",
         el("title", "Score against KL", id="front-title"),
         el("desc", _describe(trials, front), id="front-desc"),
-        _axes(x, y),
+        axes(x, y, count=6),
+        el("text", "KL, nats a response", x=x.end, y=y.start + 33, class_="tick end unit"),
+        el("text", "score", x=x.start, y=12, class_="tick unit"),
         el("path", d=_stairs(corners, x, y), class_="main a") if len(corners) > 1 else None,
         *dots,
         *numbers,
@@ -96,22 +98,6 @@ def _stairs(corners: Sequence[tuple[float, float]], x: Scale, y: Scale) -> str:
     steps = [f"M{x(corners[0][0]):.1f},{y(corners[0][1]):.1f}"]
     steps += [f"H{x(kl):.1f}V{y(score):.1f}" for _, (kl, score) in pairwise(corners)]
     return "".join(steps)
-
-
-def _axes(x: Scale, y: Scale) -> Markup:
-    parts: list[Markup] = []
-    for tick, label in zip(y.ticks(), tick_labels(y.ticks()), strict=True):
-        at = y(tick)
-        parts.append(el("line", x1=x.start, x2=x.end, y1=at, y2=at, class_="grid"))
-        parts.append(el("text", label, x=x.start - 8, y=at + 3.5, class_="tick end"))
-    ticks = x.ticks(6)
-    for tick, label in zip(ticks, tick_labels(ticks), strict=True):
-        parts.append(el("line", x1=x(tick), x2=x(tick), y1=y.start, y2=y.start + 4, class_="axis"))
-        parts.append(el("text", label, x=x(tick), y=y.start + 17, class_="tick mid"))
-    parts.append(el("line", x1=x.start, x2=x.end, y1=y.start, y2=y.start, class_="axis"))
-    parts.append(el("text", "KL, nats a response", x=x.end, y=y.start + 33, class_="tick end unit"))
-    parts.append(el("text", "score", x=x.start, y=12, class_="tick unit"))
-    return join(parts)
 
 
 def _describe(trials: Sequence[Trial], front: Sequence[Trial]) -> str:

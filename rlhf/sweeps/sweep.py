@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from rlhf.commands.exit import INTERRUPTED
@@ -181,12 +180,7 @@ class Sweep:
         """Return the sweep; leaving the block ends its cluster and shows the table."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the cluster; show the table of all trials in the folder."""
         self._open.close()
         if not self._ends:

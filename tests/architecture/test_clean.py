@@ -26,7 +26,18 @@ PUBLISHERS = re.compile(
     r"|www\.nature\.com|dl\.acm\.org|huggingface\.co|modelscope\.cn)$"
 )
 TEXTS = (".py", ".md", ".toml", ".yaml", ".yml", ".sh", ".txt", ".lock", ".cfg", ".css", ".js")
-FOLDERS = ("rlhf", "conf", "tests", "bench", "docs", "docker", "launch", ".ci", ".github")
+FOLDERS = (
+    "rlhf",
+    "conf",
+    "examples",
+    "tests",
+    "bench",
+    "docs",
+    "docker",
+    "launch",
+    ".ci",
+    ".github",
+)
 
 
 def texts(root: Path) -> Iterator[tuple[Path, str]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("rlhf", "tests", "conf", "docs", "bench", "docker", "launch", ".ci")
+COPIED = ("rlhf", "tests", "conf", "examples", "docs", "bench", "docker", "launch", ".ci")
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
 
 

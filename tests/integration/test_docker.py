@@ -76,7 +76,7 @@ def test_everything_copied_exists_and_is_sent_to_the_builder():
     sent = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     copies = [copy.split() for stage in STAGES for copy in stage.every("COPY")]
     sources = {name for copy in copies if not copy[0].startswith("--from") for name in copy[:-1]}
-    assert {"requirements.lock", "docker/cuda.lock", "rlhf", "conf"} <= sources
+    assert {"requirements.lock", "docker/cuda.lock", "rlhf", "conf", "examples"} <= sources
     for source in sources:
         assert (ROOT / source).exists(), source
         assert f"!{source}" in sent, source

@@ -274,7 +274,7 @@ def test_a_stopped_job_is_no_success(cluster, home):
 
 
 def test_a_checkout_ships_its_own_code_and_a_wrong_setting_ends_with_code_2(cluster, tmp_path):
-    for folder in ("rlhf", "conf"):
+    for folder in ("rlhf", "conf", "examples"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     load = tmp_path / "rlhf" / "config" / "load.py"
     load.write_text(load.read_text().replace("unknown setting", "not a setting of ours"))

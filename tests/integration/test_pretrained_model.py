@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.data.packaged_model import model_file
 from rlhf.data.tokenizer import load_tokenizer
 from rlhf.engine.precision import multiplies_bf16
 from rlhf.models.pretrained import load_gguf, save_network
+from rlhf.plugin import fetched
 from tests.integration.conftest import ENGINE, finished, metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -44,7 +44,7 @@ KINDS = [
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory) -> str:
     """The packaged GGUF file as an ordinary folder, unpacked once for all runs."""
-    file = Path(model_file("packaged:smollm2"))
+    file = Path(fetched("packaged:smollm2"))
     folder = tmp_path_factory.mktemp("smollm2")
     save_network(load_gguf(file), folder, load_tokenizer(str(file)))
     return str(folder)

