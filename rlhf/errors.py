@@ -6,6 +6,8 @@ A message says what (with its value), the rule, and the remedy.
 
 from typing import ClassVar
 
+from rlhf.secret import cleaned
+
 
 class RLHFError(Exception):
     """Base of all deliberate errors."""
@@ -52,7 +54,7 @@ class TrainingError(RLHFError, RuntimeError):
 def described(error: BaseException) -> str:
     """Return an error's kind and message on one line; a user's own may not even write itself."""
     try:
-        message = " ".join(str(error).split())
+        message = cleaned(" ".join(str(error).split()))
     except Exception:  # noqa: BLE001 - it has been told already that something went wrong
         message = "(no message)"
     return f"{type(error).__name__}: {message}"

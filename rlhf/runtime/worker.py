@@ -16,6 +16,7 @@ from rlhf.roles.remote import UNMARKED, mark_of
 from rlhf.runtime.group import Build
 from rlhf.runtime.network import interface_of
 from rlhf.runtime.residency import Move
+from rlhf.secret import cleaned
 
 LOOPBACK = "127.0.0.1"
 
@@ -127,9 +128,10 @@ class RoleWorker:
         except Exception as error:
             where = f"{self._name} rank {self._rank} of {self._size} on {socket.gethostname()}"
             reason = f"{type(error).__name__}: {error}".strip()
+            # Without its cause, whose text Ray would write and send as it is.
             raise WorkerError(
-                f"{where} failed in {method}: {reason}\n{traceback.format_exc()}"
-            ) from error
+                cleaned(f"{where} failed in {method}: {reason}\n{traceback.format_exc()}")
+            ) from None
 
 
 class PolicyWorker(RoleWorker):
