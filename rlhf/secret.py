@@ -17,7 +17,8 @@ LONGEST_LINE, MOST_LINES = 2000, 200
 """What is shown of a foreign text."""
 HIDDEN: Final = "***"
 _NAMES = re.compile(
-    r"(^|_)(API_?KEY|ACCESS_?KEY|AUTH|CREDENTIALS?|KEY|PASS|PASSWD|PASSWORD|SECRET|TOKEN)S?(_|$)", re.I
+    r"(^|_)(API_?KEY|ACCESS_?KEY|AUTH|CREDENTIALS?|KEY|PASS|PASSWD|PASSWORD|SECRET|TOKEN)S?(_|$)",
+    re.I,
 )
 _NO_VALUES = re.compile(r"_(PATH|FILE|DIR|MODE|SOCK)$", re.I)
 _IN_URL = re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)")
@@ -67,7 +68,7 @@ def _line(line: str) -> str:
 
 
 def _values(own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield (name, value) of the secret variables, and of passwords in others' URLs; longest first."""
+    """Yield (name, value) of secret variables and of passwords in URLs, longest first."""
     found: list[tuple[str, str]] = []
     for name, value in own.items():
         if is_secret(name) and not os.path.exists(value):  # noqa: PTH110 - any text at all

@@ -63,7 +63,7 @@ class Multirun:
         started["run_dir"] = str(folder / name)
         if self._command not in COMPARED:
             return self._run(name, started)
-        sweep = self._opened(folder)
+        sweep = self._opened(folder, str(mapping["run_mode"]))
         try:
             experiment = load(started)
         except ConfigError as error:
@@ -84,11 +84,14 @@ class Multirun:
         if self._errors:
             raise self._errors[0]
 
-    def _opened(self, folder: Path) -> Sweep:
+    def _opened(self, folder: Path, mode: str) -> Sweep:
         if self._sweep is None:
             # Torch and transformers take seconds to import; single runs report faults before.
+            from rlhf.checkpoint.mode import UMASKS, readable_by
             from rlhf.sweeps.sweep import Sweep
 
+            known = [each for each in UMASKS if each == mode]  # another is refused by every trial
+            self._open.enter_context(readable_by(known[0] if known else "private"))
             self._sweep = self._open.enter_context(Sweep(self._command, folder))
         return self._sweep
 
