@@ -56,8 +56,8 @@ def check_alone(store: TCPStore, nonce: str) -> None:
         what = f"{min(foreign)[:60]!r}" if foreign else "the mark of this start"
         raise WorkerError(
             f"a stranger wrote {what} to the store at {store.host}:{store.port}, where the "
-            "ranks of this role meet; run the same command again, on a network that no stranger reaches "
-            "(docs/cluster.md)"
+            "ranks of this role meet; run the same command again, on a network that no stranger "
+            "reaches (docs/cluster.md)"
         )
 
 
