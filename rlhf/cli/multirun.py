@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT, TRAINING
 from rlhf.cli.overrides import quoted
-from rlhf.config.experiment import Experiment
+from rlhf.config.experiment import Experiment, RunMode
 from rlhf.config.load import load
 from rlhf.errors import ConfigError, RLHFError
 
@@ -90,8 +90,9 @@ class Multirun:
             from rlhf.checkpoint.mode import UMASKS, readable_by
             from rlhf.sweeps.sweep import Sweep
 
-            known = [each for each in UMASKS if each == mode]  # another is refused by every trial
-            self._open.enter_context(readable_by(known[0] if known else "private"))
+            known: dict[str, RunMode] = {each: each for each in UMASKS}
+            # Another word is refused by every trial.
+            self._open.enter_context(readable_by(known.get(mode, "private")))
             self._sweep = self._open.enter_context(Sweep(self._command, folder))
         return self._sweep
 

@@ -158,8 +158,8 @@ def _secrets(value: object, path: str = "") -> Iterator[str]:
     elif isinstance(value, str) and (found := exposed(value)):
         yield (
             f"{path} holds {found}, and settings are written into the run's folder, its log and "
-            "its report; leave it in the variable, or in a file that only you may read, and read it "
-            "where it is used"
+            "its report; leave it in the variable, or in a file that only you may read, and read "
+            "it where it is used"
         )
 
 

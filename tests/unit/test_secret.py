@@ -57,7 +57,7 @@ def test_a_variables_name_says_whether_it_is_a_secret(name, expected):
         ("models/hf_canary0001/x", "the value of the variable HF_TOKEN"),
         ("pass canary0003", "the value of the variable HTTPS_PROXY"),
         ("http://you:pw@host/data.jsonl", "a password in an URL"),
-        ("http://you@host:80/data", None),
+        ("ftp://you@host:80/data", None),
         ("a short word, /home/someone, /tmp/some.socket", None),
     ],
 )
@@ -70,8 +70,8 @@ def test_a_variable_that_names_a_file_is_where_a_secret_is_and_not_one(tmp_path)
 
 
 def test_every_secret_is_hidden_and_nothing_else():
-    text = "hf_canary0001 canary0002longer http://me:canary0003@proxy:3128 http://a:b@c short"
-    assert hidden(text, OWN) == "*** *** http://***@proxy:3128 http://***@c short"
+    text = "hf_canary0001 canary0002longer ftp://me:canary0003@proxy:3128 ftp://a:b@c short"
+    assert hidden(text, OWN) == "*** *** ftp://***@proxy:3128 ftp://***@c short"
 
 
 @pytest.mark.parametrize("letter", ["\x1b", "\x07", "\r", "\x9b", "\u202e", "\0", "\x7f"])
