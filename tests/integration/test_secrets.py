@@ -128,8 +128,11 @@ def test_no_secret_stands_in_what_a_run_on_ray_writes(home, temporary, function,
     assert any("PolicyWorker" in line for line in lines)
     assert list(temporary.rglob("raylet.out"))
     assert leaks(home, temporary) == []
+    written = [path for path in (home / "run").rglob("*") if not path.is_symlink()]
+    assert any(path.suffix == ".wandb" for path in written)
+    assert [path for path in written if path.stat().st_mode & 0o077] == []
     assert [line for line in lines if any(value in line for value in CANARIES.values())] == []
-    assert "letters" in said or "***" in said or code == 0
+    assert function == "short" or "no answer from a judge with *** *** ***" in said
 
 
 def test_no_secret_stands_in_what_a_run_in_this_machine_s_one_process_writes(home, temporary):

@@ -108,7 +108,7 @@ def test_all_that_is_written_lies_in_the_run_folder(home):
     [("private", 0o700, 0o600), ("group", 0o750, 0o640), ("everyone", 0o755, 0o644)],
 )
 def test_what_a_run_writes_may_be_read_by_whom_the_setting_says(home, mode, folders, files):
-    extra = ("tracking.tensorboard=true", "tracking.wandb=offline", f"run_mode={mode}")
+    extra = ("tracking.tensorboard=true", f"run_mode={mode}")
     ran = home.again("sft", *HERE, *BASES["sft"], *extra, within=f"mode_{mode}")
     assert ran.code == 0, ran.err
     run = home.folder / f"mode_{mode}"
@@ -118,7 +118,7 @@ def test_what_a_run_writes_may_be_read_by_whom_the_setting_says(home, mode, fold
     plain = [path for path in modes if path.is_file()]
     assert {path: modes[path] for path in plain if modes[path] != files} == {}
     names = {path.suffix for path in plain}
-    assert {".safetensors", ".json", ".html", ".jsonl", ".wandb"} <= names
+    assert {".safetensors", ".json", ".html", ".jsonl"} <= names
 
 
 @sees(*(f"policy.new.{name}" for name in ("hidden_size", "num_layers", "num_heads", "context")))
