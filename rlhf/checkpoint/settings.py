@@ -21,6 +21,7 @@ Settings = Mapping[str, object]
 
 FREE = (
     "run_dir",
+    "run_mode",
     "tracking",
     "checkpoint",
     "evaluation",

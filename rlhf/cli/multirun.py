@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from rlhf.catalog.stages import PPO, REWARD_MODEL, SFT, TRAINING
 from rlhf.cli.overrides import quoted
-from rlhf.config.experiment import Experiment
+from rlhf.config.experiment import Experiment, RunMode
 from rlhf.config.load import load
 from rlhf.errors import ConfigError, RLHFError
 
@@ -62,7 +62,7 @@ class Multirun:
         started["run_dir"] = str(folder / name)
         if self._command not in COMPARED:
             return self._run(name, started)
-        sweep = self._opened(folder)
+        sweep = self._opened(folder, str(mapping["run_mode"]))
         try:
             experiment = load(started)
         except ConfigError as error:
@@ -83,11 +83,15 @@ class Multirun:
         if self._errors:
             raise self._errors[0]
 
-    def _opened(self, folder: Path) -> Sweep:
+    def _opened(self, folder: Path, mode: str) -> Sweep:
         if self._sweep is None:
             # Torch and transformers take seconds to import; single runs report faults before.
+            from rlhf.checkpoint.mode import UMASKS, readable_by
             from rlhf.sweeps.sweep import Sweep
 
+            known: dict[str, RunMode] = {each: each for each in UMASKS}
+            # Another word is refused by every trial.
+            self._open.enter_context(readable_by(known.get(mode, "private")))
             self._sweep = self._open.enter_context(Sweep(self._command, folder))
         return self._sweep
 

@@ -12,10 +12,11 @@ import tempfile
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rlhf.catalog.stages import TRAINING
 from rlhf.errors import ConfigError
+from rlhf.secret import exposed, is_secret
 
 if TYPE_CHECKING:
     from rlhf.runtime.submit import Jobs
@@ -82,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME[=VALUE]",
         action="append",
         default=[],
-        help="a variable for the job; without a value, this machine's",
+        help="a variable for the job, no secret; without a value, this machine's",
     )
     parser.add_argument("--no-wait", action="store_true", help="do not follow the job")
     parser.add_argument(
@@ -93,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check_command(command: list[str], commands: Collection[str]) -> None:
     name, *overrides = command
+    for word in command:
+        _check_secret(word.partition("=")[0], exposed(word))
     if name not in commands:
         raise ConfigError(
             f"rlhf submit {name}: there is no such command; legal: {', '.join(commands)}"
@@ -107,8 +110,19 @@ def _check_command(command: list[str], commands: Collection[str]) -> None:
         )
 
 
+def _check_secret(where: str, what: str | Literal[False] | None) -> None:
+    """Refuse what Ray would keep in a job's record, its log folder and a command line."""
+    if what:
+        raise ConfigError(
+            f"{where} holds {what}, and Ray shows a job's variables and command to whoever reaches "
+            "the cluster; set it on every node before `ray start`, or keep it in a file there that "
+            "only you may read (--env HF_TOKEN_PATH=/shared/me/token)"
+        )
+
+
 def _variable(given: str) -> tuple[str, str]:
     name, equals, value = given.partition("=")
+    _check_secret(f"--env {name}", exposed(value) or (is_secret(name) and "a secret, by its name"))
     if equals:
         return name, value
     if name not in os.environ:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -11,6 +12,7 @@ from rlhf.checkpoint.disk import explained, is_fault_of_the_machine
 from rlhf.checkpoint.ending import Terminated, listen
 from rlhf.commands.terminal import speak_plainly
 from rlhf.errors import CheckpointError, LostWorkerError, RLHFError, warned
+from rlhf.secret import cleaned
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -41,12 +43,16 @@ def end_with(callback: Callable[[], object]) -> NoReturn:
         sys.exit(error.exit_code)
     except OSError as error:
         if not is_fault_of_the_machine(error):
-            raise
+            sys.stderr.write(cleaned(traceback.format_exc()))
+            sys.exit(1)
         say(f"{explained(error)}; the same command goes on from the last checkpoint")
         sys.exit(CheckpointError.exit_code)
     except Terminated:
         say("asked to end; the same command goes on from the last checkpoint")
         sys.exit(TERMINATED)
+    except Exception:  # noqa: BLE001 - a mistake of ours: whole, but for what no terminal should get
+        sys.stderr.write(cleaned(traceback.format_exc()))
+        sys.exit(1)
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from the last checkpoint")
         sys.exit(INTERRUPTED)
@@ -71,5 +77,5 @@ def replace_process() -> NoReturn:
 
 def say(message: str) -> None:
     """Show a message on standard error, line by line."""
-    for line in message.splitlines():
+    for line in cleaned(message).splitlines():
         sys.stderr.write(f"rlhf: {line}\n")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rlhf.catalog.stages import PIPELINE, TRAINING
+from rlhf.checkpoint.mode import readable_by
 from rlhf.checks.context import CheckContext
 from rlhf.commands.evaluate import evaluate
 from rlhf.commands.export import export
@@ -17,7 +18,8 @@ from rlhf.report import write_report
 
 def run_command(command: str, experiment: Experiment) -> float | None:
     """Run one command, such as `ppo` or `doctor ppo`; return the figure a sweep would compare."""
-    return _COMMANDS[command.partition(" ")[0]](command, experiment)
+    with readable_by(experiment.run_mode):
+        return _COMMANDS[command.partition(" ")[0]](command, experiment)
 
 
 def _report(command: str, experiment: Experiment) -> None:

@@ -15,7 +15,7 @@ Offload = Literal["none", "optimizer", "weights"]
 class RolePlacement(Section):
     """The processes of one role: a row of the placement table."""
 
-    ranks: int = Field(default=1, gt=0)
+    ranks: int = Field(default=1, gt=0, le=100_000)
     """Processes; each holds a shard of the role's model by its ZeRO stage."""
     gpus: float | None = Field(default=None, ge=0)
     """GPUs each of its ranks asks for; cluster.gpus_per_rank when not given."""

@@ -56,7 +56,7 @@ class SourceConfig(Section):
     path: Place
     """A file, a function FILE.py:NAME or packaged:NAME/KIND that gives rows, or a `datasets` name
     (NAME, NAME:SPLIT or NAME:CONFIG:SPLIT)."""
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0, le=1000)
     """How often each training row is used an epoch: 0.5 a fixed half, 2 every row twice."""
     columns: ColumnMap | None = None
     """In place of data.columns, for this source."""
@@ -90,12 +90,12 @@ class DataConfig(Section):
     split_by: Literal["prompt", "row"] = "prompt"
     """What the hash is of. prompt: no prompt or document lies on two sides. row: better where few
     prompts are shared by many rows, or for windows of a single document."""
-    max_length: int = Field(default=1024, gt=1)
+    max_length: int = Field(default=1024, gt=1, le=2**24)
     """Longest text of SFT and reward model, in tokens."""
     window_overlap: int = Field(default=1, ge=1)
     """Tokens that a window of a document begins with from the end of the one before: read, and not
     learned again."""
-    max_prompt_length: int = Field(default=512, gt=0)
+    max_prompt_length: int = Field(default=512, gt=0, le=2**24)
     """Longest prompt of PPO, in tokens."""
     overlong: Literal["error", "drop"] = "error"
     """A row longer than its limit stops the run with its file:line, or is dropped and counted."""
@@ -106,7 +106,7 @@ class DataConfig(Section):
     """Makes the prompt of a row out of its columns, by the file's names: 'Summarize: {article}'.
     For texts without a prompt of their own; not for pretraining. The letters \\n are a line break,
     and \\\\n the letters."""
-    few_shot: int = Field(default=0, ge=0)
+    few_shot: int = Field(default=0, ge=0, le=1000)
     """Demonstrations, of those trained on, that stand with their answers before each prompt."""
     invalid: Literal["error", "drop"] = "error"
     """A row that cannot be used (empty or equal answers, no JSON, refused by the chat template)

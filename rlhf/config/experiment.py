@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import Field
 
@@ -20,12 +21,17 @@ from rlhf.config.section import Place, Section
 from rlhf.config.stages import PPOConfig, RewardModelConfig, SFTConfig
 from rlhf.config.sweep import SweepConfig
 
+RunMode = Literal["private", "group", "everyone"]
+
 
 class Experiment(Section):
     """Everything one run needs."""
 
     run_dir: Place = "runs/default"
     """Folder of the run; the same command in the same folder goes on where it stopped."""
+    run_mode: RunMode = "private"
+    """Who may read what a command writes: private (its owner: folders 0700, files 0600), group
+    (0750 and 0640) or everyone (0755 and 0644). Files that are there already keep their mode."""
     seed: int = Field(default=0, ge=0)
     """Decides every random draw, together with the step and the sample's index."""
     policy: PolicyConfig = PolicyConfig()

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from rlhf.config.experiment import Experiment, cross_checks
 from rlhf.config.rates import fill_rates
 from rlhf.errors import ConfigError
+from rlhf.secret import exposed
 
 LARGEST = 1e18
 """Largest number of any setting: it fits in 64-bit integers, and its square in fp32."""
@@ -38,6 +39,9 @@ def load(mapping: Mapping[str, object]) -> Experiment:
             each with its dotted path and the nearest legal value.
     """
     pruned = cast("dict[str, Any]", _copy(mapping))
+    secrets = list(_secrets(pruned))
+    if secrets:
+        raise ConfigError("\n".join(secrets))
     problems = list(_too_large(pruned))
     fill_rates(pruned, Experiment().model_dump())
     while True:
@@ -156,6 +160,23 @@ def _copy(value: object) -> object:
     if isinstance(value, list):
         return [_copy(entry) for entry in cast("list[object]", value)]
     return value
+
+
+def _secrets(value: object, path: str = "") -> Iterator[str]:
+    """Yield one message for every secret in a text: settings are written into the run's folder."""
+    if isinstance(value, Mapping):
+        for key, entry in cast("Mapping[str, object]", value).items():
+            yield from _secrets(key, path)
+            yield from _secrets(entry, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for at, entry in enumerate(cast("list[object]", value)):
+            yield from _secrets(entry, f"{path}.{at}")
+    elif isinstance(value, str) and (found := exposed(value)):
+        yield (
+            f"{path} holds {found}, and settings are written into the run's folder, its log and "
+            "its report; leave it in the variable, or in a file that only you may read, and read "
+            "it where it is used"
+        )
 
 
 def _too_large(mapping: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -13,15 +13,15 @@ from rlhf.config.section import Place, Section
 class NewModelConfig(Section):
     """A small Llama made on the spot, with a byte-level BPE tokenizer trained on the SFT texts."""
 
-    hidden_size: int = Field(default=128, gt=0)
+    hidden_size: int = Field(default=128, gt=0, le=2**17)
     """Width of the residual stream."""
-    num_layers: int = Field(default=3, gt=0)
+    num_layers: int = Field(default=3, gt=0, le=1000)
     """Transformer blocks."""
-    num_heads: int = Field(default=4, gt=0)
+    num_heads: int = Field(default=4, gt=0, le=2**12)
     """Attention heads; must divide hidden_size."""
-    vocab_size: int = Field(default=4096, gt=260)
+    vocab_size: int = Field(default=4096, gt=260, le=2**22)
     """Most tokens the tokenizer may have (256 bytes and 3 special tokens included)."""
-    context: int = Field(default=128, gt=8)
+    context: int = Field(default=128, gt=8, le=2**24)
     """Longest sequence, in tokens."""
 
 

@@ -51,7 +51,7 @@ class EvaluationConfig(Section):
     num_prompts: int | None = Field(default=200, gt=0)
     """Most held-out prompts answered by both policies; null: all. Unless it is given, `rlhf
     evaluate` asks all prompts of a file that the run did not train on."""
-    samples_per_prompt: int = Field(default=1, gt=0)
+    samples_per_prompt: int = Field(default=1, gt=0, le=2**16)
     """Answers to each; more make the interval narrower when prompts are few."""
     candidate: Place | None = None
     """Folder of the policy to judge; RUN/policy when not given."""

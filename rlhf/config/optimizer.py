@@ -12,7 +12,7 @@ from rlhf.config.section import Section
 class OptimizerConfig(Section):
     """AdamW (Loshchilov & Hutter 2019) with warm-up; defaults as Ouyang et al. 2022, appendix C."""
 
-    lr: float = Field(default=1e-5, gt=0)
+    lr: float = Field(default=1e-5, gt=0, le=1e3)
     """Peak learning rate; where none is given, ten times the default with peft.method=lora."""
     betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
         default=[0.9, 0.95], min_length=2, max_length=2

@@ -13,9 +13,9 @@ from rlhf.config.section import Place, Section
 class SFTConfig(Section):
     """Supervised fine-tuning: next-token loss on the answer's tokens."""
 
-    num_epochs: float = Field(default=1.0, gt=0)
+    num_epochs: float = Field(default=1.0, gt=0, le=1e6)
     """Passes over the demonstrations; a fraction stops within one."""
-    batch_size: int = Field(default=32, gt=0)
+    batch_size: int = Field(default=32, gt=0, le=2**24)
     """Rows an optimizer step, over all ranks."""
     validate_every: int = Field(default=50, gt=0)
     """Optimizer steps between validation losses."""
@@ -33,9 +33,9 @@ class RewardModelConfig(Section):
 
     path: Place | None = None
     """A trained reward model to use; the reward-model stage is then skipped."""
-    num_epochs: float = Field(default=1.0, gt=0)
+    num_epochs: float = Field(default=1.0, gt=0, le=1e6)
     """Passes over the rankings; more than one overfits."""
-    batch_size: int = Field(default=32, gt=0)
+    batch_size: int = Field(default=32, gt=0, le=2**24)
     """Prompts an optimizer step, over all ranks, each with all its answers."""
     validate_every: int = Field(default=50, gt=0)
     """Optimizer steps between validation accuracies."""
@@ -53,15 +53,15 @@ class RewardModelConfig(Section):
 class PPOConfig(Section):
     """Proximal policy optimisation (Schulman et al. 2017) as in Ouyang et al. 2022."""
 
-    num_steps: int = Field(default=100, gt=0)
+    num_steps: int = Field(default=100, gt=0, le=10**9)
     """Turns of the loop: write, score, learn."""
-    rollout_batch_size: int = Field(default=64, gt=0)
+    rollout_batch_size: int = Field(default=64, gt=0, le=2**24)
     """Prompts a step."""
-    samples_per_prompt: int = Field(default=1, gt=0)
+    samples_per_prompt: int = Field(default=1, gt=0, le=2**16)
     """Responses written to each prompt."""
-    minibatch_size: int = Field(default=32, gt=0)
+    minibatch_size: int = Field(default=32, gt=0, le=2**24)
     """Responses an optimizer step, over all ranks."""
-    num_epochs: int = Field(default=4, gt=0)
+    num_epochs: int = Field(default=4, gt=0, le=1_000_000)
     """Passes over each step's experience."""
     kl_coef: float = Field(default=0.05, ge=0)
     """Price of KL(policy || reference) in the reward, in score units a nat (beta)."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import Store
 
 from rlhf.config.cluster import RolePlacement
 from rlhf.config.engine import EngineConfig
@@ -29,16 +30,26 @@ from rlhf.engine.zero_state import ZeroState
 from rlhf.errors import TrainingError
 
 
-def start_world(device: str, timeout_s: float) -> World:
-    """Join the process group that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe."""
+def start_world(device: str, store: Store, timeout_s: float) -> World:
+    """Join the process group of RANK and WORLD_SIZE, whose ranks meet at this store."""
     deepspeed = import_deepspeed(device)
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    # DeepSpeed takes the group that is there; of itself it would meet without a nonce.
+    torch.distributed.init_process_group(
+        "nccl" if device == "cuda" else "gloo",
+        store=store,
+        rank=rank,
+        world_size=size,
+        timeout=timedelta(seconds=timeout_s),
+        device_id=torch.device(device, 0) if device == "cuda" and size > 1 else None,
+    )
     deepspeed.init_distributed(
         "nccl" if device == "cuda" else "gloo",
         auto_mpi_discovery=False,
         verbose=False,
         timeout=timedelta(seconds=timeout_s),
     )
-    return World(rank=int(os.environ["RANK"]), size=int(os.environ["WORLD_SIZE"]), device=device)
+    return World(rank=rank, size=size, device=device)
 
 
 class ZeroEngine:

@@ -43,6 +43,8 @@ MOST_EPSILON = 0.1
 LEAST_MOST = 2**24
 """A size up to this is believed, whatever the weights are."""
 MOST_POSITIONS = 2**28
+MOST_LAYERS = 10_000
+"""Far more than any model has."""
 
 
 def check_folder(path: str) -> None:
@@ -77,6 +79,20 @@ def check_folder(path: str) -> None:
     _check_settings(folder / "config.json", found["config.json"])
     if not found["config.json"].get("quantization_config"):
         _check_kinds(path, tensors)
+
+
+def check_layers(file: Path) -> None:
+    """Check that a config without weights asks for no more layers than any model has.
+
+    Raises:
+        ModelError: when it does; a network of so many blocks would take for ever to outline.
+    """
+    for name, value in _numbers(read_object(file)):
+        if "layer" in name and value > MOST_LAYERS:
+            raise ModelError(
+                f"{file}: {name}={value:.6g}, and a model has at most {MOST_LAYERS:,} layers; give "
+                "the config.json of a model that there is"
+            )
 
 
 def read_object(file: Path) -> dict[str, object]:

@@ -19,6 +19,7 @@ from rlhf.config.model import NewModelConfig, PeftConfig
 from rlhf.errors import ModelError
 from rlhf.models.counts import gguf_config, num_adapted
 from rlhf.models.families import language_config, provide_classifier
+from rlhf.models.folder import check_layers
 from rlhf.models.pretrained import new_config
 
 CONFIG = "config.json"
@@ -96,6 +97,8 @@ def read_config(path: str) -> Any:
         return gguf_config(path)
     file = Path(path)
     folder = file.parent if file.name == CONFIG else file
+    if (folder / CONFIG).is_file():
+        check_layers(folder / CONFIG)
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, KeyError) as error:

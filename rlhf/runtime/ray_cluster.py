@@ -28,7 +28,7 @@ from rlhf.runtime.timeline import Timeline
 
 OTHER_CLUSTER = Path("/tmp/ray/ray_current_cluster")
 """Where Ray notes the address of a cluster started by hand on this machine."""
-PASSED_ON = ("GLIBC_TUNABLES", "HF_HOME", "HF_HUB_OFFLINE", "RLHF_CACHE")
+PASSED_ON = ("GLIBC_TUNABLES", "HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN_PATH", "RLHF_CACHE")
 """Variables that role processes need and Ray would not hand on."""
 SECRETS = ("HF_TOKEN",)
 """The same, but Ray writes a process's environment to its logs, which anybody here may read."""

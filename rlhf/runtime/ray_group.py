@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
 
 import ray
@@ -12,6 +13,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from rlhf.checkpoint.mode import umask
 from rlhf.config.cluster import RoleName
 from rlhf.errors import LostWorkerError, RLHFError, WorkerError
 from rlhf.flow.future import Future
@@ -23,7 +25,7 @@ from rlhf.runtime.placement import RankSlot, where
 from rlhf.runtime.ray_stream import Stream
 from rlhf.runtime.residency import Move, Moving
 from rlhf.runtime.timeline import Call, Timeline
-from rlhf.runtime.worker import LOOPBACK, WORKERS
+from rlhf.runtime.worker import LOOPBACK, WORKERS, Meeting
 
 PEERS_S = 1.0
 """How long the peers of a failed rank get to fail too: one of them may know the true reason."""
@@ -81,9 +83,17 @@ class RayGroup:
         nodes = self._wait("start", [worker.address.remote() for worker in self._workers])
         # Whoever reaches the port could write there, so where all share a node nobody else does.
         address = LOOPBACK if len({*nodes}) == 1 else nodes[0]
-        (port,) = self._wait("start", [self._workers[0].meet.remote(address)])
-        known = (address, port, self._timeout_s, self._secrets)
-        self._wait("join", [worker.join.remote(*known) for worker in self._workers])
+        nonce = token_hex(16)
+        (port,) = self._wait("start", [self._workers[0].meet.remote(address, nonce)])
+        meeting = Meeting(
+            address=address,
+            port=port,
+            nonce=nonce,
+            timeout_s=self._timeout_s,
+            secrets=self._secrets,
+            umask=umask(),
+        )
+        self._wait("join", [worker.join.remote(meeting) for worker in self._workers])
         for rank, worker in enumerate(self._workers):
             self._liveness.watch(self._liveness.name(self.name, rank), worker, self._place(rank))
 

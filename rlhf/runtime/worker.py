@@ -8,6 +8,7 @@ import socket
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from rlhf.engine.offload import Offloader
@@ -17,8 +18,25 @@ from rlhf.runtime.group import Build
 from rlhf.runtime.liveness import beat
 from rlhf.runtime.network import interface_of
 from rlhf.runtime.residency import Move
+from rlhf.secret import cleaned
 
 LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Meeting:
+    """What the ranks of a role are told to find one another, by a call that Ray does not log."""
+
+    address: str
+    """Where rank 0 listens."""
+    port: int
+    nonce: str = field(repr=False)
+    """Random text of this start."""
+    timeout_s: float
+    secrets: Mapping[str, str] = field(repr=False)
+    """Variables that Ray must not write anywhere."""
+    umask: int
+    """Of the driver: who may read the files that the ranks write."""
 
 
 class RoleWorker:
@@ -39,9 +57,11 @@ class RoleWorker:
 
         return ray.util.get_node_ip_address()
 
-    def meet(self, address: str) -> int:
+    def meet(self, address: str, nonce: str) -> int:
         """Open the port at which the ranks will meet, on this address alone; return it."""
         from torch.distributed import TCPStore
+
+        from rlhf.engine.store import sign
 
         # The system picks the port, and the store keeps it open: joining finds this very store.
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -55,26 +75,32 @@ class RoleWorker:
             multi_tenant=True,
             master_listen_fd=self._door.fileno(),
         )
+        sign(self._store, nonce)
         return port
 
-    def join(self, address: str, port: int, timeout_s: float, secrets: Mapping[str, str]) -> None:
-        """Join the role's process group, led by rank 0 at address:port; learn the secrets."""
-        os.environ.update(secrets)
-        self._guard("join", lambda: self._join(address, port, timeout_s))
+    def join(self, meeting: Meeting) -> None:
+        """Join the role's process group, led by rank 0; learn the secrets."""
+        os.environ.update(meeting.secrets)
+        os.umask(meeting.umask)
+        self._guard("join", lambda: self._join(meeting))
 
-    def _join(self, address: str, port: int, timeout_s: float) -> None:
+    def _join(self, meeting: Meeting) -> None:
+        from rlhf.engine.store import check_alone, enter
         from rlhf.engine.world import pick_device
         from rlhf.engine.zero import start_world
 
+        address = meeting.address
         os.environ.update(
             RANK=str(self._rank),
             LOCAL_RANK="0",
             WORLD_SIZE=str(self._size),
             MASTER_ADDR=address,
-            MASTER_PORT=str(port),
+            MASTER_PORT=str(meeting.port),
             GLOO_SOCKET_IFNAME=interface_of(LOOPBACK if address == LOOPBACK else self.address()),
         )
-        self._world = start_world(pick_device(), timeout_s)
+        whole, own = enter(address, meeting.port, meeting.nonce, meeting.timeout_s)
+        self._world = start_world(pick_device(), own, meeting.timeout_s)
+        check_alone(whole, meeting.nonce)
 
     def beat(self, pulse: Any, name: str, every_s: float) -> None:
         """Give signs of life to the pulse from now on, under a name."""
@@ -129,12 +155,13 @@ class RoleWorker:
             return run()
         except RLHFError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised again below, without its cause
             where = f"{self._name} rank {self._rank} of {self._size} on {socket.gethostname()}"
             reason = f"{type(error).__name__}: {error}".strip()
+            # Without its cause, whose text Ray would write and send as it is.
             raise WorkerError(
-                f"{where} failed in {method}: {reason}\n{traceback.format_exc()}"
-            ) from error
+                cleaned(f"{where} failed in {method}: {reason}\n{traceback.format_exc()}")
+            ) from None
 
 
 class PolicyWorker(RoleWorker):

@@ -107,6 +107,25 @@ def test_all_that_is_written_lies_in_the_run_folder(home):
     assert (home.folder / "deep/er/sft/config.json").is_file()
 
 
+@sees("run_mode")
+@pytest.mark.parametrize(
+    ("mode", "folders", "files"),
+    [("private", 0o700, 0o600), ("group", 0o750, 0o640), ("everyone", 0o755, 0o644)],
+)
+def test_what_a_run_writes_may_be_read_by_whom_the_setting_says(home, mode, folders, files):
+    extra = ("tracking.tensorboard=true", f"run_mode={mode}")
+    ran = home.again("sft", *HERE, *BASES["sft"], *extra, within=f"mode_{mode}")
+    assert ran.code == 0, ran.err
+    run = home.folder / f"mode_{mode}"
+    written = [path for path in [run, *run.rglob("*")] if not path.is_symlink()]
+    modes = {path: path.stat().st_mode & 0o777 for path in written}
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {folders}
+    plain = [path for path in modes if path.is_file()]
+    assert {path: modes[path] for path in plain if modes[path] != files} == {}
+    names = {path.suffix for path in plain}
+    assert {".safetensors", ".json", ".html", ".jsonl"} <= names
+
+
 @sees(*(f"policy.new.{name}" for name in ("hidden_size", "num_layers", "num_heads", "context")))
 @pytest.mark.parametrize(
     ("setting", "value", "there"),

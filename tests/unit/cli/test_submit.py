@@ -30,6 +30,25 @@ def test_what_is_wrong_is_reported(arguments, said):
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--env", "HF_TOKEN=hf_canary0001", "doctor"),
+        ("--env", "WANDB_API_KEY", "doctor"),
+        ("--env", "NOTE=hf_canary0002", "doctor"),
+        ("--env", "HTTPS_PROXY=http://me:hf_canary0001@proxy", "doctor"),
+        ("ppo", "run_dir=/shared/x", "tracking.project=hf_canary0002"),
+        ("ppo", "run_dir=/shared/x", "data.prompts=https://me:hf_canary0001@host/x"),
+    ],
+)
+def test_a_secret_is_not_handed_in(arguments, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "hf_canary0002")
+    with pytest.raises(ConfigError, match="holds (a secret|the value|a password)") as error:
+        submit((*NOWHERE, *arguments), COMMANDS)
+    assert "canary" not in str(error.value)
+    assert "HF_TOKEN_PATH" in str(error.value)
+
+
 @pytest.mark.parametrize("arguments", [("--frobnicate", "doctor"), ("--id",)])
 def test_an_unknown_option_ends_with_the_code_of_bad_input(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

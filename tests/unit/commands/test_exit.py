@@ -63,12 +63,18 @@ def test_warnings_are_told_beside_the_error(signals, capsys):
     assert capsys.readouterr().err == said
 
 
-def test_a_mistake_of_ours_stays_a_traceback(signals):
+@pytest.mark.parametrize("kind", [FileNotFoundError, KeyError])
+def test_a_mistake_of_ours_stays_a_traceback_without_control_characters(signals, capsys, kind):
     def fail():
-        raise FileNotFoundError(errno.ENOENT, "no such file", "nowhere")
+        raise kind(errno.ENOENT, "no such file", "now\x1b[31mhere")
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(SystemExit) as caught:
         end_with(fail)
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert kind.__name__ in said
+    assert "\x1b" not in said
 
 
 def test_an_error_of_ours_is_a_line_a_problem_and_its_own_code(capsys):

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from rlhf.errors import ModelError
 from rlhf.models.folder import check_folder, one_line, read_object, stored_tensors, weight_files
+from rlhf.models.model_shape import read_config
 from tests.models import causal
 
 
@@ -110,3 +111,12 @@ def test_an_error_fits_a_line():
     assert one_line(KeyError("x")) == "KeyError: 'x'"
     assert one_line(AssertionError()) == "AssertionError"
     assert len(one_line(ValueError("x" * 10_000))) == 300
+
+
+def test_a_config_that_asks_for_a_hundred_million_layers_is_refused_at_once(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text('{"model_type": "llama", "num_hidden_layers": 100000000}', encoding="utf-8")
+    with pytest.raises(
+        ModelError, match="num_hidden_layers=1e[+]08, and a model has at most 10,000"
+    ):
+        read_config(str(tmp_path))
