@@ -39,6 +39,8 @@ class StageRecord:
     """Further data, each read when the setting named here is not zero."""
     is_optional: bool = True
     """Whether the pipeline leaves it out when its data is not given."""
+    in_pipeline: bool = True
+    """Whether it is a step of the pipeline; else it runs by its own command alone."""
     instead: str | None = None
     """The setting that, once given, takes this stage's place in the pipeline."""
 

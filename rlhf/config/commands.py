@@ -36,7 +36,9 @@ def _is_in_pipeline(stage: StageRecord, experiment: Experiment) -> bool:
     has_data = value_of(experiment, f"data.{stage.reads}") is not None
     is_replaced = stage.instead is not None and value_of(experiment, stage.instead) is not None
     is_used = stage is not REWARD_MODEL or _uses_own_reward_model(experiment)
-    return not stage.is_optional or (has_data and not is_replaced and is_used)
+    return stage.in_pipeline and (
+        not stage.is_optional or (has_data and not is_replaced and is_used)
+    )
 
 
 def _uses_own_reward_model(experiment: Experiment) -> bool:

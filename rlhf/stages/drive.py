@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from rlhf.catalog.declared import derived_of
 from rlhf.checkpoint.ending import ENDING, Terminated
 from rlhf.checkpoint.store import Store
 from rlhf.flow.metrics import Metrics
@@ -13,9 +14,6 @@ from rlhf.observe.listener import tell
 from rlhf.observe.log import RunLog
 from rlhf.observe.spans import Span, trace_of
 from rlhf.roles.ports import Resumable
-
-NUM_TOKENS = "num_tokens"
-"""Metric of every step: real tokens it read or generated, each counted once."""
 
 
 class Stage(Protocol):
@@ -88,7 +86,8 @@ def drive(
     began, clock = time.time(), time.monotonic()
     for done, metrics in enumerate(stage.steps(first_step), start=first_step + 1):
         trace = trace_of(timings(), began, time.monotonic() - clock)
-        figures = {**trace.figures(), **_speed(metrics, trace.seconds)}
+        figures = {**trace.figures(), "time/step_s": trace.seconds}
+        figures |= derived_of(stage.name, {**metrics.means(), **figures})
         log.record(done - 1, metrics, figures, trace)
         tell(stage.name, done - 1, {**metrics.means(), **figures})
         began, clock = time.time(), time.monotonic()
@@ -99,11 +98,6 @@ def drive(
             raise Terminated
     log.end(stage.name)
     return done
-
-
-def _speed(metrics: Metrics, seconds: float) -> dict[str, float]:
-    """Return the step's seconds, and its tokens a second."""
-    return {"time/step_s": seconds, "speed/tokens_per_s": metrics[NUM_TOKENS] / seconds}
 
 
 def _save(stage: Stage, store: Store, step: int) -> None:

@@ -36,7 +36,7 @@ def test_a_metric_is_declared_once_for_a_stage():
         ("ppo", "objective/score", "the nearest is objective/scores"),
         ("sft", "loss/validaton", "the nearest is loss/validation"),
         ("sft", "objective/rlhf_reward_std", "it is declared for ppo"),
-        ("start", "lr", "it is declared for sft, reward_model, ppo"),
+        ("start", "lr", f"it is declared for {', '.join(each.name for each in STAGES)}"),
         ("ppo", "zzz", "none is near it"),
     ],
 )
