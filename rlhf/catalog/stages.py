@@ -149,7 +149,7 @@ TrainingCommand = Literal["pipeline", "sft", "reward_model", "ppo"]
 PIPELINE: Final = "pipeline"
 """The command that runs all stages it has data for."""
 STAGES_OF: Final[Mapping[str, tuple[StageRecord, ...]]] = {
-    PIPELINE: STAGES,
+    PIPELINE: tuple(stage for stage in STAGES if stage.in_pipeline),
     **{stage.name: (stage,) for stage in STAGES},
 }
 """The stages behind each training command; other commands train nothing."""

@@ -12,7 +12,6 @@ from rlhf.catalog.stages import (
     PPO,
     REWARD_MODEL,
     SFT,
-    STAGES,
     STAGES_OF,
     RoleName,
     StageRecord,
@@ -27,7 +26,8 @@ PREVIEW = "data"
 def stages_of(command: str, experiment: Experiment) -> list[StageRecord]:
     """Return the stages a command runs; the pipeline leaves out those it has no data for."""
     if command == PREVIEW:
-        return [s for s in STAGES if value_of(experiment, f"data.{s.reads}") is not None]
+        stages = STAGES_OF[PIPELINE]
+        return [s for s in stages if value_of(experiment, f"data.{s.reads}") is not None]
     stages = STAGES_OF.get(command, ())
     return [stage for stage in stages if command != PIPELINE or _is_in_pipeline(stage, experiment)]
 
@@ -36,9 +36,7 @@ def _is_in_pipeline(stage: StageRecord, experiment: Experiment) -> bool:
     has_data = value_of(experiment, f"data.{stage.reads}") is not None
     is_replaced = stage.instead is not None and value_of(experiment, stage.instead) is not None
     is_used = stage is not REWARD_MODEL or _uses_own_reward_model(experiment)
-    return stage.in_pipeline and (
-        not stage.is_optional or (has_data and not is_replaced and is_used)
-    )
+    return not stage.is_optional or (has_data and not is_replaced and is_used)
 
 
 def _uses_own_reward_model(experiment: Experiment) -> bool:

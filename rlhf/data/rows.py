@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rlhf.config.data import SourceConfig
@@ -17,7 +19,25 @@ from rlhf.errors import DataError
 _KINDS = ("demonstrations", "preferences", "preferences_test", "prompts", "prompts_test", "judge")
 DOCUMENTS = (".txt", ".md", ".markdown")
 """Files that are one text."""
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", *DOCUMENTS, ".parquet")
+
+
+def _read_document(content: bytes, name: str, problems: Problems) -> Located:
+    """Yield the whole text as one row; nothing where it is blank."""
+    text = decoded(content, name)
+    values: dict[str, object] = {"text": text}
+    return iter([(values, f"{name}:1")] if text.strip() else [])
+
+
+_READERS: dict[str, Callable[[bytes, str, Problems], Located]] = {
+    ".jsonl": read_lines,
+    ".ndjson": read_lines,
+    ".json": read_json,
+    ".csv": partial(read_table, separator=","),
+    ".tsv": partial(read_table, separator="\t"),
+    **dict.fromkeys(DOCUMENTS, _read_document),
+}
+"""What reads a file's content, by suffix: (content, its path, what notes malformed rows)."""
+SUFFIXES = (*_READERS, ".parquet")
 """Files that are read; all but parquet may have .gz behind it."""
 
 
@@ -116,16 +136,7 @@ def _read_file(path: Path, problems: Problems) -> Located:
     suffix = _suffix(path)
     if suffix == ".parquet":
         return read_parquet(path)
-    content, name = _content(path), str(path)
-    if suffix in (".csv", ".tsv"):
-        return read_table(content, name, "," if suffix == ".csv" else "\t", problems)
-    if suffix in DOCUMENTS:
-        text = decoded(content, name)
-        values: dict[str, object] = {"text": text}
-        return iter([(values, f"{name}:1")] if text.strip() else [])
-    return read_json(content, name, problems) if suffix == ".json" else read_lines(
-        content, name, problems
-    )  # fmt: skip
+    return _READERS[suffix](_content(path), str(path), problems)
 
 
 def _content(path: Path) -> bytes:

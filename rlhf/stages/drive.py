@@ -12,7 +12,7 @@ from rlhf.checkpoint.store import Store
 from rlhf.flow.metrics import Metrics
 from rlhf.observe.listener import tell
 from rlhf.observe.log import RunLog
-from rlhf.observe.spans import Span, trace_of
+from rlhf.observe.spans import Span, Trace, trace_of
 from rlhf.roles.ports import Resumable
 
 
@@ -86,8 +86,7 @@ def drive(
     began, clock = time.time(), time.monotonic()
     for done, metrics in enumerate(stage.steps(first_step), start=first_step + 1):
         trace = trace_of(timings(), began, time.monotonic() - clock)
-        figures = {**trace.figures(), "time/step_s": trace.seconds}
-        figures |= derived_of(stage.name, {**metrics.means(), **figures})
+        figures = _figures(stage, metrics, trace)
         log.record(done - 1, metrics, figures, trace)
         tell(stage.name, done - 1, {**metrics.means(), **figures})
         began, clock = time.time(), time.monotonic()
@@ -98,6 +97,12 @@ def drive(
             raise Terminated
     log.end(stage.name)
     return done
+
+
+def _figures(stage: Stage, metrics: Metrics, trace: Trace) -> dict[str, float]:
+    """Return what a step's trace tells, and what follows from that and its own metrics."""
+    timed = {**trace.figures(), "time/step_s": trace.seconds}
+    return {**timed, **derived_of(stage.name, {**metrics.means(), **timed})}
 
 
 def _save(stage: Stage, store: Store, step: int) -> None:
