@@ -12,7 +12,7 @@ from rlhf.checkpoint.store import Store
 from rlhf.flow.metrics import Metrics
 from rlhf.observe.listener import tell
 from rlhf.observe.log import RunLog
-from rlhf.observe.spans import Span, Trace, trace_of
+from rlhf.observe.spans import Span, StepTrace, trace_of
 from rlhf.roles.ports import Resumable
 
 
@@ -99,7 +99,7 @@ def drive(
     return done
 
 
-def _figures(stage: Stage, metrics: Metrics, trace: Trace) -> dict[str, float]:
+def _figures(stage: Stage, metrics: Metrics, trace: StepTrace) -> dict[str, float]:
     """Return what a step's trace tells, and what follows from that and its own metrics."""
     timed = {**trace.figures(), "time/step_s": trace.seconds}
     return {**timed, **derived_of(stage.name, {**metrics.means(), **timed})}
