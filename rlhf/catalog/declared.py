@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Final, TypeVar
 
 from rlhf.catalog.metric import Alarm, Headline, Live, Metric, Plot
 from rlhf.catalog.metrics import METRICS
+from rlhf.catalog.stages import STAGES
 from rlhf.errors import RLHFError
 
 _Shown = TypeVar("_Shown", Live, Headline, Plot, Alarm)
@@ -50,6 +51,16 @@ def check_names(stage: str, names: Iterable[str]) -> None:
         metric(stage, name)
 
 
+def derived_of(stage: str, figures: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics of a stage that follow from the other figures of a step."""
+    found = {
+        name: each.derived(figures)
+        for (of, name), each in DECLARED.items()
+        if of == stage and each.derived is not None
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def alarms_of(stage: str) -> list[tuple[str, Alarm]]:
     """Return (metric, alarm) for every alarm of a stage, in their order."""
     return _shown(stage, lambda each: each.alarms)
@@ -79,7 +90,7 @@ def _shown(stage: str, parts: Callable[[Metric], tuple[_Shown, ...]]) -> list[tu
 
 
 def _nearest(stage: str, name: str) -> str:
-    elsewhere = [of for of, known in DECLARED if known == name]
+    elsewhere = [of.name for of in STAGES if (of.name, name) in DECLARED]
     if elsewhere:
         return f"it is declared for {', '.join(elsewhere)}"
     here = [known for of, known in DECLARED if of == stage]

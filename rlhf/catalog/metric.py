@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rlhf.catalog.signs import Sign
@@ -86,6 +86,9 @@ class Metric:
     was: tuple[str, ...] = ()
     """Names that it had in earlier releases; they are read as today's."""
 
+    derived: Callable[[Mapping[str, float]], float | None] | None = None
+    """Gives the value from the other figures of the same step, None where they do not tell it;
+    a metric without it is recorded where its value is known."""
     live: Live | None = None
     headline: Headline | None = None
     plot: Plot | None = None

@@ -41,6 +41,8 @@ class StageRecord:
     """Further data, each read when the setting named here is not zero."""
     is_optional: bool = True
     """Whether the pipeline leaves it out when its data is not given."""
+    in_pipeline: bool = True
+    """Whether it is a step of the pipeline; else it runs by its own command alone."""
     instead: str | None = None
     """The setting that, once given, takes this stage's place in the pipeline."""
 
@@ -152,7 +154,7 @@ TrainingCommand = Literal["pipeline", "sft", "reward_model", "ppo"]
 PIPELINE: Final = "pipeline"
 """The command that runs all stages it has data for."""
 STAGES_OF: Final[Mapping[str, tuple[StageRecord, ...]]] = {
-    PIPELINE: STAGES,
+    PIPELINE: tuple(stage for stage in STAGES if stage.in_pipeline),
     **{stage.name: (stage,) for stage in STAGES},
 }
 """The stages behind each training command; other commands train nothing."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rlhf.catalog.stages import STAGES, Kind, StageRecord
+from rlhf.catalog.stages import PIPELINE, STAGES_OF, Kind, StageRecord
 from rlhf.checks.context import CheckContext
 from rlhf.checks.models import scored
 from rlhf.config.arithmetic import Line, arithmetic
@@ -32,9 +32,9 @@ from rlhf.stages.inputs import check_context, tokenizer_of
 if TYPE_CHECKING:
     from rlhf.data.tokenizer import TextTokenizer
 
-IN_EPOCHS = {stage.reads: stage for stage in STAGES if stage.loop == "epochs"}
+IN_EPOCHS = {stage.reads: stage for stage in STAGES_OF[PIPELINE] if stage.loop == "epochs"}
 """The stage that goes over each kind in epochs."""
-ORDER = (*(stage.name for stage in STAGES), "all")
+ORDER = (*(stage.name for stage in STAGES_OF[PIPELINE]), "all")
 
 
 @dataclass(kw_only=True)
@@ -168,7 +168,7 @@ def _cost(experiment: Experiment, kinds: list[KindPreview], *, is_timed: bool) -
             learned = f", {kind.tokens.learned:,} of them learned" if kind.tokens.learned else ""
             yield stage.name, "tokens an epoch", f"{kind.tokens.read:,}{learned}"
     rows = {kind.kind: sum(source.train for source in kind.sources) for kind in kinds}
-    yield from arithmetic(experiment, rows)
+    yield from arithmetic(experiment, STAGES_OF[PIPELINE], rows)
     if not is_timed:
         return
     longest = [k.lengths.longest for k in kinds if k.kind == "prompts" and k.lengths is not None]

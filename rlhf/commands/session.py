@@ -50,7 +50,7 @@ def opened(
             write_manifest(folder.path, command, _typed(command), config, data)
             for line in inputs.left_out:
                 log.note(line)
-            table = arithmetic(experiment, inputs.rows())
+            table = arithmetic(experiment, stages, inputs.rows())
             log.table("batch arithmetic", ["stage", "quantity", "value"], table)
         roles = roles_needed(stages, experiment)
         begin(experiment, log.note)

@@ -14,8 +14,8 @@ from rlhf.config.experiment import Experiment
 from rlhf.observe.manifest import note_reward
 from rlhf.observe.samples import read_samples
 from rlhf.rewards.process import RewardProcess
-from rlhf.stages.pipeline import Made, makes_start, run_stage, run_start
-from rlhf.stages.run import Run
+from rlhf.stages.pipeline import makes_start, run_stage, run_start
+from rlhf.stages.run import Made, Run
 
 
 def train(command: str, experiment: Experiment) -> float | None:

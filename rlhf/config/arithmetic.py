@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from rlhf.catalog.stages import STAGES, StageRecord
+from rlhf.catalog.stages import StageRecord
 from rlhf.config.experiment import Experiment
 
 Line = tuple[str, str, str]
 """Stage, quantity, value with how it came about."""
 
 
-def arithmetic(experiment: Experiment, rows: Mapping[str, int]) -> list[Line]:
+def arithmetic(
+    experiment: Experiment, stages: Iterable[StageRecord], rows: Mapping[str, int]
+) -> list[Line]:
     """Return the derived numbers of every stage that will run.
 
     Args:
         experiment: The configuration.
+        stages: The stages that will run; those without rows are left out.
         rows: Training rows by kind of data: demonstrations, preferences, prompts.
     """
     lines: list[Line] = []
-    for stage in STAGES:
+    for stage in stages:
         if stage.reads in rows:
             derived = _epochs if stage.loop == "epochs" else _rollouts
             lines += derived(stage, rows[stage.reads], experiment)

@@ -12,7 +12,6 @@ from rlhf.catalog.stages import (
     PPO,
     REWARD_MODEL,
     SFT,
-    STAGES,
     STAGES_OF,
     RoleName,
     StageRecord,
@@ -27,7 +26,8 @@ PREVIEW = "data"
 def stages_of(command: str, experiment: Experiment) -> list[StageRecord]:
     """Return the stages a command runs; the pipeline leaves out those it has no data for."""
     if command == PREVIEW:
-        return [s for s in STAGES if value_of(experiment, f"data.{s.reads}") is not None]
+        stages = STAGES_OF[PIPELINE]
+        return [s for s in stages if value_of(experiment, f"data.{s.reads}") is not None]
     stages = STAGES_OF.get(command, ())
     return [stage for stage in stages if command != PIPELINE or _is_in_pipeline(stage, experiment)]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rlhf.config.data import SourceConfig
@@ -19,7 +20,27 @@ from rlhf.data.tables import decoded, read_table
 from rlhf.errors import DataError
 from rlhf.plugin import is_function
 
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", *DOCUMENTS, ".parquet")
+
+def _read_document(
+    content: bytes, name: str, _: Problems, text_of: Callable[[bytes, str], str] = decoded
+) -> Located:
+    """Yield the whole text as one row; nothing where it is blank."""
+    text = text_of(content, name)
+    values: dict[str, object] = {"text": text}
+    return iter([(values, f"{name}:1")] if text.strip() else [])
+
+
+_READERS: dict[str, Callable[[bytes, str, Problems], Located]] = {
+    ".jsonl": read_lines,
+    ".ndjson": read_lines,
+    ".json": read_json,
+    ".csv": partial(read_table, separator=","),
+    ".tsv": partial(read_table, separator="\t"),
+    **dict.fromkeys(DOCUMENTS, _read_document),
+    ".pdf": partial(_read_document, text_of=pdf_text),
+}
+"""What reads a file's content, by suffix: (content, its path, what notes malformed rows)."""
+SUFFIXES = (*_READERS, ".parquet")
 """Files that are read; all but parquet may have .gz behind it."""
 
 
@@ -118,16 +139,7 @@ def _read_file(path: Path, problems: Problems) -> Located:
     suffix = suffix_of(path)
     if suffix == ".parquet":
         return read_parquet(path)
-    content, name = _content(path), str(path)
-    if suffix in (".csv", ".tsv"):
-        return read_table(content, name, "," if suffix == ".csv" else "\t", problems)
-    if suffix in DOCUMENTS:
-        text = pdf_text(content, name) if suffix == ".pdf" else decoded(content, name)
-        values: dict[str, object] = {"text": text}
-        return iter([(values, f"{name}:1")] if text.strip() else [])
-    return read_json(content, name, problems) if suffix == ".json" else read_lines(
-        content, name, problems
-    )  # fmt: skip
+    return _READERS[suffix](_content(path), str(path), problems)
 
 
 def _content(path: Path) -> bytes:

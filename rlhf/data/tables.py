@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
-def read_table(content: bytes, name: str, separator: str, problems: Problems) -> Located:
+def read_table(content: bytes, name: str, problems: Problems, *, separator: str) -> Located:
     """Yield (values, `FILE:LINE`) of a table with a header; the line is a row's first.
 
     Cells between quotes may hold line ends. Cells that are JSON objects, or lists of them, are
@@ -26,9 +26,9 @@ def read_table(content: bytes, name: str, separator: str, problems: Problems) ->
     Args:
         content: the file.
         name: its path.
+        problems: notes rows with another number of cells than the header.
         separator: what stands between two cells by its suffix; a header that has another one
             instead is read by that, and told.
-        problems: notes rows with another number of cells than the header.
 
     Raises:
         DataError: when it is not UTF-8, its header is not one, or a quote is not closed.

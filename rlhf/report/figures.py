@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Final
 
 from rlhf.catalog.stages import PPO, SFT
-from rlhf.report.read import Points, RunFiles, number, sft_loss
+from rlhf.report.read import Points, RunFiles, chosen_loss, number
 
 LAST_PART: Final = 4
 """A run is ranked by the mean of the last quarter of its steps."""
@@ -69,7 +69,7 @@ def _last_part(points: Points) -> float | None:
 
 
 def _loss(run: RunFiles) -> float | None:
-    name, kind = sft_loss(run)
+    name, kind = chosen_loss(run, SFT.name)
     points = run.curve(SFT.name, name)
     if kind == "validation" and points:
         return min(value for _, value in points)

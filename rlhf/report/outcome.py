@@ -9,7 +9,7 @@ from rlhf.catalog.stages import PPO, SFT
 from rlhf.observe import files
 from rlhf.observe.numbers import nats, percent, short, signed
 from rlhf.report.html import Markup, el, join
-from rlhf.report.read import RunFiles, bounds, ends, number, section, sft_loss, words
+from rlhf.report.read import RunFiles, bounds, chosen_loss, ends, number, section, words
 
 COIN = 0.5
 """The win rate of two equal policies."""
@@ -175,7 +175,7 @@ def _reward_model(run: RunFiles) -> str:
 
 
 def _sft(run: RunFiles) -> str:
-    name, kind = sft_loss(run)
+    name, kind = chosen_loss(run, SFT.name)
     losses = run.curve(SFT.name, name)
     if len(losses) < 2:
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rlhf.catalog.stages import PPO, REWARD_MODEL, STAGES, StageRecord
 from rlhf.observe.numbers import counted, duration, percent, short
 from rlhf.report.html import Markup, el
-from rlhf.report.read import RunFiles, ends, number, section, sft_loss
+from rlhf.report.read import RunFiles, chosen_loss, ends, number, section
 
 
 def pipeline_section(run: RunFiles) -> Markup | None:
@@ -41,7 +41,7 @@ def _figure(run: RunFiles, stage: str) -> tuple[str, str]:
         points = run.curve(stage, "accuracy/validation")
         share = accuracy if accuracy is not None or not points else points[-1][1]
         return (percent(share), "of held-out pairs right") if share is not None else ("", "")
-    metric, kind = sft_loss(run)
+    metric, kind = chosen_loss(run, stage)
     first, last = _ends(run, stage, metric)
     return (f"{first} \u2192 {last}", f"{kind} loss") if last else ("", "")
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from rlhf.catalog.stages import SFT
 from rlhf.errors import ConfigError
 from rlhf.observe import evaluations, files
 from rlhf.observe.health import Health
@@ -190,12 +189,12 @@ def _warnings(run_dir: Path, rows: list[files.Row]) -> tuple[str, ...]:
     return tuple(dict.fromkeys({**kept, **alarms}.values()))
 
 
-def sft_loss(run: RunFiles) -> tuple[str, str]:
-    """Return the loss by which fine-tuning chose its model, and its name in words.
+def chosen_loss(run: RunFiles, stage: str) -> tuple[str, str]:
+    """Return the loss by which a stage of epochs chose its model, and its name in words.
 
     A run that keeps the last weights trains past the lowest validation loss on purpose.
     """
-    by_training = words(section(run.config, SFT.name), "keep") == "last"
-    if run.curve(SFT.name, "loss/validation") and not by_training:
+    by_training = words(section(run.config, stage), "keep") == "last"
+    if run.curve(stage, "loss/validation") and not by_training:
         return "loss/validation", "validation"
     return "loss/train", "training"

@@ -118,7 +118,7 @@ class SFTPolicySpec(RoleSpec[SFTPolicyPort]):
     def build(self, context: RoleContext) -> SFTPolicy:
         """Build the policy with SFT's optimizer."""
         optimizer = context.experiment.sft.optimizer
-        return SFTPolicy(*_policy_parts(context, self.path, optimizer, self.total_updates))
+        return SFTPolicy(*policy_parts(context, self.path, optimizer, self.total_updates))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ class PolicySpec(RoleSpec[PolicyPort]):
         """Build the policy with PPO's policy optimizer."""
         ppo, optimizer = context.experiment.ppo, context.experiment.policy.optimizer
         total = ppo.num_steps * ppo.updates_a_step
-        return Policy(*_policy_parts(context, self.path, optimizer, total, ppo.updates_a_step))
+        return Policy(*policy_parts(context, self.path, optimizer, total, ppo.updates_a_step))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +245,7 @@ class ValueSpec(RoleSpec[ValuePort]):
         )
 
 
-def _policy_parts(
+def policy_parts(
     context: RoleContext,
     path: Path,
     optimizer: OptimizerConfig,

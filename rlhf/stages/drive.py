@@ -6,16 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from rlhf.catalog.declared import derived_of
 from rlhf.checkpoint.ending import ENDING, Terminated
 from rlhf.checkpoint.store import Store
 from rlhf.flow.metrics import Metrics
 from rlhf.observe.listener import tell
 from rlhf.observe.log import RunLog
-from rlhf.observe.spans import Span, trace_of
+from rlhf.observe.spans import Span, StepTrace, trace_of
 from rlhf.roles.ports import Resumable
-
-NUM_TOKENS = "num_tokens"
-"""Metric of every step: real tokens it read or generated, each counted once."""
 
 
 class Stage(Protocol):
@@ -107,7 +105,7 @@ def drive(
     began, clock = time.time(), time.monotonic()
     for done, metrics in enumerate(stage.steps(first_step), start=first_step + 1):
         trace = trace_of(timings(), began, time.monotonic() - clock)
-        figures = {**trace.figures(), **_speed(metrics, trace.seconds)}
+        figures = _figures(stage, metrics, trace)
         log.record(done - 1, metrics, figures, trace)
         tell(stage.name, done - 1, {**metrics.means(), **figures})
         began, clock = time.time(), time.monotonic()
@@ -120,9 +118,10 @@ def drive(
     return done
 
 
-def _speed(metrics: Metrics, seconds: float) -> dict[str, float]:
-    """Return the step's seconds, and its tokens a second."""
-    return {"time/step_s": seconds, "speed/tokens_per_s": metrics[NUM_TOKENS] / seconds}
+def _figures(stage: Stage, metrics: Metrics, trace: StepTrace) -> dict[str, float]:
+    """Return what a step's trace tells, and what follows from that and its own metrics."""
+    timed = {**trace.figures(), "time/step_s": trace.seconds}
+    return {**timed, **derived_of(stage.name, {**metrics.means(), **timed})}
 
 
 def _save(stage: Stage, store: Store, step: int) -> None:

@@ -1,4 +1,4 @@
-"""Epochs: the loop of SFT and reward model: passes over rows, validation, early stopping."""
+"""Epochs: the loop of a stage that learns from rows: passes, validation, early stopping."""
 
 from __future__ import annotations
 
@@ -6,14 +6,27 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 
-from rlhf.config.stages import RewardModelConfig, SFTConfig
 from rlhf.data.split import B
 from rlhf.data.stream import Stream
 from rlhf.flow.metrics import Metrics
 from rlhf.roles.ports import Checkpointable, Resumable
 from rlhf.stages.best import Best
+
+
+class Passes(Protocol):
+    """What the settings of such a stage have in common."""
+
+    @property
+    def num_epochs(self) -> float:
+        """Passes over the rows."""
+        ...
+
+    @property
+    def validate_every(self) -> int:
+        """Optimizer steps between validations."""
+        ...
 
 
 def num_steps(num_epochs: float, train: Stream[Any]) -> int:
@@ -28,7 +41,7 @@ class Epochs(ABC, Generic[B]):
     train: Stream[B]
     validation: B
     best: Best
-    config: SFTConfig | RewardModelConfig
+    config: Passes
 
     @property
     @abstractmethod

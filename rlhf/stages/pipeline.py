@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +38,7 @@ from rlhf.stages.inputs import held_out
 from rlhf.stages.ppo import PPO
 from rlhf.stages.reward_model import RewardModel, score_statistics
 from rlhf.stages.reward_report import report_rankings
-from rlhf.stages.run import Origin, Run, build_terms, prompt_source, text_source
+from rlhf.stages.run import Made, Origin, Run, build_terms, prompt_source, text_source
 from rlhf.stages.samples import take_samples
 from rlhf.stages.sft import SFT
 
@@ -70,22 +70,6 @@ def run_start(run: Run) -> Path:
     save_network(network, partial, run.inputs.tokenizer)
     made_of = inputs_fingerprint({"gguf": start} if new is None else new.model_dump())
     return run.publish(partial, START, Origin(base=start or "policy.new", inputs_sha256=made_of))
-
-
-NO_REWARD: Final = Mix(())
-"""Of a run without PPO."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Made:
-    """What the stages so far have made; a stage starts from it."""
-
-    policy: Path
-    """Folder or hub name of the policy: the first weights, then what the last stage gave."""
-    reward_model: Path | None = None
-    """Folder of the reward model that a stage made."""
-    mix: Mix = NO_REWARD
-    """The sources of PPO's reward; that reward model may be one of them."""
 
 
 def run_stage(stage: StageRecord, run: Run, made: Made) -> Made:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -32,6 +33,7 @@ from rlhf.data.tokenizer import fingerprint
 from rlhf.flow.text import Demonstrations, PromptBatch
 from rlhf.observe.log import RunLog
 from rlhf.observe.spans import Span
+from rlhf.rewards.mix import Mix
 from rlhf.runtime.runtime import Runtime
 from rlhf.stages.best import Best
 from rlhf.stages.drive import Cadence, Stage, drive
@@ -53,6 +55,22 @@ class Origin:
     """Folders that the same stage made before it."""
     measured: Mapping[str, object] = field(default_factory=dict[str, object])
     """What was measured of it."""
+
+
+NO_REWARD: Final = Mix(())
+"""Of a run without PPO."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """What the stages so far have made; a stage starts from it."""
+
+    policy: Path
+    """Folder or hub name of the policy: the first weights, then what the last stage gave."""
+    reward_model: Path | None = None
+    """Folder of the reward model that a stage made."""
+    mix: Mix = NO_REWARD
+    """The sources of PPO's reward; that reward model may be one of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

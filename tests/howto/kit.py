@@ -82,7 +82,7 @@ def promised(what: str) -> int:
     """Return how many files CONTRIBUTING.md says it takes to add something."""
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     found = re.search(
-        rf"^\*\*\.\.\. {re.escape(what)}\*\*[^:]*?\((\w+) files\b", page, re.MULTILINE
+        rf"^\*\*\.\.\. {re.escape(what)}\*\*[^:]*?\((\w+) files?\b", page, re.MULTILINE
     )
     assert found, f"CONTRIBUTING.md does not say how many files {what} takes"
     return NUMBERS[found[1]]

@@ -1,27 +1,15 @@
-"""Every metric, declared once; a module each for the tables of docs/metrics.md."""
+"""Every metric, declared once; a module of this folder is a table of docs/metrics.md."""
 
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Final
 
 from rlhf.catalog.metric import Metric
-from rlhf.catalog.metrics import (
-    objective,
-    policy,
-    responses,
-    reward_model,
-    sft,
-    time,
-    value,
-)
 
 TABLES: Final[dict[str, tuple[Metric, ...]]] = {
-    "sft": sft.METRICS,
-    "reward_model": reward_model.METRICS,
-    "objective": objective.METRICS,
-    "responses": responses.METRICS,
-    "value": value.METRICS,
-    "policy": policy.METRICS,
-    "time": time.METRICS,
+    module.name: import_module(f"{__name__}.{module.name}").METRICS
+    for module in iter_modules(__path__)
 }
-"""The metrics of each module, by its name, in the order of docs/metrics.md."""
+"""The metrics of each module, by its name."""
 
 METRICS: Final = tuple(metric for table in TABLES.values() for metric in table)

@@ -25,6 +25,7 @@ METRICS: Final = (
         stages=EVERY,
         unit="tokens a second",
         meaning="`num_tokens` over `time/step_s`",
+        derived=lambda step: step["num_tokens"] / step["time/step_s"],
         normal="steady",
         otherwise="falls: longer responses, or a busy machine",
         verl="`perf/throughput` (~)",

@@ -12,6 +12,7 @@ from rlhf.catalog.declared import (
     UndeclaredMetricError,
     alarms_of,
     check_names,
+    derived_of,
     headlines_of,
     live_of,
     metric,
@@ -36,7 +37,7 @@ def test_a_metric_is_declared_once_for_a_stage():
         ("ppo", "objective/score", "the nearest is objective/scores"),
         ("sft", "loss/validaton", "the nearest is loss/validation"),
         ("sft", "objective/rlhf_reward_std", "it is declared for ppo"),
-        ("start", "lr", "it is declared for sft, reward_model, ppo"),
+        ("start", "lr", f"it is declared for {', '.join(each.name for each in STAGES)}"),
         ("ppo", "zzz", "none is near it"),
     ],
 )
@@ -88,3 +89,10 @@ def test_an_earlier_name_is_no_name_of_today():
     assert not set(RENAMED) & NAMES
     assert set(RENAMED.values()) <= NAMES
     assert len(RENAMED) == sum(len(each.was) for each in METRICS)
+
+
+def test_a_figure_that_follows_from_others_is_made_for_every_stage():
+    figures = {"num_tokens": 30.0, "time/step_s": 1.5}
+    for stage in STAGES:
+        assert derived_of(stage.name, figures) == {"speed/tokens_per_s": 20.0}
+    assert derived_of("start", figures) == {}

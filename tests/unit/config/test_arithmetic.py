@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rlhf.catalog.stages import PPO, SFT, STAGES
 from rlhf.config.arithmetic import arithmetic
 from rlhf.config.load import load
 
@@ -19,7 +20,9 @@ SETTINGS = {
 
 
 def test_every_stage_that_has_rows_has_its_lines():
-    lines = arithmetic(load(SETTINGS), {"demonstrations": 34, "preferences": 33, "prompts": 40})
+    lines = arithmetic(
+        load(SETTINGS), STAGES, {"demonstrations": 34, "preferences": 33, "prompts": 40}
+    )
     assert [(stage, quantity) for stage, quantity, _ in lines] == [
         ("sft", "warm-up"),
         ("sft", "optimizer steps"),
@@ -40,14 +43,18 @@ def test_every_stage_that_has_rows_has_its_lines():
 
 
 def test_a_warm_up_that_does_not_end_is_reported():
-    lines = arithmetic(
-        load({"policy": {"optimizer": {"warmup_steps": 9}}, **SETTINGS}), {"prompts": 1}
-    )
+    settings = load({"policy": {"optimizer": {"warmup_steps": 9}}, **SETTINGS})
+    lines = arithmetic(settings, [PPO], {"prompts": 1})
     told = {quantity: value for _, quantity, value in lines}
     assert told["warm-up of the policy"] == "9 of 10 steps"
     assert told["warm-up of the value"] == "10 of 10 steps; the peak rate is never reached"
 
 
 def test_a_stage_without_rows_is_left_out():
-    assert arithmetic(load(SETTINGS), {}) == []
-    assert {line[0] for line in arithmetic(load(SETTINGS), {"prompts": 1})} == {"ppo"}
+    assert arithmetic(load(SETTINGS), STAGES, {}) == []
+    assert {line[0] for line in arithmetic(load(SETTINGS), STAGES, {"prompts": 1})} == {"ppo"}
+
+
+def test_a_stage_that_does_not_run_has_no_lines():
+    rows = {"demonstrations": 5, "prompts": 5}
+    assert {line[0] for line in arithmetic(load(SETTINGS), [SFT], rows)} == {"sft"}

@@ -12,7 +12,7 @@ from rlhf.errors import DataError
 def read(text, separator=","):
     problems = Problems("a.csv")
     content = text if isinstance(text, bytes) else text.encode()
-    rows = list(read_table(content, "a.csv", separator, problems))
+    rows = list(read_table(content, "a.csv", problems, separator=separator))
     problems.check()
     return rows
 

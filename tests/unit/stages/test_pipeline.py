@@ -19,9 +19,9 @@ from rlhf.config.experiment import Experiment
 from rlhf.errors import CheckpointError
 from rlhf.stages import run as stages_run
 from rlhf.stages.inputs import load_inputs
-from rlhf.stages.pipeline import Made, run_stage, run_start
+from rlhf.stages.pipeline import run_stage, run_start
 from rlhf.stages.rehearsal import Rehearsal
-from rlhf.stages.run import Run
+from rlhf.stages.run import Made, Run
 from tests import models
 from tests.specs import reward_mix, runtime, spec
 from tests.unit.stages.conftest import opened, recorded
