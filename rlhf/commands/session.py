@@ -46,10 +46,7 @@ def opened(
         for line in follow_move(folder.path):
             log.note(line)
         if command in TRAINING:
-            data = inputs.described(experiment.data)
-            write_manifest(folder.path, command, _typed(command), config, data)
-            for line in inputs.left_out:
-                log.note(line)
+            _announce(command, experiment, inputs, log)
             table = arithmetic(experiment, stages, inputs.rows())
             log.table("batch arithmetic", ["stage", "quantity", "value"], table)
         roles = roles_needed(stages, experiment)
@@ -70,6 +67,14 @@ def opened(
                 folder.path, stage, {**figures, **facts(stage), "nodes": processes.num_nodes}
             ),
         )
+
+
+def _announce(command: str, experiment: Experiment, inputs: Inputs, log: RunLog) -> None:
+    """Write the manifest; show what was left out of the data."""
+    config, data = experiment.model_dump(mode="json"), inputs.described(experiment.data)
+    write_manifest(Path(experiment.run_dir), command, _typed(command), config, data)
+    for line in inputs.left_out:
+        log.note(line)
 
 
 def _rows(inputs: Inputs, stage: str) -> dict[str, int]:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import ray
@@ -77,21 +77,17 @@ class Liveness:
         """Return the name under which Ray knows a rank's actor."""
         return f"{self._token}-{role}-{rank}"
 
-    def watch(self, name: str, worker: Any, place: str) -> None:
-        """Watch a rank from now on.
+    def watch(self, role: str, workers: Mapping[str, Any]) -> None:
+        """Watch the ranks of a role from now on: their actors, by their places for messages."""
+        for rank, (place, worker) in enumerate(workers.items()):
+            self._places[self.name(role, rank)] = place
+            if self._pulse is not None and self._hang_s is not None:
+                worker.beat.remote(self._pulse, self.name(role, rank), self._hang_s / BEATS)
 
-        Args:
-            name: Its actor's name.
-            worker: The actor.
-            place: Role, rank and node, for messages.
-        """
-        self._places[name] = place
-        if self._pulse is not None and self._hang_s is not None:
-            worker.beat.remote(self._pulse, name, self._hang_s / BEATS)
-
-    def forget(self, name: str) -> None:
-        """Watch a rank no longer, as its end is told already."""
-        self._places.pop(name, None)
+    def forget(self, role: str, ranks: Iterable[int]) -> None:
+        """Watch ranks no longer, as their end is told already."""
+        for rank in ranks:
+            self._places.pop(self.name(role, rank), None)
 
     def check(self, asked: str = "") -> None:
         """Look at all ranks, at most once a second.
@@ -134,6 +130,11 @@ class Liveness:
             return ray.get(self._pulse.last.remote(), timeout=ANSWER_S)
         except RayError:
             return {}
+
+    def where_stood(self, role: str, ranks: Iterable[int]) -> str:
+        """Return where each rank stood when it last gave a sign, as the end of a message."""
+        last, names = self.last(), {self.name(role, rank): rank for rank in ranks}
+        return "".join(f"; rank {names[n]} stood in {last[n][1]}" for n in names if n in last)
 
     def close(self) -> None:
         """End the pulse."""

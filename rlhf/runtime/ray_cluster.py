@@ -68,20 +68,7 @@ class RayCluster:
         if address != "local":
             check_address(config)
         before = core()
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
-        try:
-            with requests_kept(), marking() if address == "local" else nullcontext():
-                ray.init(
-                    address=address,
-                    namespace=None,
-                    include_dashboard=False if address == "local" else None,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    configure_logging=True,
-                )
-        except (ConnectionError, ValueError, RuntimeError, RayError) as error:
-            raise ConfigError(_no_cluster(config, address, error)) from error
+        _connect(config, address)
         if address == "local":
             self._open.enter_context(closing(ClusterWatch(on_end, before)))
 
@@ -136,6 +123,24 @@ class RayCluster:
             if self._slots is not None:
                 remove_placement_group(self._slots)
         ray.shutdown()
+
+
+def _connect(config: ClusterConfig, address: str) -> None:
+    """Connect to a cluster, or start one; what it starts ends with this process."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_DISABLE_METRICS_COLLECTION", "1")
+    try:
+        with requests_kept(), marking() if address == "local" else nullcontext():
+            ray.init(
+                address=address,
+                namespace=None,
+                include_dashboard=False if address == "local" else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+            )
+    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+        raise ConfigError(_no_cluster(config, address, error)) from error
 
 
 @contextmanager

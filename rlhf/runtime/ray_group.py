@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_hex
 from typing import Any
 
@@ -62,7 +63,7 @@ class RayGroup:
         self.name, self.size = name, len(slots.ranks)
         self.nodes = [slot.node.name for slot in slots.ranks]
         self._timeline, self._timeout_s, self._secrets = timeline, timeout_s, slots.secrets
-        self._liveness = slots.liveness
+        self._liveness, self._look = slots.liveness, partial(slots.liveness.check, name)
         # Ray makes the actor class at run time; no type checker can follow it.
         actor: Any = ray.remote(WORKERS[name])
         self._workers: list[Any] = [
@@ -94,8 +95,7 @@ class RayGroup:
             umask=umask(),
         )
         self._wait("join", [worker.join.remote(meeting) for worker in self._workers])
-        for rank, worker in enumerate(self._workers):
-            self._liveness.watch(self._liveness.name(self.name, rank), worker, self._place(rank))
+        self._liveness.watch(self.name, {self._place(r): w for r, w in enumerate(self._workers)})
 
     def become(self, build: Build) -> None:
         """Build the role on every rank."""
@@ -189,13 +189,8 @@ class RayGroup:
         notices the death. So a death comes first, then errors of ours that explain the failure.
         """
         rank = min(failed, key=lambda each: _rank_of_blame(failed[each]))
-        for each, error in failed.items():
-            if not isinstance(error, RayTaskError):
-                self._liveness.forget(self._liveness.name(self.name, each))
+        self._liveness.forget(self.name, (r for r in failed if _rank_of_blame(failed[r]) == 0))
         return _ours(failed[rank], f"{self._place(rank)} %s in {method}")
-
-    def _look(self) -> None:
-        self._liveness.check(self.name)
 
     def _place(self, rank: int) -> str:
         return f"{self.name} rank {rank} of {self.size} on {self.nodes[rank]}"
@@ -203,14 +198,10 @@ class RayGroup:
     def _silence(self, method: str, silent: list[int]) -> str:
         """Return which ranks have not answered."""
         places = where({rank: self.nodes[rank] for rank in silent})
-        last, name = self._liveness.last(), self._liveness.name
-        stood = [
-            f"; rank {r} stood in {last[n][1]}" for r in silent if (n := name(self.name, r)) in last
-        ]
         return (
             f"{len(silent)} of {self.size} ranks of {self.name} did not answer {method} within "
             f"cluster.timeout_s={self._timeout_s:g}, ranks by node: {places}; raise it if "
-            f"the work is that long{''.join(stood)}"
+            f"the work is that long{self._liveness.where_stood(self.name, silent)}"
         )
 
 

@@ -136,8 +136,9 @@ def test_a_rank_that_was_stopped_is_named_with_the_place_it_stood_in(ray_groups)
     group, liveness = ray_groups.two, Liveness(5.0)
     group.become(Troublemaker)
     (pid, _) = group.call("pid", [(), ()]).result()
-    first = group._liveness.name("policy", 0)
-    liveness.watch(first, group._workers[0], "policy rank 0 of 2")
+    liveness._token = group._liveness._token
+    first = liveness.name("policy", 0)
+    liveness.watch("policy", {"policy rank 0 of 2": group._workers[0]})
     working = group.call("sleep", [(30.0,), (0.0,)])
     while first not in liveness.last():
         time.sleep(0.1)
