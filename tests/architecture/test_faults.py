@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NUM_FAULTS = 68
-UNTESTED = {9, 11, 12, 68}
+UNTESTED = {11, 12, 68}
 """Faults that no test makes happen yet; the number may only fall."""
 ROW = re.compile(r"^\| (\d+) \| [^|]+ \| [^|]+ \| (-|`[^`|]+`) \|$", re.M)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
