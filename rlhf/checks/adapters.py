@@ -54,12 +54,18 @@ def check_adapters(context: CheckContext) -> str:
 
 
 def _learners(context: CheckContext) -> Iterator[tuple[str, bool]]:
-    """Yield (path, whether it has a scalar head) of the given models that adapters are put into."""
+    """Yield (path, whether it has a scalar head) of the given models that adapters are put into.
+
+    A stage that has checkpoints or is finished was tried when it began, with these settings.
+    """
+    run_dir = Path(context.experiment.run_dir)
     start, given = context.models.get("policy.path"), context.models
     needed = roles_needed(context.stages, context.experiment)
     value = given.get("value.path") or given.get("reward_model.path") or start
     learners = {"policy": (start, False), "reward": (start, True), "value": (value, True)}
     for stage in context.stages:
+        if (run_dir / "checkpoints" / stage.name).exists() or (run_dir / stage.folder).exists():
+            continue
         for role in stage.learns:
             path, is_scalar = learners[role]
             if path is not None and role in needed:

@@ -40,6 +40,16 @@ def test_what_the_stages_of_a_command_train_is_tried(sft, context):
     assert check_adapters(context(peft=LORA, ppo=no_value)).startswith("1 models")
 
 
+def test_a_stage_that_has_begun_was_tried_before_it_did(sft, tmp_path):
+    run_dir = tmp_path / "begun"
+    (run_dir / "checkpoints/sft").mkdir(parents=True)
+    for command, tried in (("sft", 0), ("reward_model", 1)):
+        asked = sft(command, peft=LORA, run_dir=str(run_dir))
+        assert check_adapters(asked).startswith(f"{tried} models")
+    (run_dir / "reward_model").mkdir()
+    assert check_adapters(sft("reward_model", peft=LORA, run_dir=str(run_dir))).startswith("0 ")
+
+
 def test_a_layer_whose_weight_is_the_embeddings_too_is_refused_in_one_line(sft, folder):
     tied = {**LORA, "target_modules": "q_proj,lm_head"}
     with pytest.raises(ModelError) as caught:
