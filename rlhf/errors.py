@@ -7,7 +7,7 @@ A message says what (with its value), the rule, and the remedy.
 from collections.abc import Iterable
 from typing import ClassVar, TypeVar
 
-from rlhf.secret import cleaned
+from rlhf.secret import cleaned, hidden
 
 T = TypeVar("T", bound=BaseException)
 
@@ -75,7 +75,7 @@ def with_warnings(error: T, lines: Iterable[str]) -> T:
 def described(error: BaseException) -> str:
     """Return an error's kind and message on one line; a user's own may not even write itself."""
     try:
-        message = cleaned(" ".join(str(error).split()))
+        message = cleaned(" ".join(hidden(str(error)).split()))
     except Exception:  # noqa: BLE001 - it has been told already that something went wrong
         message = "(no message)"
     return f"{type(error).__name__}: {message}"

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
+from urllib.parse import quote
 
 SHORTEST: Final = 8
 """Letters of a value that is looked for; shorter ones stand in other words by chance."""
@@ -17,11 +18,12 @@ LONGEST_LINE, MOST_LINES = 2000, 200
 """What is shown of a foreign text."""
 HIDDEN: Final = "***"
 _NAMES = re.compile(
-    r"(^|_)(API_?KEY|ACCESS_?KEY|AUTH|CREDENTIALS?|KEY|PASS|PASSWD|PASSWORD|SECRET|TOKEN)S?(_|$)",
+    r"((API|ACCESS|SECRET|PRIVATE)_?KEY|CREDENTIAL|PASSWD|PASSWORD|PASSPHRASE|SECRET|TOKEN|SSHPASS"
+    r"|(^|_)(AUTH|KEY|PASS)|_PAT|_PWD)S?\d*(_|$)",
     re.I,
 )
 _NO_VALUES = re.compile(r"_(PATH|FILE|DIR|MODE|SOCK)$", re.I)
-_IN_URL = re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)")
+_IN_URL = re.compile(r"(?<=://)[^\s/@:]*:[^\s/]+(?=@)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -72,7 +74,11 @@ def _values(own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for name, value in own.items():
         if is_secret(name) and not os.path.exists(value):  # noqa: PTH110 - any text at all
-            found.append((name, value.strip()))
+            lines = [part.strip() for part in (value, *value.splitlines())]
+            # As it is, line by line, and as Python and an URL write it.
+            found.extend(
+                (name, way) for each in lines for way in (each, repr(each)[1:-1], quote(each))
+            )
         found.extend((name, part.partition(":")[2]) for part in _IN_URL.findall(value))
     found.sort(key=lambda each: -len(each[1]))
     yield from (each for each in found if len(each[1]) >= SHORTEST)

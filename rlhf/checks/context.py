@@ -40,8 +40,10 @@ class CheckContext:
         """The path of the policy's first weights: as configured, else this run's SFT."""
         if self.experiment.policy.path is not None:
             return self.experiment.policy.path
+        if self.command == PIPELINE or SFT in self.stages:
+            return None  # the run's SFT is made from them
         sft = Path(self.experiment.run_dir) / SFT.folder
-        return str(sft) if self.command != PIPELINE and is_model(sft) else None
+        return str(sft) if is_model(sft) else None
 
     @cached_property
     def inputs(self) -> Inputs:

@@ -65,6 +65,11 @@ class Multirun:
         sweep = self._opened(folder, str(mapping["run_mode"]))
         try:
             experiment = load(started)
+            if experiment.cluster.max_restarts:
+                raise ConfigError(
+                    f"cluster.max_restarts={experiment.cluster.max_restarts} is for a single run: "
+                    "the same sweep again goes on with its unfinished trials; leave it at 0"
+                )
         except ConfigError as error:
             sweep.refuse(name, settings, error)
             return None

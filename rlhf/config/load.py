@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, cast, get_args, get_origin
 
@@ -162,6 +164,12 @@ def _copy(value: object) -> object:
     return value
 
 
+@cache
+def _own_words() -> frozenset[str]:
+    """Return all words of the settings themselves: names, choices, defaults. They are no secret."""
+    return frozenset(re.findall(r"[\w.:/-]+", json.dumps(Experiment.model_json_schema())))
+
+
 def _secrets(value: object, path: str = "") -> Iterator[str]:
     """Yield one message for every secret in a text: settings are written into the run's folder."""
     if isinstance(value, Mapping):
@@ -171,7 +179,7 @@ def _secrets(value: object, path: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for at, entry in enumerate(cast("list[object]", value)):
             yield from _secrets(entry, f"{path}.{at}")
-    elif isinstance(value, str) and (found := exposed(value)):
+    elif isinstance(value, str) and (found := exposed(value)) and value not in _own_words():
         yield (
             f"{path} holds {found}, and settings are written into the run's folder, its log and "
             "its report; leave it in the variable, or in a file that only you may read, and read "

@@ -140,9 +140,9 @@ def weight_files(folder: Path) -> list[Path]:
     """
     for whole in WHOLE:
         index = folder / f"{whole}.index.json"
-        if (folder / whole).exists():
+        if (folder / whole).is_file():
             return [folder / whole]
-        if index.exists():
+        if index.is_file():
             return _parts(folder, index)
     raise ModelError(
         f"{folder}: holds a config.json but no weights ({' or '.join(WHOLE)}, or an index of "

@@ -134,6 +134,11 @@ def _run(path: str, *, scored: bool) -> None:
         ModelError: when it fails, or returns NaN or infinity.
     """
     network = load_scalar(path, "trained") if scored else load_causal_lm(path)
+    for name, weight in network.named_parameters():
+        if not weight.isfinite().all():
+            raise ModelError(
+                f"{path}: {name} holds numbers that are not finite; fetch or train the model again"
+            )
     size = network.config.get_text_config().vocab_size
     tokens_1T = torch.arange(TOKENS)[None] % size
     with blaming(path, type(network).__name__), torch.no_grad():

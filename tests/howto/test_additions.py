@@ -58,7 +58,7 @@ REWARD = (
         "    def described(self) -> str:\n"
         '        """The expression."""\n'
         '        return f"pattern {self.asked.what}"\n\n'
-        "    def check(self, timeout_s: float, columns: Collection[str] | None = None)"
+        "    def check(self, timeout_s: float, columns: Mapping[str, str] | None = None)"
         " -> list[Path]:\n"
         '        """Refuse what is no regular expression."""\n'
         "        try:\n"

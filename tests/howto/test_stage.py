@@ -23,6 +23,7 @@ STAGE = (
         '    help="DPO on data.preferences",\n'
         '    reads="preferences",\n'
         '    rows="prompt + chosen + rejected rows",\n'
+        '    example="policy.path=FOLDER data.preferences=pairs.jsonl run_dir=runs/first",\n'
         "    in_pipeline=False,\n"
         '    roles=("policy", "reference"),\n'
         '    learns=("policy",),\n'

@@ -163,6 +163,16 @@ def test_a_judgement_is_made_anew_only_when_its_judge_changes(whole, rlhf, monke
     assert "already done" not in rlhf(*asked).out
 
 
+def test_sft_alone_given_twice_trains_once(home, rlhf):
+    asked = [word for word in (*FAST, *SOURCES) if not word.startswith(("data.pref", "data.prom"))]
+    assert rlhf("sft", "run_dir=run", *asked).code == 0
+    before = contents(home / "run/sft")
+    again = rlhf("sft", "run_dir=run", *asked)
+    assert again.code == 0
+    assert "sft: already done" in again.out
+    assert contents(home / "run/sft") == before
+
+
 def test_longer_runs_on_when_more_steps_are_asked_for(home, rlhf):
     assert rlhf("pipeline", "run_dir=run", *FAST, *SOURCES).code == 0
     assert rlhf("pipeline", "run_dir=run", *FAST, *SOURCES, "ppo.num_steps=4").code == 0

@@ -31,6 +31,13 @@ OWN = {
                 "db_password",
                 "RAY_AUTH_TOKEN",
                 "PASSWORD",
+                "PGPASSWORD",
+                "SSHPASS",
+                "MYSQL_PWD",
+                "GITHUB_PAT",
+                "AUTHTOKEN",
+                "KEY_PASSPHRASE",
+                "TOKEN1",
             )
         ),
         *(
@@ -40,7 +47,11 @@ OWN = {
                 "RAY_AUTH_MODE",
                 "TOKENIZERS_PARALLELISM",
                 "PWD",
+                "OLDPWD",
                 "KEYBOARD",
+                "MONKEY",
+                "PATH",
+                "COMPASS_X",
                 "NCCL_SOCKET_IFNAME",
                 "AWS_SHARED_CREDENTIALS_FILE",
             )
@@ -92,3 +103,14 @@ def test_megabytes_of_a_message_become_a_page_and_what_is_cut_is_told():
     assert "(2,998,000 letters left out)" in shown
     assert "(99,802 lines left out)" in shown
     assert shown.endswith("end")
+
+
+def test_a_secret_is_hidden_line_by_line_and_as_python_and_an_url_write_it():
+    own = {"CREDENTIALS": '{\n  "key": "MIIEcanary"\n}', "DB_PASSWORD": "it's\\a canary/8"}
+    for text in (
+        '{ "key": "MIIEcanary" }',
+        'KeyError: "it\'s\\\\a canary/8"',
+        "it%27s%5Ca%20canary/8",
+    ):
+        assert "canary" not in hidden(text, own), text
+    assert hidden("https://me:pa@ss1234@host/", {}) == "https://***@host/"

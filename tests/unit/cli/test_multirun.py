@@ -100,3 +100,11 @@ def test_a_search_runs_one_trial_after_another(tmp_path):
     mapping = composed(tmp_path, sweep={"parallel": 2})
     with Multirun("ppo", []) as multirun, pytest.raises(ConfigError, match="sweep.parallel=2"):
         multirun.take(mapping, ["++ppo.kl_coef=0.1"], is_grid=False)
+
+
+def test_trials_do_not_start_again_by_themselves(tmp_path):
+    mapping = composed(tmp_path, cluster={"max_restarts": 2})
+    with Multirun("ppo", []) as multirun:
+        multirun.take(mapping, ["++ppo.kl_coef=0.1"], is_grid=True)
+        with pytest.raises(ConfigError, match=r"cluster.max_restarts=2 is for a single run"):
+            multirun.finish()

@@ -150,3 +150,10 @@ def test_there_are_at_most_135_settings_to_learn():
 def test_an_impossible_placement_is_reported(settings, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
         load({"cluster": settings})
+
+
+@pytest.mark.parametrize("word", ["constant", "deepspeed", "reference", "padded"])
+def test_a_word_of_the_settings_themselves_is_nobodys_secret(monkeypatch, word):
+    monkeypatch.setenv("MY_TOKEN", word)
+    given = {"policy": {"optimizer": {"schedule": "constant"}}, "engine": {"backend": "deepspeed"}}
+    assert load({**given, "reference": {}, "generation": {"backend": "padded"}})

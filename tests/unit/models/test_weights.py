@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -40,6 +41,9 @@ def test_weights_that_are_missing_or_damaged(folder, tmp_path):
     with pytest.raises(ModelError, match=r"model\.safetensors is damaged"):
         check_weights(str(broken), scored=False)
     (broken / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="no weights"):
+        check_weights(str(broken), scored=False)
+    os.mkfifo(broken / "model.safetensors")  # reading one waits for a writer
     with pytest.raises(ModelError, match="no weights"):
         check_weights(str(broken), scored=False)
 
@@ -139,6 +143,15 @@ def test_a_pickle_of_all_tensors_passes(tmp_path):
 def test_a_small_model_is_run(changed, config, told):
     with pytest.raises(ModelError, match=told):
         check_weights(changed(**config), scored=False)
+
+
+def test_a_weight_that_is_no_number_is_named_though_few_tokens_meet_it(changed):
+    def spoil(tensors):
+        tensors["model.embed_tokens.weight"][-1, 0] = torch.inf
+        return tensors
+
+    with pytest.raises(ModelError, match=r"model\.embed_tokens\.weight holds numbers that are not"):
+        check_weights(changed(spoil), scored=False)
 
 
 def test_a_policy_that_says_nothing_is_refused(changed):
