@@ -92,7 +92,7 @@ def read_examples(config: DataConfig, form: Form) -> list[Example]:
         for source in sources:
             problems = Problems(source.path, drop=config.invalid == "drop")
             try:
-                rows = _rows(source, config, form, problems)
+                rows = as_asked(read_rows(source, problems), source, config, form, problems)
                 examples += _understand(rows, form, problems, source.weight)
             except DataError as error:
                 faults.append(str(error))
@@ -113,9 +113,20 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _rows(source: SourceConfig, config: DataConfig, form: Form, problems: Problems) -> list[Row]:
+def as_asked(
+    found: Sequence[Row],
+    source: SourceConfig,
+    config: DataConfig,
+    form: Form,
+    problems: Problems,
+) -> list[Row]:
+    """Return a source's rows with TRL's columns, by data.columns, prompt_template or their layout.
+
+    Raises:
+        DataError: when no row has a column that these name.
+    """
     columns = config.columns if source.columns is None else source.columns
-    rows = renamed(read_rows(source, problems), columns, source.path, form.legal)
+    rows = renamed(found, columns, source.path, form.legal)
     template = source.prompt_template or config.prompt_template
     if template is not None:
         return with_prompts(rows, template, columns, problems, keeps=form.kind == "prompts")
