@@ -10,12 +10,15 @@ from rlhf.catalog.stages import REWARD_MODEL, STAGES, STAGES_OF
 from rlhf.checkpoint.run import RUN_FILE
 from rlhf.cli.compose import group_folders
 from rlhf.cli.data_curve import COMMAND as CURVE
-from rlhf.cli.overrides import FLAGS, SWEEPS, quoted
+from rlhf.cli.overrides import FLAGS, SWEEPS, for_hydra, quoted
 from rlhf.config.commands import PREVIEW
+from rlhf.config.data import DataConfig
 from rlhf.errors import ConfigError
 
 _ALONE = (*SWEEPS, "--resolve", "--run", "-r", "--hydra-help")
 """Flags without a value behind them."""
+_READING = ("data.columns=", "data.columns.", "data.prompt_template=")
+"""Settings that say how a file's columns are read."""
 
 
 def settings_of(command: str, words: Sequence[str]) -> list[str]:
@@ -31,7 +34,7 @@ def settings_of(command: str, words: Sequence[str]) -> list[str]:
     for word in (words[index] for index in bare):
         if command != PREVIEW or not _is_source(word):
             raise ConfigError(f"{word}: not a setting; {_meant(command, word)}")
-        files.setdefault(_kind_of(word), []).append(word)
+        files.setdefault(_kind_of(word, settings), []).append(word)
     return [*settings, *(_named(kind, paths, settings) for kind, paths in files.items())]
 
 
@@ -55,20 +58,48 @@ def _is_source(word: str) -> bool:
     return place.exists() or suffix_of(place) in SUFFIXES or word.startswith("packaged:")
 
 
-def _kind_of(word: str) -> str:
-    from rlhf.data.kinds import kind_of
+def _kind_of(word: str, settings: Sequence[str]) -> str:
+    from rlhf.data.kinds import columns_for, kind_of
 
+    config = _reading(settings)
+    if config is None:
+        return "demonstrations"  # Composing reports what is wrong with the settings.
     path = str(Path(word).expanduser()) if not word.startswith("packaged:") else word
-    kind = kind_of(path)
+    kind = kind_of(path, config)
     if kind is None:
+        typed = "" if config.columns or config.prompt_template else columns_for(path)
         raise ConfigError(
             f"{word}: its columns do not say what it is; name it, such as rlhf data "
             f"data.demonstrations={word} (or data.preferences, data.prompts)"
+            + (f", or type behind the same command: {typed}" if typed else "")
         )
     sys.stderr.write(
         f"rlhf: {word} is shown as data.{kind}; as another kind: rlhf data data.KIND={word}\n"
     )
     return kind
+
+
+def _reading(settings: Sequence[str]) -> DataConfig | None:
+    """Return what is typed of how rows are read; None where it is not valid."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+    from pydantic import ValidationError
+
+    columns: dict[str, object] = {}
+    template: object = None
+    try:
+        typed = [word for word in settings if word.lstrip("+").startswith(_READING)]
+        for found in OverridesParser.create().parse_overrides(for_hydra(typed, ())):
+            name, value = found.key_or_group, found.value()
+            if name == "data.prompt_template":
+                template = value
+            elif name == "data.columns":
+                columns |= value if isinstance(value, dict) else {"": value}
+            else:
+                columns[name.removeprefix("data.columns.")] = value
+        return DataConfig.model_validate({"columns": columns, "prompt_template": template})
+    except (HydraException, ValidationError, ValueError, RecursionError):
+        return None
 
 
 def _named(kind: str, paths: Sequence[str], settings: Sequence[str]) -> str:

@@ -41,9 +41,10 @@ def run_curve(mapping: Mapping[str, Any]) -> None:
     from rlhf.sweeps import data_curve
     from rlhf.sweeps.sweep import Sweep
 
-    preflight(CheckContext(REWARD_MODEL.name, experiment))
     folder = Path(experiment.run_dir) / data_curve.FOLDER
     trials = [_trial(experiment, folder, share) for share in SHARES]
+    # Of the largest one's folder: a run in run_dir stays what it is, whatever its settings.
+    preflight(CheckContext(REWARD_MODEL.name, trials[-1].experiment))
     with Sweep(REWARD_MODEL.name, folder) as sweep:
         for trial in trials:
             sweep.add(trial)

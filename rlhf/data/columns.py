@@ -64,7 +64,7 @@ def misfit(found: frozenset[str], legal: Sequence[Columns]) -> str:
     """Return why columns fit no format: those found, the legal sets and the nearest of them."""
     shown = sorted(name[:40] for name in found)[:20]
     nearest = max(legal, key=lambda columns: _difference(shown, columns))
-    likely = next((names for columns in legal if (names := _likely(found, columns))), {})
+    likely = remedy(found, legal)
     if likely:
         nearest = next(columns for columns in legal if _likely(found, columns))
     missing = ", ".join(name for name in nearest if name not in found)
@@ -73,9 +73,15 @@ def misfit(found: frozenset[str], legal: Sequence[Columns]) -> str:
         f"columns {', '.join(shown) or '(none)'}{more} fit no format; "
         f"legal: {' | '.join(' + '.join(columns) for columns in legal)}; "
         f"nearest: {' + '.join(nearest)} (missing: {missing}); "
-        "data.columns says which column is which"
-        + (f", such as {_shown(likely)}" if likely else "")
+        "data.columns says which column is which" + (f", such as {likely}" if likely else "")
     )
+
+
+def remedy(found: frozenset[str], legal: Sequence[Columns]) -> str:
+    """Return the data.columns, as typed, by which columns fit a format; nothing for none."""
+    named = next((names for columns in legal if (names := _likely(found, columns))), {})
+    entries = ", ".join(f"{name}: {own}" for name, own in named.items())
+    return f"'data.columns={{{entries}}}'" if entries else ""
 
 
 def _likely(found: frozenset[str], columns: Columns) -> dict[str, str]:
@@ -89,10 +95,6 @@ def _likely(found: frozenset[str], columns: Columns) -> dict[str, str]:
                 return {}
             named[column] = own
     return named
-
-
-def _shown(mapping: Mapping[str, str]) -> str:
-    return f"'data.columns={{{', '.join(f'{name}: {own}' for name, own in mapping.items())}}}'"
 
 
 def missed(values: Mapping[str, object], columns: Columns) -> str:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 from rlhf.config.data import DataConfig, SourceConfig
 from rlhf.data.columns import Columns, blank, fitting, misfit, missed, options_of, present
@@ -22,6 +23,8 @@ from rlhf.data.template import Options, Text
 from rlhf.errors import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
+LONGEST = 2**20
+"""Characters of a value; a tokenizer takes minutes for a longer one that is not parted."""
 _READ_BESIDE = {"tools", "chat_template_kwargs", "margin", "label"}
 """Columns that are read whatever the others are."""
 _ENCODER = json.JSONEncoder(sort_keys=True, default=str)
@@ -92,7 +95,7 @@ def read_examples(config: DataConfig, form: Form) -> list[Example]:
         for source in sources:
             problems = Problems(source.path, drop=config.invalid == "drop")
             try:
-                rows = _rows(source, config, form, problems)
+                rows = as_asked(read_rows(source, problems), source, config, form, problems)
                 examples += _understand(rows, form, problems, source.weight)
             except DataError as error:
                 faults.append(str(error))
@@ -113,9 +116,20 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _rows(source: SourceConfig, config: DataConfig, form: Form, problems: Problems) -> list[Row]:
+def as_asked(
+    found: Sequence[Row],
+    source: SourceConfig,
+    config: DataConfig,
+    form: Form,
+    problems: Problems,
+) -> list[Row]:
+    """Return a source's rows with TRL's columns, by data.columns, prompt_template or their layout.
+
+    Raises:
+        DataError: when no row has a column that these name.
+    """
     columns = config.columns if source.columns is None else source.columns
-    rows = renamed(read_rows(source, problems), columns, source.path, form.legal)
+    rows = renamed(found, columns, source.path, form.legal)
     template = source.prompt_template or config.prompt_template
     if template is not None:
         return with_prompts(rows, template, columns, problems, keeps=form.kind == "prompts")
@@ -135,6 +149,8 @@ def _understand(
             columns = alike.columns(row, form)
             if columns is None:
                 continue
+            if not row.document:
+                _check_lengths(row, columns)
             content = _content(row)
             asked, options = form.parse(row, columns), options_of(row.values)
             is_copy = form.kind != "prompts" and alike.is_copy(content, row.where)
@@ -153,6 +169,31 @@ def _understand(
         _log.warning("%s: columns that are not read: %s", problems.subject, _listed(unread))
     problems.check(len(examples))
     return examples
+
+
+def _check_lengths(row: Row, columns: Columns) -> None:
+    """Refuse a value that is too long for a tokenizer, of the columns that it is given.
+
+    Raises:
+        DataError: with the value's length.
+    """
+    for name in (*columns, "tools", "chat_template_kwargs"):
+        letters = _letters(row.values.get(name))
+        if letters > LONGEST:
+            raise DataError(
+                f"{name} has {letters:,} characters; a value of a row has at most {LONGEST:,} "
+                "(2**20); shorten it, or give a long text as a document of its own, a .txt file, "
+                "which is cut into windows"
+            )
+
+
+def _letters(value: object) -> int:
+    """Return the characters of all texts in a value."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_letters, cast("dict[str, object]", value).values()))
+    return sum(map(_letters, cast("list[object]", value))) if isinstance(value, list) else 0
 
 
 def _content(row: Row) -> str:

@@ -11,10 +11,9 @@ from transformers import PreTrainedTokenizerBase
 from rlhf.catalog.stages import Kind
 from rlhf.config.data import DataConfig, SourceConfig
 from rlhf.data import demonstrations, preferences, prompts
-from rlhf.data.columns import fitting
+from rlhf.data.columns import fitting, present, remedy
 from rlhf.data.document_folder import DOCUMENTS, documents_in, suffix_of
-from rlhf.data.examples import Form, read_examples
-from rlhf.data.layouts.recognise import as_trl
+from rlhf.data.examples import Form, as_asked, read_examples
 from rlhf.data.prepared import Prepared, whole
 from rlhf.data.problems import Problems, heard
 from rlhf.data.rows import Row, read_rows
@@ -76,34 +75,58 @@ def _readings(kind: Kind, config: DataConfig) -> Iterator[tuple[DataConfig, Form
         yield as_texts(kind, config), demonstrations.form(chats=True)
 
 
-def kind_of(path: str) -> Kind | None:
+def kind_of(path: str, config: DataConfig) -> Kind | None:
     """Return the kind of data that a file's columns are of; None where they say nothing clear.
 
     Ranked answers are preferences, answers alone demonstrations, and what only asks are prompts.
 
+    Args:
+        path: of a file or a folder.
+        config: its columns and prompt_template are applied.
+
     Raises:
-        DataError: when it cannot be read.
+        DataError: when it cannot be read, or lacks a column that the configuration names.
     """
     place = Path(path)
     if suffix_of(place) in DOCUMENTS and place.is_file():
         return "demonstrations"
-    forms = [module.form(chats=True) for module in (preferences, demonstrations, prompts)]
+    source = SourceConfig(path=path)
     with heard():  # whoever reads the rows to show them tells the same
         if place.is_dir() and documents_in(place):
             return "demonstrations"
-        rows = read_rows(SourceConfig(path=path))[:LOOKED_AT]
-        for form in forms:
-            share = _share_of(rows, form)
+        rows = read_rows(source)[:LOOKED_AT]
+        for form in _forms():
+            share = _share_of(rows, source, config, form)
             if share:
                 return form.kind if share == 1 else None
+        for form in _forms():
+            if config.columns or config.prompt_template:
+                as_asked(rows, source, config, form, Problems(path))
     return None
 
 
-def _share_of(rows: Sequence[Row], form: Form) -> float:
+def columns_for(path: str) -> str:
+    """Return the data.columns, as typed, by which a file would be of a kind; nothing for none.
+
+    Raises:
+        DataError: when it cannot be read.
+    """
+    with heard():
+        rows = read_rows(SourceConfig(path=path))[:LOOKED_AT]
+    found = frozenset[str]().union(*(present(row.values) for row in rows))
+    return next((typed for form in _forms() if (typed := remedy(found, form.legal))), "")
+
+
+def _forms() -> list[Form]:
+    """Return the forms by which a kind is told, the one that asks for most first."""
+    return [module.form(chats=True) for module in (preferences, demonstrations, prompts)]
+
+
+def _share_of(rows: Sequence[Row], source: SourceConfig, config: DataConfig, form: Form) -> float:
     """Return the share of rows that can be read as a kind."""
     problems = Problems("")
     try:
-        read = as_trl(rows, form.kind, form.legal, problems, chats=True)
+        read = as_asked(rows, source, config, form, problems)
     except DataError:
         return 0.0
     fits = sum(fitting(row.values, form.legal) is not None for row in read)

@@ -40,6 +40,10 @@ _READERS: dict[str, Callable[[bytes, str, Problems], Located]] = {
     ".pdf": partial(_read_document, text_of=pdf_text),
 }
 """What reads a file's content, by suffix: (content, its path, what notes malformed rows)."""
+_ZIP = b"PK\x03\x04"
+_PACKED, _ANY_FILE = 200, 2**26
+"""gzip packs texts 2 to 20 times smaller, and nothing more than 1,032 times; a file that holds no
+more bytes than the second is read however it is packed."""
 SUFFIXES = (*_READERS, ".parquet")
 """Files that are read; all but parquet may have .gz behind it."""
 
@@ -142,18 +146,39 @@ def _read_file(path: Path, problems: Problems) -> Located:
     return _READERS[suffix](_content(path), str(path), problems)
 
 
+def _unpacked(path: Path) -> bytes:
+    """Return what a file packed by gzip holds.
+
+    Raises:
+        DataError: when it holds far more than texts can be packed to, before all is unpacked.
+    """
+    most = max(_ANY_FILE, _PACKED * path.stat().st_size)
+    with gzip.open(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise DataError(
+            f"{path}: holds more than {_PACKED} times its {path.stat().st_size:,} bytes, which no "
+            "texts do; unpack it, look at it, and give what it holds"
+        )
+    return content
+
+
 def _content(path: Path) -> bytes:
     """Return a file's bytes, unpacked and without a byte order mark.
 
     Raises:
-        DataError: when it cannot be read or unpacked, or is UTF-16.
+        DataError: when it cannot be read or unpacked, or is UTF-16 or a zip file.
     """
     try:
-        content = path.read_bytes()
-        if path.suffix.lower() == ".gz":
-            content = gzip.decompress(content)
+        content = _unpacked(path) if path.suffix.lower() == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not readable: {error}") from error
+    if content.startswith(_ZIP):
+        remedy = "save it as CSV UTF-8" if suffix_of(path) in (".csv", ".tsv") else "unpack it"
+        raise DataError(
+            f"{path}: is a spreadsheet (.xlsx) or another zip file, though it is called "
+            f"{path.suffix}: its first bytes are PK; {remedy}"
+        )
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(
             f"{path}: not UTF-8 at byte 0 (0x{content[0]:02x}: UTF-16); save it as UTF-8"

@@ -18,10 +18,10 @@ _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 def read_table(content: bytes, name: str, problems: Problems, *, separator: str) -> Located:
-    """Yield (values, `FILE:LINE`) of a table with a header; the line is a row's first.
+    r"""Yield (values, `FILE:LINE`) of a table with a header; the line is a row's first.
 
-    Cells between quotes may hold line ends. Cells that are JSON objects, or lists of them, are
-    read as such; all others stay text.
+    Cells between quotes may hold line ends, each read as one \n. Cells that are JSON objects, or
+    lists of them, are read as such; all others stay text.
 
     Args:
         content: the file.
@@ -52,13 +52,13 @@ def read_table(content: bytes, name: str, problems: Problems, *, separator: str)
 
 
 def decoded(content: bytes, name: str) -> str:
-    """Return the text of a UTF-8 file.
+    r"""Return the text of a UTF-8 file; its lines end with \n, whichever system wrote it.
 
     Raises:
         DataError: naming the line and byte where it is something else.
     """
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(

@@ -68,6 +68,20 @@ def test_a_trial_is_made_again_by_the_command_it_tells(start, rlhf, monkeypatch)
     assert here == there
 
 
+def test_a_finished_run_lends_its_model_and_stays_what_it_is(start, rlhf, monkeypatch):
+    """Its reward model was made with a new policy's settings, which the curve is not told."""
+    monkeypatch.chdir(start)
+    words = ("run_dir=p", *FAST, *SOURCES[:2], "data.test_fraction=0.3")
+    for command in ("sft", "reward_model"):
+        assert rlhf(command, *words, "data.validation_fraction=0").code == 0
+    run = (start / "p/run.json").read_bytes()
+    curve = rlhf("data", "curve", *ENGINE, "run_dir=p", SOURCES[1], "data.test_fraction=0.3")
+    assert curve.code == 0, curve.err
+    assert (start / "p/run.json").read_bytes() == run
+    manifest = json.loads((start / "p/data_curve/1_of_1/manifest.json").read_text())
+    assert manifest["config"]["policy"]["path"] == "p/sft"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -43,6 +43,46 @@ def test_a_bare_file_is_what_its_columns_say(place, word, kind, capsys):
     )
 
 
+MAPPED = [
+    ("data.columns={prompt: question, completion: answer}", "demonstrations"),
+    ("+data.columns={prompt: question, chosen: good, rejected: bad}", "preferences"),
+    ("data.columns.prompt=question", "prompts"),
+    ("data.prompt_template=Ask: {question}", "prompts"),
+]
+
+
+@pytest.mark.parametrize(("typed", "kind"), MAPPED)
+def test_a_bare_file_is_what_data_columns_say(place, typed, kind, capsys):
+    (place / "t.csv").write_text("id,question,answer,good,bad\n1,a,b,c,d\n")
+    assert settings_of("data", ["t.csv", typed]) == [typed, f"data.{kind}=t.csv"]
+    assert f"t.csv is shown as data.{kind}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("id,question,answer,category", "'data.columns={prompt: question, completion: answer}'"),
+        ("question,good,bad", "'data.columns={prompt: question, chosen: good, rejected: bad}'"),
+        ("instruction,n", "'data.columns={prompt: instruction}'"),
+    ],
+)
+def test_the_error_ends_with_the_columns_that_would_read_it_behind_the_same_command(
+    place, header, said
+):
+    (place / "t.csv").write_text(f"{header}\n{','.join('abcd'[: header.count(',') + 1])}\n")
+    with pytest.raises(ConfigError, match="do not say what it is") as caught:
+        settings_of("data", ["t.csv"])
+    assert str(caught.value).endswith(f"type behind the same command: {said}")
+    settings_of("data", ["t.csv", said.strip("'")])
+
+
+def test_a_column_that_is_not_there_is_named_and_a_wrong_setting_left_to_its_check(place):
+    with pytest.raises(DataError, match=r"data\.columns\.prompt=qestion, but its columns are"):
+        settings_of("data", ["odd.jsonl", "data.columns={prompt: qestion}"])
+    wrong = "data.columns={promt: question}"
+    assert settings_of("data", ["odd.jsonl", wrong])[0] == wrong
+
+
 def test_several_files_of_one_kind_are_a_mixture(place):
     (place / "more.jsonl").write_text(json.dumps(ROWS["chat.jsonl"]) + "\n")
     found = settings_of("data", ["chat.jsonl", "pairs.jsonl", "more.jsonl"])

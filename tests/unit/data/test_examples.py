@@ -48,6 +48,25 @@ def test_faults_of_all_sources_are_reported_at_once(write, configured):
     assert f"{second}:1: this row is bad" in message
 
 
+@pytest.mark.parametrize("value", ["x" * (2**20 + 1), [{"role": "user", "content": "x" * 2**20}]])
+@pytest.mark.parametrize("name", ["text", "prompt"])
+def test_a_value_too_long_for_a_tokenizer_is_refused_at_its_line(write, configured, name, value):
+    fits = {"text": "x" * 2**20, "id": value}
+    beside = {"completion": "y"} if name == "prompt" else {}
+    path = write("a.jsonl", [fits, {**beside, name: value}])
+    with pytest.raises(DataError) as caught:
+        read(configured, [path])
+    head, line = str(caught.value).splitlines()
+    assert head.startswith("1 problem")
+    assert line.startswith(f"{path}:2: {name} has 1,048,5")
+    assert "at most 1,048,576 (2**20)" in line and "a .txt file, which is cut" in line
+
+
+def test_a_document_may_be_longer(tmp_path, configured):
+    (tmp_path / "a.txt").write_text("x y " * 2**19)
+    assert len(read(configured, [str(tmp_path / "a.txt")])) == 1
+
+
 def test_a_rows_side_hangs_on_its_key_and_its_content_not_on_the_order_of_columns(
     write, configured
 ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rlhf.config.data import DataConfig
 from rlhf.data.kinds import KINDS, check_rows, given, kind_of, prepare_kind
 from rlhf.errors import DataError
 
@@ -62,10 +63,10 @@ def test_pretraining_has_one_side(chatml, write, configured):
     ],
 )  # fmt: skip
 def test_the_kind_of_a_file_is_told_by_its_columns(row, kind, write, caplog):
-    assert kind_of(str(write("a.jsonl", [row, row]))) == kind
+    assert kind_of(str(write("a.jsonl", [row, row])), DataConfig()) == kind
     assert not caplog.text
 
 
 def test_rows_of_two_kinds_say_nothing_clear(write):
     rows = [{"prompt": "a", "completion": "b"}, {"prompt": "c"}]
-    assert kind_of(str(write("a.jsonl", rows))) is None
+    assert kind_of(str(write("a.jsonl", rows)), DataConfig()) is None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 
 import datasets
 import pytest
@@ -134,6 +135,20 @@ def test_every_kind_of_file_gives_its_rows(tmp_path, name, content):
     assert not any(row.document for row in rows)
 
 
+def test_a_packed_file_is_not_unpacked_beyond_what_texts_pack_to(tmp_path):
+    path = tmp_path / "a.txt.gz"
+    packed = gzip.compress(bytes(2**20), mtime=0)
+    path.write_bytes(packed * 300)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"a\.txt\.gz: holds more than 200 times its .* unpack it"):
+        read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * 2**27
+    path.write_bytes(packed * 20)
+    assert len(read(path)[0].values["text"]) == 20 * 2**20
+
+
 def test_a_text_file_is_one_document(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("one\n\ntwo\n")
@@ -150,6 +165,8 @@ def test_a_text_file_is_one_document(tmp_path):
         ("a.jsonl.gz", gzip.compress(GOOD, mtime=0)[:-9], "not readable"),
         ("a.jsonl.gz", GOOD, "not readable"),
         ("a.jsonl", '{"a": 1}'.encode("utf-16"), "UTF-16.; save it as UTF-8"),
+        ("a.csv", b"PK\x03\x04\x14", r"a.csv: is a spreadsheet .* PK; save it as CSV UTF-8"),
+        ("a.jsonl", b"PK\x03\x04\x14", r"another zip file, .* \.jsonl: .*; unpack it"),
         ("a.txt", "caf\xe9".encode("latin-1"), r"a.txt:1: not UTF-8 at byte 3 .*0xe9"),
         ("a.jsonl", b'{"a": 1, "b": {"c": 1, "c": 2}}', "a.jsonl:1: c stands twice"),
         ("a.jsonl", b'{"a": ' + b"[" * 300 + b"]" * 300 + b"}", "nested more than 100 deep"),

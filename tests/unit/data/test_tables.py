@@ -23,6 +23,15 @@ def test_cells_with_line_ends_keep_the_line_they_begin_on():
     assert [where for _, where in rows] == ["a.csv:2", "a.csv:5", "a.csv:8"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_of_any_system_are_read_as_one_in_cells_and_in_texts(end):
+    rows = read(end.join(["a,b", '"one', "", 'two",x', 'y,"[{""k"": ""1\\r\\n2""}]"', ""]))
+    assert [values["a"] for values, _ in rows] == ["one\n\ntwo", "y"]
+    assert [where for _, where in rows] == ["a.csv:2", "a.csv:5"]
+    assert rows[1][0]["b"] == [{"k": "1\r\n2"}]
+    assert decoded(f"one{end}{end}two{end}".encode(), "a.txt") == "one\n\ntwo\n"
+
+
 def test_empty_cells_are_null_and_numbers_stay_text():
     assert read("prompt,margin,code\nx,,007\n")[0][0] == {
         "prompt": "x",
