@@ -28,6 +28,14 @@ MUTATIONS = (
         ("tests/unit/data/test_few_shot.py",),
     ),
     Mutation(
+        "conversations-without-their-rows-tools",
+        "SFT on messages is not shown tools and chat_template_kwargs",
+        "rlhf/data/encode.py",
+        "encode_conversation(tokenizer, answer, options)",
+        "encode_conversation(tokenizer, answer)",
+        ("tests/unit/data/test_demonstrations.py",),
+    ),
+    Mutation(
         "overlap-learned-twice",
         "what windows of a document share is learned in both",
         "rlhf/data/documents.py",

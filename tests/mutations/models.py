@@ -96,6 +96,17 @@ MUTATIONS = (
         PRETRAINED_TESTS,
     ),
     Mutation(
+        "head-deviation-without-the-one",
+        "1 / sqrt(hidden) for 1 / sqrt(hidden + 1): too near for a measured deviation",
+        PRETRAINED,
+        "(weight.shape[1] + 1) ** -0.5",
+        "weight.shape[1] ** -0.5",
+        (
+            "tests/wiring/test_figures.py::"
+            "test_the_reward_model_is_the_plain_programs_and_normalised_on_training_rows",
+        ),
+    ),
+    Mutation(
         "value-starts-with-a-random-head",
         "a zero head is drawn like a new one",
         PRETRAINED,

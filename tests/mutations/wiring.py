@@ -70,6 +70,14 @@ MUTATIONS = (
         REWARD,
     ),
     Mutation(
+        "value-warms-up-by-updates-not-steps",
+        "the value role's warm-up is counted in updates, the policy's in steps",
+        SPECS,
+        "context.learner(engine, optimizer, total, ppo.updates_a_step)",
+        "context.learner(engine, optimizer, total)",
+        UNUSUAL,
+    ),
+    Mutation(
         "value-learns-as-the-policy-does",
         "the value role gets the policy's optimizer",
         SPECS,
@@ -156,6 +164,14 @@ MUTATIONS = (
         'bf16=config.precision == "bf16"',
         "bf16=False",
         (f"{PLACES}::test_bf16_moves_every_figure_of_a_forward_by_its_rounding",),
+    ),
+    Mutation(
+        "a-folder-held-to-fp32-where-bf16-computed",
+        "what bf16 rounds is taken for lost weights, and the model is refused",
+        CONTEXT,
+        'rounded = self.experiment.engine.precision == "bf16"',
+        "rounded = False",
+        ("tests/unit/roles/test_saver.py",),
     ),
     Mutation(
         "forwards-of-any-size",

@@ -279,6 +279,14 @@ MUTATIONS = (
         LLAMA,
     ),
     Mutation(
+        "penalties-scaled-with-the-scores",
+        "what a missing end or a long response costs hangs on the spread of the scores",
+        EXPERIENCE,
+        "_penalised(rollout, terms.scale.scale(scores.score_B), terms)",
+        "terms.scale.scale(_penalised(rollout, scores.score_B, terms))",
+        UNUSUAL,
+    ),
+    Mutation(
         "returns-undiscounted",
         "the value's targets are not discounted",
         EXPERIENCE,
@@ -365,6 +373,14 @@ MUTATIONS = (
         "self.loss, self.waited = loss, 0",
         "self.loss, self.waited = loss, self.waited",
         (f"{PLACES}::test_training_stops_after_so_many_validations_without_a_new_best",),
+    ),
+    Mutation(
+        "validated-without-the-margin",
+        "the validation loss knows no margin, that of training does",
+        "rlhf/stages/reward_model.py",
+        "measure(scores_BK, self.validation, self.config.margin_coef)",
+        "measure(scores_BK, self.validation, 0.0)",
+        REWARD,
     ),
     Mutation(
         "validated-with-the-whole-margin",

@@ -99,7 +99,12 @@ def test_the_evaluation_alone_is_done_again_when_the_judge_changed(other):
     edit(judge, "float(len(c))", "-float(len(c))")
     again = other.again("ppo", *asked, within="judged")
     assert again.code == 0 and DONE in again.out
-    assert again.json("evaluation.json")["win_rate"] == 1 - before["win_rate"]
+    assert "evaluation: already done" not in again.out
+    after = again.json("evaluation.json")
+    for side in ("candidate", "baseline"):
+        assert before[side]["mean_score"] > 0
+        assert after[side]["mean_score"] == pytest.approx(-before[side]["mean_score"])
+    assert after["win_rate"] == pytest.approx(1 - before["win_rate"])
 
 
 @pytest.mark.parametrize("what", CHANGES)

@@ -299,9 +299,9 @@ def test_adapters_are_written_as_they_were_asked_for(home):
 @sees("engine.precision")
 def test_bf16_moves_every_figure_of_a_forward_by_its_rounding(home):
     base = (*HERE, *BASES["ppo"])
-    (exact,), (half,) = (
-        home.run("ppo", *base, f"engine.precision={p}").steps("ppo") for p in ("fp32", "bf16")
-    )
+    ran = [home.run("ppo", *base, f"engine.precision={p}") for p in ("fp32", "bf16")]
+    assert [one.code for one in ran] == [0, 0], ran[1].err
+    (exact,), (half,) = (one.steps("ppo") for one in ran)
     for figure in ("value/mean", "objective/scores"):
         assert 0 < abs(exact[figure] - half[figure]) < 0.3
 

@@ -57,6 +57,22 @@ def test_parquet_conversations_lose_the_nulls_of_their_table(chatml, tmp_path, c
     assert learned(chatml, batch) == ["good film<|im_end|>"] * 2
 
 
+def test_tools_and_template_variables_of_a_row_are_learned_from_as_the_library_renders(
+    chatml_with, write, configured
+):
+    # The oracle is transformers' own rendering of the row.
+    shown = "{{ mood }}{% for t in tools or [] %}{{ t.function.name }}{% endfor %}"
+    tokenizer = chatml_with(shown + CHATML)
+    tools = [{"type": "function", "function": {"name": "clock", "parameters": {}}}]
+    options = {"tools": tools, "chat_template_kwargs": {"mood": "glad "}}
+    rows = [{"messages": [USER, GOOD]}, {"prompt": [USER], "completion": [GOOD]}]
+    path = write("a.jsonl", [{**row, **options} for row in rows])
+    batch = load_demonstrations(configured(demonstrations=path), tokenizer).train
+    whole = tokenizer.apply_chat_template([USER, GOOD], tokenize=False, tools=tools, mood="glad ")
+    for tokens_T, length in zip(batch.tokens_BT, batch.lengths_B, strict=True):
+        assert tokenizer.decode(tokens_T[:length]) == whole.removesuffix("\n")
+
+
 def test_wrong_columns_name_the_legal_sets_and_the_nearest(chatml, write, configured):
     path = write("a.jsonl", [{"prompt": "x", "response": "y"}] * 3)
     with pytest.raises(DataError) as caught:

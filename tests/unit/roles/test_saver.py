@@ -15,7 +15,7 @@ from rlhf.errors import TrainingError
 from rlhf.models.pretrained import load_causal_lm, load_scalar
 from rlhf.models.stops import stop_ids
 from rlhf.roles.saver import ADAPTER_FOLDER
-from tests.models import causal, demonstrations, rankings, rollout
+from tests.models import causal, classifier, demonstrations, rankings, rollout
 from tests.routed import is_bias, write_routed
 from tests.specs import logprobs
 
@@ -34,6 +34,15 @@ def test_a_saved_policy_is_the_policy(role, folder, tmp_path, peft):
     names = {name for name, _ in load_causal_lm(str(tmp_path)).named_parameters()}
     assert names == {name for name, _ in causal().named_parameters()}
     assert fingerprint(load_tokenizer(str(tmp_path))) == fingerprint(load_tokenizer(folder()))
+
+
+@pytest.mark.parametrize("kind", ("sft_policy", "reward_trainer"))
+def test_a_model_that_computes_in_bf16_is_saved_in_whole_and_not_refused(role, tmp_path, kind):
+    made = role(kind, engine={"backend": "torch", "precision": "bf16"})
+    made.save(tmp_path)
+    written = load_file(tmp_path / "model.safetensors")
+    held = {"sft_policy": causal, "reward_trainer": lambda: classifier(seed=1)}[kind]().state_dict()
+    assert all(torch.equal(tensor, held[name]) for name, tensor in written.items())
 
 
 @pytest.mark.parametrize("peft", ({}, LORA))
