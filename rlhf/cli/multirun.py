@@ -64,12 +64,7 @@ class Multirun:
             return self._run(name, started)
         sweep = self._opened(folder, str(mapping["run_mode"]))
         try:
-            experiment = load(started)
-            if experiment.cluster.max_restarts:
-                raise ConfigError(
-                    f"cluster.max_restarts={experiment.cluster.max_restarts} is for a single run: "
-                    "the same sweep again goes on with its unfinished trials; leave it at 0"
-                )
+            experiment = _without_restarts(load(started))
         except ConfigError as error:
             sweep.refuse(name, settings, error)
             return None
@@ -133,6 +128,15 @@ class Multirun:
     def __exit__(self, *_: object) -> None:
         """End the shared cluster; show the trials' table."""
         self._open.close()
+
+
+def _without_restarts(experiment: Experiment) -> Experiment:
+    if experiment.cluster.max_restarts:
+        raise ConfigError(
+            f"cluster.max_restarts={experiment.cluster.max_restarts} is for a single run: the same "
+            "sweep again goes on with its unfinished trials; leave it at 0"
+        )
+    return experiment
 
 
 def swept_settings(overrides: Sequence[str], fixed: Sequence[str]) -> dict[str, str]:

@@ -113,4 +113,4 @@ def test_a_secret_is_hidden_line_by_line_and_as_python_and_an_url_write_it():
         "it%27s%5Ca%20canary/8",
     ):
         assert "canary" not in hidden(text, own), text
-    assert hidden("https://me:pa@ss1234@host/", {}) == "https://***@host/"
+    assert hidden("ftp://me:pa@ss1234@host/", {}) == "ftp://***@host/"
