@@ -44,15 +44,20 @@ class Pulse:
 
 def beat(pulse: Any, rank: str, every_s: float) -> None:
     """In a rank: give signs of life from now on, with the stack of the main thread in each."""
-    main = threading.main_thread().ident
 
     def work() -> None:
         while True:
-            frame = sys._current_frames().get(main or 0)  # pyright: ignore[reportPrivateUsage]
-            pulse.beat.remote(rank, stack_of(traceback.extract_stack(frame)))
+            pulse.beat.remote(rank, _main_stack())
             time.sleep(every_s)
 
     threading.Thread(target=work, name="pulse", daemon=True).start()
+
+
+def _main_stack() -> str:
+    """Return where the main thread stands; no frame is kept, as it would keep its tensors."""
+    main = threading.main_thread().ident
+    frame = sys._current_frames().get(main or 0)  # pyright: ignore[reportPrivateUsage]
+    return stack_of(traceback.extract_stack(frame))
 
 
 def stack_of(frames: Iterable[traceback.FrameSummary]) -> str:
