@@ -21,6 +21,8 @@ from torch import Tensor
 from rlhf.config.section import absent
 from rlhf.errors import ModelError
 
+PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+"""Kinds of numbers that weights are kept in without further scales."""
 WHOLE = ("model.safetensors", "pytorch_model.bin")
 """Files that hold all weights, alone; in the order in which they are looked for."""
 OBJECTS = (
@@ -254,8 +256,8 @@ def _check_settings(file: Path, config: Mapping[str, object]) -> None:
 
 
 def _check_kinds(path: str, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights whose dtype is not a float; loading would convert them."""
-    wrong = [n for n, t in tensors.items() if n.endswith("weight") and not t.is_floating_point()]
+    """Refuse weights that are no floats, or floats that need scales; loading would convert them."""
+    wrong = [n for n, t in tensors.items() if n.endswith("weight") and t.dtype not in PLAIN]
     if wrong:
         raise ModelError(
             f"{path}: {wrong[0]} holds {tensors[wrong[0]].dtype} numbers, and no "

@@ -145,6 +145,15 @@ def test_a_small_model_is_run(changed, config, told):
         check_weights(changed(**config), scored=False)
 
 
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8])
+def test_weights_that_need_scales_are_refused_where_none_are_said(changed, kind):
+    small = changed(
+        lambda t: {n: x.to(kind) if n.endswith("proj.weight") else x for n, x in t.items()}
+    )
+    with pytest.raises(ModelError, match="no quantization_config says how to read them"):
+        check_weights(small, scored=False)
+
+
 def test_a_weight_that_is_no_number_is_named_though_few_tokens_meet_it(changed):
     def spoil(tensors):
         tensors["model.embed_tokens.weight"][-1, 0] = torch.inf
