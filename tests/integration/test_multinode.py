@@ -110,7 +110,8 @@ class Cluster:
                 except (psutil.Error, IndexError):
                     continue
                 if name.startswith("ray::") and "Worker" in name:
-                    role = name.removeprefix("ray::").partition("Worker")[0].lower()
+                    # While an actor is made, its name stands before its class.
+                    role = name.rpartition(":")[2].partition("Worker")[0].lower()
                     found.setdefault(role, []).append(node.name)
         return found
 
