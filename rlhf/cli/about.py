@@ -58,6 +58,10 @@ def _wrapped(label: str, text: str, width: int) -> list[str]:
     )
 
 
+_AGAIN: Final = (
+    "The same command again goes on where it stopped. -m with several values of a setting makes a "
+    "sweep."
+)
 _REWARD: Final = (
     "; a reward: reward_model.path or the reward model in run_dir, reward.function=FILE.py:NAME, "
     "or several in reward.sources"
@@ -74,8 +78,7 @@ def _of_stage(stage: StageRecord) -> About:
         ),
         writes=f"run_dir: the model in {stage.folder}/, metrics.jsonl, report.html",
         examples=(f"rlhf {stage.name} {stage.example}",),
-        note="The same command again goes on where it stopped. -m with several values of a "
-        "setting makes a sweep.",
+        note=_AGAIN,
     )
 
 
@@ -86,8 +89,7 @@ ABOUT: Final[Mapping[str, About]] = {
         "policy.path; a stage whose data is not given is left out",
         writes="run_dir: the models in sft/, reward_model/ and policy/, metrics.jsonl, report.html",
         examples=("rlhf pipeline recipe=quickstart run_dir=runs/first",),
-        note="The same command again goes on where it stopped. -m with several values of a "
-        "setting makes a sweep.",
+        note=_AGAIN,
     ),
     **{stage.name: _of_stage(stage) for stage in STAGES},
     "evaluate": About(

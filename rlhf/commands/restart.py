@@ -18,7 +18,7 @@ from typing import Final
 
 from rlhf.checkpoint.artifact import ARTIFACT_FILE
 from rlhf.checkpoint.ending import ENDING
-from rlhf.commands.exit import Program, RestartError, replace_process, say
+from rlhf.commands.exit import TERMINATED, Program, RestartError, replace_process, say
 from rlhf.config.experiment import Experiment
 from rlhf.errors import LostWorkerError
 from rlhf.observe.manifest import note_restart
@@ -106,6 +106,9 @@ def when_cluster_ends(experiment: Experiment) -> Callable[[str], None]:
     """Return what to do when a process of our own cluster ends, before Ray ends this process."""
 
     def ended(process: str) -> None:
+        if ENDING.is_asked:  # whoever asked this process may have asked those of Ray too
+            say(f"Ray's {process} ended before the step in hand did; {GOES_ON}")
+            os._exit(TERMINATED)
         error = lost(
             experiment, f"Ray's {process} on this machine ended (killed, or out of memory)"
         )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 
 from rlhf.errors import LostWorkerError
 
@@ -118,27 +118,40 @@ class Liveness:
             self._check_signs(self._hang_s)
 
     def _check_signs(self, hang_s: float) -> None:
+        try:
+            last = self.last()
+        except GetTimeoutError:
+            return  # it is asked again
+        except RayError as error:
+            raise LostWorkerError(
+                "the actor that keeps the ranks' signs of life died, or its node is gone"
+            ) from error
         late = [
             f"{self._places[name]} gave no sign of life for {seconds:.0f} s "
             f"(cluster.hang_s={hang_s:g}); it stood in {stack}"
-            for name, (seconds, stack) in self.last().items()
+            for name, (seconds, stack) in last.items()
             if seconds > hang_s and name in self._places
         ]
         if late:
             raise LostWorkerError("\n".join(late))
 
     def last(self) -> dict[str, tuple[float, str]]:
-        """Return what the pulse knows (Pulse.last); nothing where it does not answer."""
+        """Return what the pulse knows (Pulse.last); nothing where there is no limit.
+
+        Raises:
+            RayError: when it does not answer in time, or is dead.
+        """
         if self._pulse is None:
             return {}
-        try:
-            return ray.get(self._pulse.last.remote(), timeout=ANSWER_S)
-        except RayError:
-            return {}
+        return ray.get(self._pulse.last.remote(), timeout=ANSWER_S)
 
     def where_stood(self, role: str, ranks: Iterable[int]) -> str:
         """Return where each rank stood when it last gave a sign, as the end of a message."""
-        last, names = self.last(), {self.name(role, rank): rank for rank in ranks}
+        try:
+            last = self.last()
+        except RayError:
+            return ""
+        names = {self.name(role, rank): rank for rank in ranks}
         return "".join(f"; rank {names[n]} stood in {last[n][1]}" for n in names if n in last)
 
     def close(self) -> None:

@@ -157,6 +157,10 @@ def test_a_rank_that_was_stopped_is_named_with_the_place_it_stood_in(ray_groups)
     assert "(cluster.hang_s=5); it stood in sleep (" in str(caught.value)
     assert f"{Path(machines.__file__).name}:" in str(caught.value)
     liveness.close()
+    with pytest.raises(LostWorkerError, match=r"keeps the ranks' signs of life died"):
+        while time.monotonic() - stopped < 60:
+            liveness.check()
+            time.sleep(0.1)
     working.result()
 
 
